@@ -1,0 +1,178 @@
+//! The genesis document: what a network is founded on. Its hash is the chain's id.
+//!
+//! A file (TOML or JSON) becomes a [`Genesis`] only after every field was checked; unknown fields are errors. The
+//! hash is over the canonical bytes of the checked document, so that spacing, comments and the choice between
+//! TOML and JSON do not matter.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Domain, Parameters, UnixMillis, Validator, ValidatorSet, encoding};
+
+/// The version of the genesis format that this build reads and writes.
+const VERSION: u32 = 1;
+
+/// The last second that RFC 3339 can write, 9999-12-31T23:59:59Z, in milliseconds.
+const LATEST_TIME: UnixMillis = UnixMillis(253_402_300_799_000);
+
+/// The most bytes that a genesis file may have: enough for the largest set, with room to spare.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// A checked genesis document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    network: String,
+    time: UnixMillis,
+    parameters: Parameters,
+    validators: ValidatorSet,
+    chain: Digest,
+}
+
+/// The document as it is written down and hashed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    network: String,
+    time_ms: UnixMillis,
+    #[serde(default)]
+    parameters: Parameters,
+    validators: Vec<Validator>,
+}
+
+/// Why a file is not a genesis document.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisError {
+    /// Too large to be one.
+    #[error("the file has {length} bytes; a genesis document has at most {MAX_FILE_BYTES}")]
+    TooLarge {
+        /// Its size in bytes.
+        length: usize,
+    },
+    /// Not TOML (or JSON), or a field is missing, unknown or of the wrong type.
+    #[error("cannot be read: {0}")]
+    Syntax(String),
+    /// A field's value is not allowed.
+    #[error("{field}: {problem}")]
+    Field {
+        /// The path to the field, for example `validators[2].address`.
+        field: String,
+        /// What is wrong with which value.
+        problem: String,
+    },
+}
+
+impl Genesis {
+    /// Checks the parts of a new network.
+    ///
+    /// # Errors
+    /// Names the first field at fault.
+    pub fn new(
+        network: String,
+        time: UnixMillis,
+        parameters: Parameters,
+        validators: Vec<Validator>,
+    ) -> Result<Self, GenesisError> {
+        let at = |field: &str, problem: String| GenesisError::Field { field: field.to_owned(), problem };
+        let network_fits = (2..=32).contains(&network.len())
+            && network.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
+            && network.starts_with(|first: char| first.is_ascii_lowercase());
+        if !network_fits {
+            let value: String = network.chars().take(80).collect();
+            return Err(at(
+                "network",
+                format!("`{value}` must be 2 to 32 of a-z and 0-9, and start with a letter"),
+            ));
+        }
+        if time > LATEST_TIME {
+            let problem = format!("{time} is after the year 9999: expected milliseconds since 1970");
+            return Err(at("time_ms", problem));
+        }
+        parameters.check().map_err(|error| at(&format!("parameters.{}", error.field), error.to_string()))?;
+        let validators = ValidatorSet::new(validators).map_err(|error| {
+            let field = match (error.index, error.field) {
+                (Some(index), Some(field)) => format!("validators[{index}].{field}"),
+                _ => "validators".to_owned(),
+            };
+            at(&field, error.problem)
+        })?;
+        let mut genesis = Self { network, time, parameters, validators, chain: Digest::ZERO };
+        genesis.chain = Digest::of(Domain::Genesis, &encoding::encode(&genesis.to_file()));
+        Ok(genesis)
+    }
+
+    /// Reads a genesis file. JSON where the text starts with `{`, else TOML.
+    ///
+    /// # Errors
+    /// When the text is neither, or a field is missing, unknown or out of range.
+    pub fn parse(text: &str) -> Result<Self, GenesisError> {
+        if text.len() > MAX_FILE_BYTES {
+            return Err(GenesisError::TooLarge { length: text.len() });
+        }
+        let file: File = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(syntax)?
+        } else {
+            toml::from_str(text).map_err(syntax)?
+        };
+        if file.version != VERSION {
+            let problem =
+                format!("{} is not known to this build, which reads version {VERSION}", file.version);
+            return Err(GenesisError::Field { field: "version".to_owned(), problem });
+        }
+        Self::new(file.network, file.time_ms, file.parameters, file.validators)
+    }
+
+    /// The document as TOML, for people to read and compare.
+    pub fn to_toml(&self) -> String {
+        match toml::to_string_pretty(&self.to_file()) {
+            Ok(text) => {
+                format!("# The genesis document of a RealDID network. All its nodes hold the same.\n{text}")
+            }
+            Err(error) => unreachable!("a checked document has a TOML form: {error}"),
+        }
+    }
+
+    /// The network's name: the third part of its DIDs.
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+
+    /// When the network was founded: the time of block 0.
+    pub fn time(&self) -> UnixMillis {
+        self.time
+    }
+
+    /// The parameters it was founded with.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The validators it was founded by.
+    pub fn validators(&self) -> &ValidatorSet {
+        &self.validators
+    }
+
+    /// The chain's id: the hash of this document.
+    pub fn chain(&self) -> Digest {
+        self.chain
+    }
+
+    fn to_file(&self) -> File {
+        File {
+            version: VERSION,
+            network: self.network.clone(),
+            time_ms: self.time,
+            parameters: self.parameters.clone(),
+            validators: self.validators.iter().map(|(_, validator)| validator.clone()).collect(),
+        }
+    }
+}
+
+/// A parser's complaint, cut: some quote the line at fault, however long it is.
+fn syntax(error: impl std::fmt::Display) -> GenesisError {
+    let text = error.to_string();
+    let cut: String = text.chars().take(600).collect();
+    GenesisError::Syntax(if cut.len() < text.len() { format!("{cut} …") } else { cut })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The numbers that a network is founded with. Each has a default, a range, and a reason to exist; a value out of
+//! range is refused by name.
+
+use serde::{Deserialize, Serialize};
+
+/// Parameters of a network, equal on all its nodes. Times are in milliseconds, sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Parameters {
+    /// Δ: the delay that the network is expected to keep when it is well. A leader is given 2Δ, a view 3Δ (P9).
+    pub delta_ms: u64,
+    /// What Δ grows to at most while views fail (P9).
+    pub delta_cap_ms: u64,
+    /// An idle network makes one empty block in this time (P10).
+    pub heartbeat_ms: u64,
+    /// How far a block's time may be ahead of a validator's clock (P11).
+    pub clock_bound_ms: u64,
+    /// The most batches that one block names.
+    pub max_block_batches: u64,
+    /// The most bytes in one batch.
+    pub max_batch_bytes: u64,
+    /// The most transactions in one batch.
+    pub max_batch_transactions: u64,
+    /// The most bytes in one transaction.
+    pub max_transaction_bytes: u64,
+    /// How many heights ahead a transaction's expiry may lie.
+    pub max_transaction_lifetime: u64,
+    /// How many heights ahead a batch's expiry may lie; bounds how long its digest is remembered.
+    pub max_batch_lifetime: u64,
+    /// The most keys in one DID document.
+    pub max_document_keys: u64,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            delta_ms: 400,
+            delta_cap_ms: 8_000,
+            heartbeat_ms: 60_000,
+            clock_bound_ms: 2_000,
+            max_block_batches: 256,
+            max_batch_bytes: 1 << 20,
+            max_batch_transactions: 4_000,
+            max_transaction_bytes: 16 << 10,
+            max_transaction_lifetime: 100_000,
+            max_batch_lifetime: 10_000,
+            max_document_keys: 20,
+        }
+    }
+}
+
+/// A parameter outside its range.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{field} is {value}, but must be {least} to {most}")]
+pub struct ParameterError {
+    /// Its name.
+    pub field: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// The least allowed.
+    pub least: u64,
+    /// The most allowed.
+    pub most: u64,
+}
+
+impl Parameters {
+    /// Checks that each parameter is in its range.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub fn check(&self) -> Result<(), ParameterError> {
+        let ranges = [
+            ("delta_ms", self.delta_ms, 10, 60_000),
+            ("delta_cap_ms", self.delta_cap_ms, self.delta_ms, 600_000),
+            // A heartbeat must find the time to be certified before the next is due.
+            ("heartbeat_ms", self.heartbeat_ms, self.delta_ms.saturating_mul(3), 86_400_000),
+            ("clock_bound_ms", self.clock_bound_ms, 10, 600_000),
+            ("max_block_batches", self.max_block_batches, 1, 4_096),
+            ("max_batch_bytes", self.max_batch_bytes, 4_096, 4 << 20),
+            ("max_batch_transactions", self.max_batch_transactions, 1, 100_000),
+            ("max_transaction_bytes", self.max_transaction_bytes, 1_024, self.max_batch_bytes / 2),
+            ("max_transaction_lifetime", self.max_transaction_lifetime, 10, 10_000_000),
+            ("max_batch_lifetime", self.max_batch_lifetime, 10, 1_000_000),
+            ("max_document_keys", self.max_document_keys, 1, 200),
+        ];
+        ranges.into_iter().try_for_each(|(field, value, least, most)| {
+            let fits = (least..=most).contains(&value);
+            if fits { Ok(()) } else { Err(ParameterError { field, value, least, most }) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        assert_eq!(Parameters::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_its_bounds() {
+        let parameters = Parameters { delta_cap_ms: 3, ..Parameters::default() };
+        let error = parameters.check().unwrap_err().to_string();
+        assert_eq!(error, "delta_cap_ms is 3, but must be 400 to 600000");
+    }
+}
