@@ -1,0 +1,100 @@
+//! What a view decides about: a candidate for the next block.
+//!
+//! Consensus orders opaque payloads, named by digest. What a digest stands for is the node's matter; whether a
+//! candidate may be prepared depends on the node's verdict on it.
+
+use std::sync::Arc;
+
+use genesis::{Digest, Domain, Epoch, Height, UnixMillis, View, encoding};
+use serde::{Deserialize, Serialize};
+
+/// A block before it is final. Of fixed size but for the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The epoch it was proposed in.
+    pub epoch: Epoch,
+    /// The view it was proposed in.
+    pub view: View,
+    /// Its parent's height and one.
+    pub height: Height,
+    /// The block it extends.
+    pub parent: Parent,
+    /// Its leader's time; above its parent's (P11).
+    pub time: UnixMillis,
+    /// The digests it puts in order.
+    pub payload: Vec<Digest>,
+}
+
+/// The block that a candidate extends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The view it was proposed in; 0 for genesis.
+    pub view: View,
+    /// Its digest; the chain's id for genesis.
+    pub digest: Digest,
+}
+
+impl Candidate {
+    /// The digest that votes are about: over all fields.
+    pub fn digest(&self) -> Digest {
+        Digest::of(Domain::Candidate, &encoding::encode(self))
+    }
+}
+
+/// A candidate with its digest, hashed once. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Block {
+    candidate: Arc<Candidate>,
+    digest: Digest,
+}
+
+impl Block {
+    /// Hashes `candidate`.
+    pub fn new(candidate: Candidate) -> Self {
+        let digest = candidate.digest();
+        Self { candidate: Arc::new(candidate), digest }
+    }
+
+    /// The digest of the candidate.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The candidate itself.
+    pub fn candidate(&self) -> &Candidate {
+        &self.candidate
+    }
+}
+
+impl std::ops::Deref for Block {
+    type Target = Candidate;
+
+    fn deref(&self) -> &Candidate {
+        &self.candidate
+    }
+}
+
+/// The newest final block, as far as the next one depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tip {
+    /// Its height; 0 for genesis.
+    pub height: Height,
+    /// The view it was proposed in; 0 for genesis.
+    pub view: View,
+    /// Its digest; the chain's id for genesis.
+    pub digest: Digest,
+    /// Its time.
+    pub time: UnixMillis,
+}
+
+impl Tip {
+    /// Genesis: final before the first view.
+    pub fn genesis(genesis: &genesis::Genesis) -> Self {
+        Self { height: Height::ZERO, view: View::ZERO, digest: genesis.chain(), time: genesis.time() }
+    }
+
+    /// `block`, once it is final.
+    pub fn of(block: &Block) -> Self {
+        Self { height: block.height, view: block.view, digest: block.digest(), time: block.time }
+    }
+}

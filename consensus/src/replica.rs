@@ -1,0 +1,344 @@
+//! The replica: one validator's view of the protocol, as a state machine.
+//!
+//! [`Replica::step`] is the only mutation. It is total (a bad peer is not an error), and deterministic: the same
+//! inputs give the same outputs. It does no I/O and reads no clock; what it wants done stands in its [`Output`],
+//! and when it wants to be called again in [`Replica::deadline`].
+//!
+//! Handlers store facts; [`Replica::progress`] then derives everything that follows from them, until nothing
+//! more does. The parts: `receive` (facts from peers), `view` (entering, voting, giving up: P3, P5), `propose`
+//! (P1), `prepare` (P2), `finality` (P4), `spread` (P8), `timing` (P9, P10).
+
+mod finality;
+mod prepare;
+mod propose;
+mod receive;
+pub mod recover;
+mod spread;
+mod timing;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use genesis::{Digest, Height, Parameters, SecretKey, Signature, UnixMillis, ValidatorIndex, View};
+
+use crate::candidate::{Block, Candidate, Tip};
+use crate::certificate::Certificate;
+use crate::message::{Context, Fetch, Message, PrePrepare, Verified, Vote};
+use crate::output::Output;
+use crate::pacemaker::Pacemaker;
+use crate::pool::Pool;
+use crate::tally::Tally;
+
+/// How many views above its own a replica counts votes for, so that it need not ask for what overtook its own
+/// progress. Bounds the tallies above.
+const VIEWS_AHEAD: u64 = 4;
+/// How many views below its own a replica still counts votes for. Bounds the tallies below.
+const VIEWS_BEHIND: u64 = 64;
+/// How many final blocks a replica remembers for peers that missed one.
+const RECENT_BLOCKS: usize = 64;
+/// How many blocks may be prepared and not final before a leader proposes only empty ones.
+const MAX_UNFINAL: usize = 32;
+
+/// Who this replica is, and in which network.
+#[derive(Debug)]
+pub struct Config {
+    /// The chain, the epoch and its validators.
+    pub context: Context,
+    /// This validator.
+    pub me: ValidatorIndex,
+    /// Its consensus key.
+    pub secret: SecretKey,
+    /// The network's parameters.
+    pub parameters: Parameters,
+}
+
+/// The time of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Since some fixed moment; never goes back.
+    pub elapsed: Duration,
+    /// What the wall clock says, right or wrong. Consulted for P11 alone.
+    pub clock: UnixMillis,
+}
+
+/// What the node found out about a block's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of it is here, valid and durable.
+    Valid,
+    /// It can never be valid.
+    Invalid,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A peer said something.
+    Received {
+        /// Which peer's connection it came by.
+        from: ValidatorIndex,
+        /// What it said.
+        message: Verified<Message>,
+    },
+    /// The answer to `Action::Judge`.
+    Judged {
+        /// The block.
+        digest: Digest,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// These digests wait to be ordered: a quorum has their contents, this node too, valid and durable.
+    Available(Vec<Digest>),
+    /// These no longer do: they expired.
+    Withdrawn(Vec<Digest>),
+    /// Final blocks from a peer's store, each the parent of the next, the last covered by the certificate.
+    Synced {
+        /// In order of height.
+        candidates: Vec<Candidate>,
+        /// Of the last one.
+        commit: Verified<Certificate>,
+    },
+    /// A connection to this validator came up.
+    Connected(ValidatorIndex),
+    /// A deadline passed.
+    Tick,
+}
+
+/// A block with its leader's signature, so that it can be shown to others.
+#[derive(Clone, Debug)]
+struct Known {
+    block: Block,
+    signature: Signature,
+}
+
+impl Known {
+    fn message(&self) -> Message {
+        Message::PrePrepare(PrePrepare {
+            candidate: self.block.candidate().clone(),
+            signature: self.signature,
+        })
+    }
+}
+
+/// What this replica signed in one view.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    proposal: Option<Digest>,
+    prepare: Option<Vote>,
+    commit: Option<Vote>,
+    view_change: Option<Vote>,
+}
+
+/// How far the current view has come. (A prepare certificate ends the view.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// For the leader's pre-prepare.
+    Waiting,
+    /// It came, and may not be prepared yet.
+    Examining { digest: Digest, verdict: Option<Verdict>, asked: bool },
+    /// It can never be prepared.
+    Rejected,
+    /// PREPARE was sent.
+    Prepared,
+}
+
+/// What is known of another validator, from what it signed.
+#[derive(Clone, Debug)]
+struct Peer {
+    /// The highest view that it signed something in.
+    heard_view: View,
+    /// When it last signed something new.
+    heard_at: Duration,
+    /// The highest view that it has shown to be in.
+    shown: View,
+    /// When to pass the newest certificate on to it, unless it has shown to hold it (P8).
+    spread_at: Option<Duration>,
+    /// The highest view that it sent COMMIT in: a second COMMIT there says that it lacks the certificate.
+    commit_seen: View,
+    /// When it may next be answered about finality: bounds what repeats can cost.
+    answer_after: Duration,
+}
+
+/// A validator's replica.
+#[derive(Debug)]
+pub struct Replica {
+    context: Context,
+    me: ValidatorIndex,
+    secret: SecretKey,
+    parameters: Parameters,
+    pacemaker: Pacemaker,
+
+    /// The newest final block.
+    tip: Tip,
+    /// Its commit certificate, where one is held.
+    tip_certificate: Option<Certificate>,
+    /// The newest commit certificate above the tip, while blocks below it are missing.
+    committed: Option<Certificate>,
+    /// Blocks above the tip that were prepared here or are certified, and the current view's.
+    blocks: BTreeMap<Digest, Known>,
+    /// Prepare certificates above the tip.
+    prepared: BTreeMap<View, Certificate>,
+    /// View-change certificates above the tip.
+    failed: BTreeMap<View, Certificate>,
+    /// All views from here to below the current one have a view-change certificate in `failed`.
+    failed_from: View,
+    /// What was signed above the tip.
+    own: BTreeMap<View, Own>,
+    tallies: BTreeMap<View, Tally>,
+    /// Pre-prepares of higher views, one a leader.
+    early: BTreeMap<ValidatorIndex, Known>,
+    recent: VecDeque<Known>,
+    /// Digests that wait to be ordered.
+    pool: Pool,
+
+    view: View,
+    entered: Duration,
+    phase: Phase,
+
+    peers: BTreeMap<ValidatorIndex, Peer>,
+    /// What was asked for since this view was entered.
+    asked_candidates: BTreeSet<Digest>,
+    asked_certificates: Option<(View, View)>,
+    /// Who last answered: the first to be asked again.
+    helper: Option<ValidatorIndex>,
+
+    /// Since when something waits (P10).
+    armed: Option<Duration>,
+    /// Since when a prepared, non-empty block waits for finality.
+    unfinal: Option<Duration>,
+    /// When the last block was made: heartbeats count from here.
+    quiet: Duration,
+    resend_at: Option<Duration>,
+    catch_up_at: Option<Duration>,
+    /// When a block whose time is ahead of the clock may be looked at again.
+    time_fits_at: Option<Duration>,
+    /// Safety was lost: nothing is signed any more.
+    halted: bool,
+
+    output: Output,
+    /// A fact was added, so that more may follow.
+    stirred: bool,
+}
+
+/// A replica's position, for status pages and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The current view.
+    pub view: View,
+    /// The newest final block.
+    pub tip: Tip,
+    /// The leader of the current view.
+    pub leader: ValidatorIndex,
+    /// Δ at present.
+    pub delta: Duration,
+    /// Whether view timers run.
+    pub armed: bool,
+    /// How many digests wait to be ordered.
+    pub waiting: usize,
+}
+
+impl Replica {
+    /// Takes in one input and says what follows.
+    pub fn step(&mut self, now: Now, input: Input) -> Output {
+        if self.halted {
+            return Output::default();
+        }
+        match input {
+            Input::Received { from, message } => self.receive(now, from, message.into_inner()),
+            Input::Judged { digest, verdict } => self.judged(digest, verdict),
+            Input::Available(digests) => self.pool.insert(digests),
+            Input::Withdrawn(digests) => self.pool.remove(&digests),
+            Input::Synced { candidates, commit } => self.synced(now, candidates, commit.into_inner()),
+            Input::Connected(peer) => self.greet(peer),
+            Input::Tick => {}
+        }
+        self.progress(now);
+        std::mem::take(&mut self.output)
+    }
+
+    /// Derives what follows from the facts, until nothing more does.
+    fn progress(&mut self, now: Now) {
+        loop {
+            self.stirred = false;
+            self.finalize(now);
+            self.advance(now);
+            self.examine(now);
+            self.note_what_waits(now);
+            self.propose(now);
+            self.give_up(now);
+            if !self.stirred || self.halted {
+                break;
+            }
+        }
+        self.spread(now);
+        self.resend(now);
+        self.catch_up(now);
+    }
+
+    /// Where this replica stands.
+    pub fn status(&self) -> Status {
+        Status {
+            view: self.view,
+            tip: self.tip,
+            leader: self.leader(),
+            delta: self.pacemaker.delta(),
+            armed: self.armed.is_some(),
+            waiting: self.pool.len(),
+        }
+    }
+
+    /// What signatures are bound to: to verify messages with.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn leader(&self) -> ValidatorIndex {
+        self.context.validators.leader(self.view)
+    }
+
+    fn quorum(&self) -> usize {
+        self.context.validators.quorum()
+    }
+
+    /// The blocks from `parent` down to above the tip, newest first.
+    fn ancestors(&self, parent: crate::candidate::Parent) -> Result<Vec<&Block>, Broken> {
+        let mut ancestors = Vec::new();
+        let mut next = parent;
+        while next.digest != self.tip.digest {
+            if next.view <= self.tip.view {
+                return Err(Broken::Conflicts);
+            }
+            let known = self.blocks.get(&next.digest).ok_or(Broken::Missing(next.digest))?;
+            if known.block.view != next.view {
+                return Err(Broken::Conflicts);
+            }
+            ancestors.push(&known.block);
+            next = known.block.parent;
+        }
+        if next.view == self.tip.view { Ok(ancestors) } else { Err(Broken::Conflicts) }
+    }
+
+    fn fetch(&mut self, from: Option<ValidatorIndex>, fetch: Fetch) {
+        let to = from.or(self.helper).filter(|peer| *peer != self.me);
+        let to = to.map_or(crate::output::Recipient::All, crate::output::Recipient::One);
+        self.output.send(to, Message::Fetch(fetch));
+    }
+}
+
+/// Why the blocks from somewhere do not lead to the tip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Broken {
+    /// This one is not known here.
+    Missing(Digest),
+    /// They lead past the tip, or name a wrong view.
+    Conflicts,
+}
+
+/// The height after `tip`'s.
+fn height_after(parent: Option<&Block>, tip: &Tip) -> Height {
+    parent.map_or(tip.height, |block| block.height).next()
+}
+
+#[cfg(test)]
+mod tests;

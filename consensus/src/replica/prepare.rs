@@ -1,0 +1,149 @@
+//! P2: whether the leader's pre-prepare may be prepared. "Not yet" waits, and asks for what is missing; "never"
+//! rejects.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use genesis::{Digest, UnixMillis};
+
+use super::receive::CERTIFICATES_AN_ANSWER;
+use super::{Broken, Now, Phase, Replica, Verdict, height_after};
+use crate::candidate::Block;
+use crate::message::{Fetch, VoteKind};
+use crate::output::{Action, Record};
+
+/// What is known of a pre-prepare so far.
+enum Finding {
+    /// All that P2 asks for is there.
+    Ready,
+    /// Something is missing that may come.
+    NotYet(Missing),
+    /// It breaks a rule for good.
+    Never,
+}
+
+enum Missing {
+    Block(Digest),
+    ParentCertificate,
+    ViewChange,
+    Time(Duration),
+    Verdict,
+}
+
+impl Replica {
+    /// Looks at the pre-prepare of this view, if one waits, and prepares it when it may be.
+    pub(super) fn examine(&mut self, now: Now) {
+        self.time_fits_at = None;
+        let Phase::Examining { digest, verdict, asked } = self.phase else { return };
+        let Some(known) = self.blocks.get(&digest).cloned() else { return };
+        match self.find(now, &known.block, verdict) {
+            Finding::Ready => {
+                self.phase = Phase::Prepared;
+                self.output.record(Record::PrePrepare(crate::message::PrePrepare {
+                    candidate: known.block.candidate().clone(),
+                    signature: known.signature,
+                }));
+                self.cast(now, VoteKind::Prepare, known.block.view, digest);
+            }
+            Finding::Never => {
+                self.phase = Phase::Rejected;
+                self.blocks.remove(&digest);
+                self.stirred = true;
+            }
+            Finding::NotYet(Missing::Block(missing)) => self.ask_for_block(missing),
+            Finding::NotYet(Missing::ParentCertificate) => {
+                self.ask_for_certificates(known.block.parent.view, known.block.parent.view);
+            }
+            Finding::NotYet(Missing::ViewChange) => self.ask_for_view_changes(known.block.parent.view),
+            Finding::NotYet(Missing::Time(wait)) => self.time_fits_at = Some(now.elapsed + wait),
+            Finding::NotYet(Missing::Verdict) => {
+                if !asked {
+                    self.phase = Phase::Examining { digest, verdict, asked: true };
+                    self.output.act(Action::Judge(known.block));
+                }
+            }
+        }
+    }
+
+    fn find(&mut self, now: Now, block: &Block, verdict: Option<Verdict>) -> Finding {
+        let distinct: BTreeSet<_> = block.payload.iter().collect();
+        let too_many = block.payload.len() as u64 > self.parameters.max_block_batches;
+        if distinct.len() != block.payload.len() || too_many || verdict == Some(Verdict::Invalid) {
+            return Finding::Never;
+        }
+        let ancestors = match self.ancestors(block.parent) {
+            Ok(ancestors) => ancestors,
+            Err(Broken::Missing(digest)) => return Finding::NotYet(Missing::Block(digest)),
+            Err(Broken::Conflicts) => return Finding::Never,
+        };
+        let parent = ancestors.first().copied();
+        let parent_time = parent.map_or(self.tip.time, |parent| parent.time);
+        if block.height != height_after(parent, &self.tip)
+            || block.time <= parent_time
+            || ancestors
+                .iter()
+                .any(|ancestor| ancestor.payload.iter().any(|digest| distinct.contains(digest)))
+        {
+            return Finding::Never;
+        }
+        // The tip is final, which proves more than a prepare certificate does.
+        if parent.is_some() {
+            match self.prepared.get(&block.parent.view) {
+                Some(certificate) if certificate.digest == block.parent.digest => {}
+                Some(_) => return Finding::Never,
+                None => return Finding::NotYet(Missing::ParentCertificate),
+            }
+        }
+        if self.gap_above(block.parent.view).is_some() {
+            return Finding::NotYet(Missing::ViewChange);
+        }
+        let early = self.ahead_of_clock(now, block.time, parent_time);
+        if early > 0 {
+            return Finding::NotYet(Missing::Time(Duration::from_millis(early)));
+        }
+        if verdict.is_none() && !block.payload.is_empty() {
+            return Finding::NotYet(Missing::Verdict);
+        }
+        Finding::Ready
+    }
+
+    /// P11: by how many milliseconds `time` is above what the clock allows. One unit above the parent is always
+    /// allowed, so that a leader who runs the clock ahead does not make the next honest one look early.
+    fn ahead_of_clock(&self, now: Now, time: UnixMillis, parent: UnixMillis) -> u64 {
+        let allowed = now.clock.plus(self.parameters.clock_bound_ms).max(parent.next());
+        time.since(allowed)
+    }
+
+    pub(super) fn ask_for_block(&mut self, digest: Digest) {
+        if self.asked_candidates.insert(digest) {
+            self.fetch(Some(self.leader()), Fetch::Candidate(digest));
+        }
+    }
+
+    /// Asks for the view-change certificates that are missing above `parent`, a few at a time from the top.
+    pub(super) fn ask_for_view_changes(&mut self, parent: genesis::View) {
+        if let Some(top) = self.gap_above(parent) {
+            self.ask_for_certificates(parent.next(), top);
+        }
+    }
+
+    fn ask_for_certificates(&mut self, from: genesis::View, to: genesis::View) {
+        // One answer at a time: ask again when it has come in full, or by the timer.
+        let answered = match self.asked_certificates {
+            Some((asked_from, asked_to)) => {
+                from < asked_from || to > asked_to || asked_to.since(to) >= CERTIFICATES_AN_ANSWER
+            }
+            None => true,
+        };
+        if answered {
+            self.asked_certificates = Some((from, to));
+            let whom = self.helper.or(Some(self.leader()));
+            self.fetch(whom, Fetch::Certificates { from, to });
+        }
+    }
+
+    pub(super) fn forget_questions(&mut self) {
+        self.asked_candidates.clear();
+        self.asked_certificates = None;
+    }
+}

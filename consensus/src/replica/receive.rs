@@ -1,0 +1,181 @@
+//! Facts from peers: what a message adds to what is known. Nothing here decides; `progress` does.
+
+use std::time::Duration;
+
+use genesis::{Digest, ValidatorIndex, View};
+
+use super::{Known, Now, Phase, Replica, VIEWS_AHEAD, VIEWS_BEHIND, Verdict};
+use crate::candidate::Block;
+use crate::certificate::Certificate;
+use crate::message::{Fetch, Message, PrePrepare, Vote, VoteKind};
+use crate::output::Recipient;
+
+/// How many certificates one question is answered with. Each travels as a message of its own: none grows with
+/// the number of views that failed.
+pub(super) const CERTIFICATES_AN_ANSWER: u64 = 64;
+
+impl Replica {
+    pub(super) fn receive(&mut self, now: Now, from: ValidatorIndex, message: Message) {
+        if from == self.me {
+            return;
+        }
+        match message {
+            // Votes come from their voter alone: an old one, replayed, must not make a dead validator look alive.
+            Message::Vote(vote) if vote.voter == from => self.receive_vote(now, &vote),
+            Message::Vote(_) => {}
+            Message::PrePrepare(proposal) => self.receive_proposal(now, from, proposal),
+            Message::Certificate(certificate) => self.receive_certificate(now, from, certificate),
+            Message::Fetch(fetch) => self.answer(now, from, &fetch),
+        }
+    }
+
+    fn receive_vote(&mut self, now: Now, vote: &Vote) {
+        let shown = if vote.kind == VoteKind::Commit { vote.view.next() } else { vote.view };
+        self.heard(now, vote.voter, vote.view, shown);
+        if vote.view <= self.tip.view {
+            self.answer_settled(now, vote);
+            return;
+        }
+        if vote.kind == VoteKind::ViewChange && vote.view == self.view && self.armed.is_none() {
+            // It waits for something that is done here: the newest final block is what it lacks.
+            self.answer_finality(now, vote.voter);
+        }
+        let counted = vote.view <= self.view.plus(VIEWS_AHEAD) && vote.view.plus(VIEWS_BEHIND) >= self.view;
+        if counted {
+            self.count(now, vote);
+        }
+    }
+
+    fn receive_proposal(&mut self, now: Now, from: ValidatorIndex, proposal: PrePrepare) {
+        let leader = self.context.validators.leader(proposal.candidate.view);
+        let known = Known { signature: proposal.signature, block: Block::new(proposal.candidate) };
+        let (view, digest) = (known.block.view, known.block.digest());
+        if leader == from {
+            self.heard(now, leader, view, view);
+        }
+        let own = leader == self.me && view >= self.view;
+        if view <= self.tip.view || own {
+            return;
+        }
+        if self.asked_candidates.remove(&digest) || self.is_certified(view, digest) {
+            self.helper = Some(from);
+            self.blocks.insert(digest, known.clone());
+            self.stirred = true;
+        }
+        if view == self.view {
+            self.consider(known);
+        } else if view > self.view {
+            // P5: one a leader; the nearest view, so that a far one cannot crowd it out.
+            let place = self.early.get(&leader).map(|early| early.block.view);
+            if place.is_none_or(|early| early <= self.view || view < early) {
+                self.early.insert(leader, known);
+            }
+        }
+    }
+
+    fn receive_certificate(&mut self, now: Now, from: ValidatorIndex, certificate: Certificate) {
+        let peer = certificate.view.next();
+        if let Some(known) = self.peers.get_mut(&from) {
+            known.shown = known.shown.max(peer);
+        }
+        self.helper = Some(from);
+        self.certify(now, certificate);
+    }
+
+    fn is_certified(&self, view: View, digest: Digest) -> bool {
+        let names = |certificate: &Certificate| certificate.view == view && certificate.digest == digest;
+        self.prepared.get(&view).is_some_and(names) || self.committed.as_ref().is_some_and(names)
+    }
+
+    fn heard(&mut self, now: Now, peer: ValidatorIndex, view: View, shown: View) {
+        let delta = self.pacemaker.delta();
+        let current = self.view;
+        let Some(peer) = self.peers.get_mut(&peer) else { return };
+        peer.heard_view = peer.heard_view.max(view);
+        peer.heard_at = now.elapsed;
+        peer.shown = peer.shown.max(shown);
+        if peer.shown < current && peer.spread_at.is_none() {
+            // P8: a message from an older view is answered with the newest certificate.
+            peer.spread_at = Some(now.elapsed + grace(delta));
+        }
+        if peer.shown > current && self.catch_up_at.is_none() {
+            self.catch_up_at = Some(now.elapsed + grace(delta));
+        }
+    }
+
+    /// A vote about what is final here. One late COMMIT is usual; a second means that its sender lacks the
+    /// certificate.
+    fn answer_settled(&mut self, now: Now, vote: &Vote) {
+        let Some(peer) = self.peers.get_mut(&vote.voter) else { return };
+        let again = vote.kind != VoteKind::Commit || vote.view <= peer.commit_seen;
+        if vote.kind == VoteKind::Commit {
+            peer.commit_seen = peer.commit_seen.max(vote.view);
+        }
+        if again {
+            self.answer_finality(now, vote.voter);
+        }
+    }
+
+    /// Shows `peer` the newest final block's certificate, at most once in Δ/2.
+    fn answer_finality(&mut self, now: Now, peer: ValidatorIndex) {
+        let pause = self.pacemaker.delta() / 2;
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        if known.answer_after > now.elapsed {
+            return;
+        }
+        known.answer_after = now.elapsed + pause;
+        if let Some(certificate) = self.tip_certificate.clone() {
+            self.output.send(Recipient::One(peer), Message::Certificate(certificate));
+        }
+    }
+
+    fn answer(&mut self, now: Now, from: ValidatorIndex, fetch: &Fetch) {
+        let mut answers = Vec::new();
+        match *fetch {
+            Fetch::Newest { view, finalized } => {
+                if view < self.view {
+                    answers.extend(self.entry_certificate().cloned().map(Message::Certificate));
+                }
+                if finalized < self.tip.view {
+                    answers.extend(self.tip_certificate.clone().map(Message::Certificate));
+                }
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.heard_at = now.elapsed;
+                }
+            }
+            Fetch::Candidate(digest) => {
+                let recent = || self.recent.iter().find(|known| known.block.digest() == digest);
+                answers.extend(self.blocks.get(&digest).or_else(recent).map(Known::message));
+            }
+            Fetch::Certificates { from, to } => {
+                // Newest first: with the first of them the asker can enter the newest view.
+                let views = (from <= to).then_some(from..=to);
+                let held = views.into_iter().flat_map(|views| {
+                    let failed = self.failed.range(views.clone()).rev().take(CERTIFICATES_AN_ANSWER as usize);
+                    let prepared = self.prepared.range(views).rev().take(CERTIFICATES_AN_ANSWER as usize);
+                    failed.chain(prepared)
+                });
+                answers.extend(held.map(|(_, certificate)| Message::Certificate(certificate.clone())));
+                if from <= self.tip.view {
+                    answers.extend(self.tip_certificate.clone().map(Message::Certificate));
+                }
+            }
+        }
+        for answer in answers {
+            self.output.send(Recipient::One(from), answer);
+        }
+    }
+
+    pub(super) fn judged(&mut self, of: Digest, answer: Verdict) {
+        if let Phase::Examining { digest, verdict, .. } = &mut self.phase
+            && *digest == of
+        {
+            *verdict = Some(answer);
+        }
+    }
+}
+
+/// How long a peer is given to show by itself what it holds, before it is told.
+pub(super) fn grace(delta: Duration) -> Duration {
+    delta / 4
+}

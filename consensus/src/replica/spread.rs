@@ -1,0 +1,121 @@
+//! P8: everything that matters is sent again until it is settled, and certificates reach those who lack them.
+
+use genesis::{ValidatorIndex, View};
+
+use super::receive::grace;
+use super::{Now, Own, Replica};
+use crate::certificate::Certificate;
+use crate::message::{Fetch, Message};
+use crate::output::{Action, Recipient};
+
+/// How many COMMITs that are not settled are sent again: a later one settles the earlier.
+const COMMITS_RESENT: usize = 8;
+
+impl Replica {
+    /// The certificate by which this replica is in its view.
+    pub(super) fn entry_certificate(&self) -> Option<&Certificate> {
+        let before = self.view.previous();
+        let of_view = |certificate: &&Certificate| certificate.view == before;
+        self.prepared
+            .get(&before)
+            .or_else(|| self.failed.get(&before))
+            .or_else(|| self.committed.as_ref().filter(of_view))
+            .or_else(|| self.tip_certificate.as_ref().filter(of_view))
+    }
+
+    /// A view was entered: those who do not show soon that they can enter it too will be told.
+    pub(super) fn plan_spread(&mut self, now: Now) {
+        let due = now.elapsed + grace(self.pacemaker.delta());
+        for peer in self.peers.values_mut() {
+            peer.spread_at = (peer.shown < self.view).then_some(due);
+        }
+    }
+
+    pub(super) fn spread(&mut self, now: Now) {
+        let view = self.view;
+        let due = |peer: &super::Peer| peer.spread_at.is_some_and(|at| at <= now.elapsed);
+        let mut behind = Vec::new();
+        for (index, peer) in self.peers.iter_mut().filter(|(_, peer)| due(peer)) {
+            peer.spread_at = None;
+            if peer.shown < view {
+                behind.push(*index);
+            }
+        }
+        let Some(certificate) = self.entry_certificate().cloned() else { return };
+        for peer in behind {
+            self.output.send(Recipient::One(peer), Message::Certificate(certificate.clone()));
+        }
+    }
+
+    /// A peer came up: it gets what it may have missed.
+    pub(super) fn greet(&mut self, peer: ValidatorIndex) {
+        let certificates = self.entry_certificate().into_iter().chain(&self.tip_certificate).cloned();
+        let messages = certificates.map(Message::Certificate).chain(self.unsettled()).collect::<Vec<_>>();
+        for message in messages {
+            self.output.send(Recipient::One(peer), message);
+        }
+    }
+
+    /// What this replica signed and neither a certificate nor a later vote has settled.
+    fn unsettled(&self) -> Vec<Message> {
+        let current = self.own.get(&self.view);
+        let proposal = current.and_then(|own| own.proposal).and_then(|digest| self.blocks.get(&digest));
+        let votes = |own: &Own| [own.prepare.clone(), own.view_change.clone()];
+        let of_view = current.into_iter().flat_map(votes).flatten();
+        let failed = |view: &View| self.failed.contains_key(view);
+        let commits = self.own.iter().rev().filter(|(view, _)| !failed(view));
+        let commits = commits.filter_map(|(_, own)| own.commit.clone()).take(COMMITS_RESENT);
+        let votes = of_view.chain(commits).map(Message::Vote);
+        proposal.map(super::Known::message).into_iter().chain(votes).collect()
+    }
+
+    /// Sends again, on a timer of its own, what is not settled, and asks again for what is missing.
+    pub(super) fn resend(&mut self, now: Now) {
+        let questions = !self.asked_candidates.is_empty() || self.asked_certificates.is_some();
+        let waits = questions || self.unfinal.is_some() || self.committed.is_some();
+        if self.resend_at.is_some_and(|at| at <= now.elapsed) {
+            self.resend_at = None;
+            for message in self.unsettled() {
+                self.output.send(Recipient::All, message);
+            }
+            if waits {
+                self.ask_again();
+            }
+        }
+        if self.resend_at.is_none() && (waits || !self.unsettled().is_empty()) {
+            self.resend_at = Some(now.elapsed + self.pacemaker.delta());
+        }
+    }
+
+    fn ask_again(&mut self) {
+        let newest = Fetch::Newest { view: self.view, finalized: self.tip.view };
+        let candidates: Vec<_> = self.asked_candidates.iter().copied().map(Fetch::Candidate).collect();
+        let certificates = self.asked_certificates.map(|(from, _)| {
+            // From where the last answer stopped, or anew.
+            let to = self.failed_from.previous().max(from);
+            Fetch::Certificates { from, to }
+        });
+        if self.committed.is_some() {
+            self.output.act(Action::Synchronize { after: self.tip.height });
+        }
+        for fetch in std::iter::once(newest).chain(candidates).chain(certificates) {
+            self.output.send(Recipient::All, Message::Fetch(fetch));
+        }
+    }
+
+    /// Peers showed that they are in a higher view: ask them for the certificate that leads there.
+    pub(super) fn catch_up(&mut self, now: Now) {
+        let view = self.view;
+        let ahead: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| peer.shown > view).map(|(index, _)| *index).collect();
+        if ahead.is_empty() {
+            self.catch_up_at = None;
+        } else if self.catch_up_at.is_some_and(|at| at <= now.elapsed) {
+            self.catch_up_at = Some(now.elapsed + self.pacemaker.delta());
+            for peer in ahead {
+                let fetch = Fetch::Newest { view, finalized: self.tip.view };
+                self.output.send(Recipient::One(peer), Message::Fetch(fetch));
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! When timers run (P10), how long (P9), and the next moment at which something is due.
+
+use std::time::Duration;
+
+use super::{Broken, Now, Phase, Replica};
+
+impl Replica {
+    /// When after `now`, that of the last step, `step` must be called again with `Input::Tick`, if nothing else
+    /// happens before. What was due by then is done, or waits for another input.
+    pub fn deadline(&self, now: Now) -> Option<Duration> {
+        if self.halted {
+            return None;
+        }
+        let gave_up = self.own_in(self.view).is_some_and(|own| own.view_change.is_some());
+        let heartbeat = self.quiet + Duration::from_millis(self.parameters.heartbeat_ms);
+        let times = [
+            self.view_deadline().filter(|_| !gave_up),
+            self.empty_block_at()
+                .filter(|_| self.leader() == self.me && self.phase == Phase::Waiting && !gave_up),
+            Some(heartbeat).filter(|_| self.armed.is_none()),
+            self.resend_at,
+            self.catch_up_at,
+            self.time_fits_at,
+            self.peers.values().filter_map(|peer| peer.spread_at).min(),
+        ];
+        times.into_iter().flatten().filter(|at| *at > now.elapsed).min()
+    }
+
+    /// P10: notes since when something waits, which arms the view timers: digests that are not ordered, a
+    /// non-empty block that is prepared and not final, or a heartbeat that is due.
+    pub(super) fn note_what_waits(&mut self, now: Now) {
+        let parent = self.best_parent();
+        if let Err(Broken::Missing(digest)) = self.ancestors(parent) {
+            self.ask_for_block(digest);
+        }
+        let (unfinal, waiting) = match (self.ancestors(parent), self.ordered_by(parent)) {
+            (Ok(ancestors), Ok(ordered)) => {
+                let unfinal = ancestors.iter().any(|block| !block.payload.is_empty());
+                (unfinal, self.pool.without(&ordered).next().is_some())
+            }
+            // Blocks are missing: they may be non-empty.
+            _ => (true, self.pool.len() > 0),
+        };
+        self.unfinal = unfinal.then(|| self.unfinal.unwrap_or(now.elapsed));
+        let something = unfinal || waiting || self.heartbeat_is_due(now);
+        self.armed = something.then(|| self.armed.unwrap_or(now.elapsed));
+    }
+
+    fn heartbeat_is_due(&self, now: Now) -> bool {
+        now.elapsed >= self.quiet + Duration::from_millis(self.parameters.heartbeat_ms)
+    }
+
+    /// P9: 2Δ for the leader's pre-prepare, 3Δ for the view; counted from when something waits.
+    pub(super) fn view_deadline(&self) -> Option<Duration> {
+        let delta = self.pacemaker.delta();
+        let start = self.armed?.max(self.entered);
+        Some(start + if self.phase == Phase::Waiting { delta * 2 } else { delta * 3 })
+    }
+
+    /// P10: when the leader proposes an empty block because a non-empty one is prepared and not final.
+    fn empty_block_at(&self) -> Option<Duration> {
+        self.unfinal.map(|since| since.max(self.entered) + self.pacemaker.delta())
+    }
+
+    pub(super) fn empty_block_is_due(&self, now: Now) -> bool {
+        self.heartbeat_is_due(now) || self.empty_block_at().is_some_and(|at| at <= now.elapsed)
+    }
+
+    /// P9: the leader has signed nothing for as many views as there are validators, nor for Δ, while a quorum has.
+    pub(super) fn leader_is_away(&self, now: Now) -> bool {
+        let turns = self.context.validators.len() as u64;
+        let present = |peer: &&super::Peer| peer.heard_view.plus(turns) >= self.view;
+        let others = self.peers.values().filter(present).count();
+        let leader = self.peers.get(&self.leader());
+        self.armed.is_some()
+            && others + 1 >= self.quorum()
+            && leader.is_some_and(|leader| {
+                !present(&leader) && leader.heard_at + self.pacemaker.delta() <= now.elapsed
+            })
+    }
+}
