@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The RealDID node: the one crate that wires, waits and exits.
+//!
+//! - [`node`]: how the parts run together
+//! - [`cli`]: the commands, a verb a file; [`config`] and [`home`]: a node's folder and its settings
+//! - [`driver`]: step → persist → perform; [`journal`]: what must survive a crash; [`executor`]: what is final is
+//!   executed
+//! - [`mempool`], [`batcher`]: from clients to batches; [`intake`], [`availability`], [`shelf`], [`fetcher`]: batches
+//!   of all validators
+//! - [`sync`]: blocks for who was away; [`wire`]: what nodes say to one another
+//! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`]: for operators
+
+pub mod availability;
+pub mod batcher;
+// pub mod cli;
+pub mod config;
+pub mod driver;
+pub mod executor;
+pub mod fetcher;
+pub mod health;
+pub mod home;
+pub mod http;
+pub mod intake;
+pub mod journal;
+pub mod mempool;
+pub mod metrics;
+pub mod node;
+pub mod rpc;
+pub mod shelf;
+pub mod sync;
+pub mod wire;
+
+pub use node::run;

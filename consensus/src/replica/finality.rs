@@ -59,7 +59,7 @@ impl Replica {
 
     fn finalize_all(&mut self, now: Now, blocks: Vec<Block>, certificate: Certificate) {
         for block in blocks {
-            self.pool.remove(&block.payload);
+            self.pool.settle(&block.payload);
             self.pacemaker.view_final();
             self.tip = Tip::of(&block);
             if let Some(known) = self.blocks.remove(&block.digest()) {

@@ -68,7 +68,10 @@ impl Replica {
     fn find(&mut self, now: Now, block: &Block, verdict: Option<Verdict>) -> Finding {
         let distinct: BTreeSet<_> = block.payload.iter().collect();
         let too_many = block.payload.len() as u64 > self.parameters.max_block_batches;
-        if distinct.len() != block.payload.len() || too_many || verdict == Some(Verdict::Invalid) {
+        // The node judges by the final blocks that it has heard of; the newest may be news to it.
+        let ordered = distinct.iter().any(|digest| self.pool.was_ordered(digest));
+        let repeats = ordered || distinct.len() != block.payload.len();
+        if repeats || too_many || verdict == Some(Verdict::Invalid) {
             return Finding::Never;
         }
         let ancestors = match self.ancestors(block.parent) {

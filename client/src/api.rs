@@ -1,0 +1,318 @@
+//! The JSON-RPC surface: methods, the shapes of their answers, and error codes. The server makes these types, the
+//! client reads them; what they serialise to is the public API.
+//!
+//! | method | parameters | answer |
+//! | --- | --- | --- |
+//! | `tx_submit` | transaction (base64 of its canonical bytes) | [`Submitted`] |
+//! | `tx_wait` | id, time-out in milliseconds | [`Receipt`], or [`code::TIMED_OUT`] with [`TimedOut`] |
+//! | `tx_status` | id | [`Fate`] |
+//! | `did_resolve` | DID, [`ResolveOptions`] or none | a DID Resolution result |
+//! | `chain_status` | | [`ChainStatus`] |
+//! | `chain_block` | height | [`Block`] |
+//! | `net_peers` | | a list of [`Peer`] |
+//!
+//! Invariant: field names, method names and codes are never reused for something else. Heights, views, versions and
+//! times are JSON numbers; digests are hex, keys Multikey, DIDs their text.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use genesis::{Digest, Epoch, Height, PublicKey, UnixMillis, View};
+use ledger::{Did, Version};
+use serde::{Deserialize, Serialize};
+
+/// The methods' names.
+pub mod method {
+    /// Hands in a transaction; answers at once with its id.
+    pub const TX_SUBMIT: &str = "tx_submit";
+    /// Waits for a transaction's receipt.
+    pub const TX_WAIT: &str = "tx_wait";
+    /// What is known of a transaction now.
+    pub const TX_STATUS: &str = "tx_status";
+    /// Resolves a DID.
+    pub const DID_RESOLVE: &str = "did_resolve";
+    /// Where the node stands.
+    pub const CHAIN_STATUS: &str = "chain_status";
+    /// A final block.
+    pub const CHAIN_BLOCK: &str = "chain_block";
+    /// The node's peers.
+    pub const NET_PEERS: &str = "net_peers";
+}
+
+/// Error codes. Ours start at −32020: −32000 to −32011 are taken by the JSON-RPC server itself.
+pub mod code {
+    /// The parameters are not those of the method (JSON-RPC's own code). Mend the call.
+    pub const INVALID_PARAMS: i32 = -32602;
+    /// The node failed; its log says why (JSON-RPC's own code). Ask another node.
+    pub const INTERNAL: i32 = -32603;
+    /// The transaction is not base64 of a transaction's canonical bytes. Mend it; submitting it again is no use.
+    pub const MALFORMED: i32 = -32020;
+    /// The transaction breaks a rule that needs no state, such as a bad signature; data: [`super::Refused`].
+    pub const REFUSED: i32 = -32021;
+    /// The node holds as many transactions as it may; data: [`super::Busy`]. Submit again after a while.
+    pub const BUSY: i32 = -32022;
+    /// No receipt within the time given; data: [`super::TimedOut`]. The transaction may still land.
+    pub const TIMED_OUT: i32 = -32030;
+    /// The thing asked for, such as a block, is not there (yet).
+    pub const NOT_FOUND: i32 = -32031;
+    /// The node is stopping, or has not caught up yet. Ask another node.
+    pub const UNAVAILABLE: i32 = -32032;
+}
+
+/// The parameter of [`method::TX_SUBMIT`].
+pub fn encode_transaction(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The bytes in a parameter of [`method::TX_SUBMIT`]: standard base64 with padding, nothing else.
+///
+/// # Errors
+/// Says what is wrong with the text, without repeating it.
+pub fn decode_transaction(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
+    STANDARD.decode(text)
+}
+
+/// The node holds the transaction and passes it on. Not yet ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Submitted {
+    /// The transaction's id: what to wait for.
+    pub id: Digest,
+    /// The last height at which it can be applied.
+    pub expires_at: Height,
+}
+
+/// What became of a transaction, for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// The transaction.
+    pub id: Digest,
+    /// The block that ordered it.
+    pub height: Height,
+    /// Its place in that block, from 0.
+    pub index: u32,
+    /// 0 where it was applied, else why not ([`ledger::Code::number`]).
+    pub code: u16,
+    /// The code's name ([`ledger::Code::name`]).
+    pub result: Cow<'static, str>,
+    /// The DID that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub did: Option<Did>,
+    /// The version that it made; none where it was not applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+}
+
+impl Receipt {
+    /// The ledger's receipt as the API shows it on `network`.
+    pub fn new(receipt: &ledger::Receipt, network: &str) -> Self {
+        Self {
+            id: receipt.id,
+            height: receipt.height,
+            index: receipt.index,
+            code: receipt.code.number(),
+            result: Cow::Borrowed(receipt.code.name()),
+            did: receipt.did.map(|id| Did::new(network, id)),
+            version: receipt.version,
+        }
+    }
+
+    /// Whether the transaction took effect.
+    pub fn is_applied(&self) -> bool {
+        self.code == ledger::Code::Applied.number()
+    }
+}
+
+/// What is known of a transaction now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Fate {
+    /// Ordered: this is its end.
+    Final {
+        /// How it ended.
+        receipt: Receipt,
+    },
+    /// The node holds it; it is not ordered yet.
+    Pending {
+        /// The last height at which it can be applied.
+        expires_at: Height,
+    },
+    /// The node does not hold it, and it was not ordered up to `height`.
+    Unknown {
+        /// The node's height.
+        height: Height,
+        /// The last height at which it could be applied if another node holds it.
+        can_land_until: Height,
+    },
+}
+
+impl Fate {
+    /// The word in the field `state`.
+    pub const fn state(&self) -> &'static str {
+        match self {
+            Self::Final { .. } => "final",
+            Self::Pending { .. } => "pending",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+}
+
+/// Data of [`code::TIMED_OUT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimedOut {
+    /// The transaction.
+    pub id: Digest,
+    /// `pending` or `unknown`, as in [`Fate`].
+    pub state: Cow<'static, str>,
+    /// The last height at which it can be applied.
+    pub can_land_until: Height,
+    /// The node's height.
+    pub height: Height,
+}
+
+/// Data of [`code::REFUSED`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// The field at fault, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<Cow<'static, str>>,
+    /// The limit that it passes, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+/// Data of [`code::BUSY`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Busy {
+    /// How long to wait before submitting again.
+    pub retry_after_ms: u64,
+}
+
+/// The options of [`method::DID_RESOLVE`], named as in DID Resolution.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResolveOptions {
+    /// A version's number, as text; the newest where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+}
+
+impl From<ResolveOptions> for ledger::resolution::Options {
+    fn from(options: ResolveOptions) -> Self {
+        Self { version_id: options.version_id }
+    }
+}
+
+/// Where a node stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChainStatus {
+    /// The network's name: the third part of its DIDs.
+    pub network: String,
+    /// The chain's id: the hash of the genesis document.
+    pub chain: Digest,
+    /// The node's name in the genesis document.
+    pub node: String,
+    /// The node's software and version.
+    pub software: String,
+    /// The newest final block.
+    pub height: Height,
+    /// That block's digest.
+    pub digest: Digest,
+    /// That block's time.
+    pub time: UnixMillis,
+    /// The view that the node is in.
+    pub view: View,
+    /// The name of that view's leader.
+    pub leader: String,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// How many validators there are.
+    pub validators: usize,
+    /// How many votes decide.
+    pub quorum: usize,
+    /// To how many peers the node has a connection.
+    pub peers_connected: usize,
+    /// Whether the node has caught up and reaches a quorum.
+    pub ready: bool,
+    /// Δ as it is now: it grows while views fail.
+    pub delta_ms: u64,
+    /// Transactions that the node holds and that are not in a batch yet.
+    pub pending_transactions: usize,
+    /// Batches that wait for a block to name them.
+    pub waiting_batches: usize,
+    /// How long ago this node saw its newest block become final; none before it saw one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_since_block: Option<u64>,
+    /// What the network was founded with.
+    #[serde(with = "ParametersJson")]
+    pub parameters: genesis::Parameters,
+}
+
+/// [`genesis::Parameters`] as the API names them.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "genesis::Parameters", rename_all = "camelCase")]
+struct ParametersJson {
+    delta_ms: u64,
+    delta_cap_ms: u64,
+    heartbeat_ms: u64,
+    clock_bound_ms: u64,
+    max_block_batches: u64,
+    max_batch_bytes: u64,
+    max_batch_transactions: u64,
+    max_transaction_bytes: u64,
+    max_transaction_lifetime: u64,
+    max_batch_lifetime: u64,
+    max_document_keys: u64,
+}
+
+/// A final block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Block {
+    /// Its place in the chain.
+    pub height: Height,
+    /// What was agreed on.
+    pub digest: Digest,
+    /// The block before it; the chain's id for the first.
+    pub parent: Digest,
+    /// The agreed time.
+    pub time: UnixMillis,
+    /// The view in which it was proposed.
+    pub view: View,
+    /// Its batches, in order.
+    pub batches: Vec<Digest>,
+    /// The ids of its transactions, in order.
+    pub transactions: Vec<Digest>,
+}
+
+/// A peer of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Its name in the genesis document; for an observer, its key.
+    pub name: String,
+    /// The key that authenticates its connections.
+    pub key: PublicKey,
+    /// Where it is reached, where that is known.
+    pub address: String,
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Whether it votes.
+    pub validator: bool,
+    /// How long a ping took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<u64>,
+    /// Messages that wait to be sent to it.
+    pub queued_frames: u64,
+    /// Messages that were dropped because too many waited.
+    pub dropped_frames: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! One secret key in a file, for a node's roles: `{"role", "publicKeyMultibase", "secretKeyMultibase"}`, as in
+//! W3C Multikey.
+//!
+//! Invariant: the public key in the file belongs to the secret one, so a mix-up or a damaged file is noticed before
+//! anything is signed. No error shows any part of a file's content but role and public key.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use genesis::{PublicKey, SecretKey};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::private_file::{self, Existing, PrivateFileError};
+
+/// The multicodec prefix of an Ed25519 secret key (`0x1300` as an unsigned varint), as in Multikey.
+const SECRET_MULTICODEC: [u8; 2] = [0x80, 0x26];
+
+/// More characters than the text of a secret key has (`z` and the base58 of 34 bytes).
+const MAX_SECRET_CHARS: usize = 64;
+
+/// What a key is for. One key, one role: a signature for one purpose never counts for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Signs a validator's consensus messages.
+    Consensus,
+    /// Authenticates a node's connections.
+    Network,
+    /// Signs an operator's governance transactions.
+    Governance,
+    /// Controls a DID.
+    Did,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Consensus, Self::Network, Self::Governance, Self::Did];
+
+    /// Its name in files and commands.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Consensus => "consensus",
+            Self::Network => "network",
+            Self::Governance => "governance",
+            Self::Did => "did",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a text is not a role.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{text}` is not a role: expected consensus, network, governance or did")]
+pub struct RoleError {
+    text: String,
+}
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        let found = Self::ALL.into_iter().find(|role| role.name() == text);
+        found.ok_or_else(|| RoleError { text: text.chars().take(40).collect() })
+    }
+}
+
+/// A secret key and what it is for.
+#[derive(Debug)]
+pub struct KeyFile {
+    /// What it is for.
+    pub role: Role,
+    /// The key.
+    pub secret: SecretKey,
+}
+
+/// Why a key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// It cannot be read or written, or others may read it.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
+    /// Its content is not that of a key file.
+    #[error("{} is not a sound key file: {problem}. Restore it from a backup", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, without the secret.
+        problem: String,
+    },
+    /// It holds a key for something else.
+    #[error("{} holds a {found} key, but a {wanted} key is needed here: are two files mixed up?", path.display())]
+    OtherRole {
+        /// Which file.
+        path: PathBuf,
+        /// What it holds.
+        found: Role,
+        /// What is needed.
+        wanted: Role,
+    },
+}
+
+/// The file's content. It borrows, so that no copy of the secret is left in memory.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Content<'a> {
+    role: &'a str,
+    #[serde(borrow)]
+    public_key_multibase: &'a str,
+    secret_key_multibase: &'a str,
+}
+
+impl KeyFile {
+    /// A fresh key.
+    pub fn generate(role: Role) -> Self {
+        Self { role, secret: SecretKey::generate() }
+    }
+
+    /// Reads the key in `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, others may read it, or it is damaged.
+    pub fn read(path: &Path) -> Result<Self, KeyFileError> {
+        let text = private_file::read(path)?;
+        Self::parse(&text).map_err(|problem| KeyFileError::Damaged { path: path.to_owned(), problem })
+    }
+
+    /// Reads the key in `path`, which must be for `role`.
+    ///
+    /// # Errors
+    /// As [`KeyFile::read`], and when it is for something else.
+    pub fn read_for(path: &Path, role: Role) -> Result<SecretKey, KeyFileError> {
+        let file = Self::read(path)?;
+        if file.role != role {
+            return Err(KeyFileError::OtherRole { path: path.to_owned(), found: file.role, wanted: role });
+        }
+        Ok(file.secret)
+    }
+
+    /// Writes the key to `path`, which must not exist.
+    ///
+    /// # Errors
+    /// When the file exists or the system refuses.
+    pub fn write_new(&self, path: &Path) -> Result<(), KeyFileError> {
+        let secret = secret_text(&self.secret);
+        let (public, role) = (self.secret.public().to_string(), self.role.name());
+        // Written by hand: a serializer's buffer grows and leaves copies behind. Nothing here needs escaping.
+        let mut text = Zeroizing::new(String::with_capacity(512));
+        for part in [
+            "{\n  \"role\": \"",
+            role,
+            "\",\n  \"publicKeyMultibase\": \"",
+            &public,
+            "\",\n  \"secretKeyMultibase\": \"",
+            &secret,
+            "\"\n}\n",
+        ] {
+            text.push_str(part);
+        }
+        Ok(private_file::write(path, &text, Existing::Keep)?)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let content: Content<'_> = serde_json::from_str(text).map_err(|error| json_problem(&error))?;
+        let role: Role = content.role.parse().map_err(|_| "its role is not one of ours".to_owned())?;
+        let secret = parse_secret(content.public_key_multibase, content.secret_key_multibase)?;
+        Ok(Self { role, secret })
+    }
+}
+
+/// What serde says of a damaged file, without the values that it may quote.
+pub(crate) fn json_problem(error: &serde_json::Error) -> String {
+    let (line, column, text) = (error.line(), error.column(), error.to_string());
+    match error.classify() {
+        serde_json::error::Category::Eof => format!("it ends at line {line}, column {column}, in the middle"),
+        _ if text.starts_with("missing field") => text,
+        _ => format!("unexpected content at line {line}, column {column}"),
+    }
+}
+
+/// The Multikey text of a secret key.
+pub(crate) fn secret_text(secret: &SecretKey) -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new([0; 34]);
+    bytes[..2].copy_from_slice(&SECRET_MULTICODEC);
+    bytes[2..].copy_from_slice(secret.seed().as_ref());
+    let mut encoded = Zeroizing::new([0_u8; MAX_SECRET_CHARS]);
+    let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_CHARS));
+    text.push('z');
+    // 34 bytes have at most 47 base58 digits, so they fit.
+    let length = bs58::encode(bytes.as_ref()).onto(encoded.as_mut_slice()).unwrap_or(0);
+    encoded[..length].iter().for_each(|digit| text.push(char::from(*digit)));
+    text
+}
+
+/// The secret key with the text `secret`, whose public half is `public`.
+pub(crate) fn parse_secret(public: &str, secret: &str) -> Result<SecretKey, String> {
+    let public: PublicKey = public.parse().map_err(|_| "its public key is not a Multikey".to_owned())?;
+    let unsound = || format!("the secret key of {public} is damaged");
+    let encoded = secret.strip_prefix('z').filter(|text| text.len() < MAX_SECRET_CHARS).ok_or_else(unsound)?;
+    let mut bytes = Zeroizing::new([0_u8; MAX_SECRET_CHARS]);
+    let length = bs58::decode(encoded).onto(bytes.as_mut_slice()).map_err(|_| unsound())?;
+    let seed = bytes[..length].strip_prefix(&SECRET_MULTICODEC).ok_or_else(unsound)?;
+    let mut array = Zeroizing::new([0_u8; 32]);
+    if seed.len() != array.len() {
+        return Err(unsound());
+    }
+    array.copy_from_slice(seed);
+    let secret = SecretKey::from_seed(*array);
+    if secret.public() != public {
+        return Err(format!("its secret key is that of {}, not of {public}", secret.public()));
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::wallet::{self, Terms};
+
+fn terms() -> Terms {
+    Terms { network: "test".into(), chain: Digest::from_bytes([1; 32]), expires_at: Height(100) }
+}
+
+fn ring() -> (tempfile::TempDir, Keyring) {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Keyring::open(folder.path().join("ring")).unwrap();
+    (folder, ring)
+}
+
+fn publics(entry: &Entry) -> Vec<PublicKey> {
+    entry.keys.iter().map(|key| key.secret.public()).collect()
+}
+
+#[test]
+fn an_entry_survives_its_file() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    ring.insert(&entry).unwrap();
+    let read = ring.read(&entry.did).unwrap();
+    assert_eq!((publics(&read), &read.pending), (publics(&entry), &entry.pending));
+    assert_eq!((read.did, read.chain), (entry.did.clone(), entry.chain));
+    assert_eq!(ring.dids().unwrap(), [entry.did]);
+}
+
+#[test]
+fn folder_and_files_are_for_their_owner_alone() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    ring.insert(&entry).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(ring.folder()), mode(&ring.path(&entry.did))), (0o700, 0o600));
+    ring.settle(&entry.did, &entry.pending.unwrap().id).unwrap();
+    assert_eq!(mode(&ring.path(&entry.did)), 0o600);
+    fs::set_permissions(ring.path(&entry.did), fs::Permissions::from_mode(0o644)).unwrap();
+    let error = ring.read(&entry.did).unwrap_err().to_string();
+    assert!(error.contains("chmod 0600"), "{error}");
+    fs::set_permissions(ring.folder(), fs::Permissions::from_mode(0o750)).unwrap();
+    let error = Keyring::open(ring.folder()).unwrap_err().to_string();
+    assert!(error.contains("chmod 0700"), "{error}");
+}
+
+#[test]
+fn a_change_is_pending_until_settled_and_its_key_stays() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    ring.insert(&entry).unwrap();
+    let first = entry.pending.clone().unwrap();
+    let (did, other) = (&entry.did, Pending::new(wallet::registration(&terms(), &SecretKey::generate()).1));
+    let key = || HeldKey { name: "key-2".into(), secret: SecretKey::from_seed([2; 32]) };
+
+    let error = ring.begin(did, Some(key()), other.clone()).unwrap_err().to_string();
+    assert!(error.contains("realdid did resume") && error.contains(&first.id.to_string()), "{error}");
+    assert_eq!(ring.read(did).unwrap().keys.len(), 1);
+
+    ring.settle(did, &other.id).unwrap();
+    assert_eq!(ring.read(did).unwrap().pending, Some(first.clone()), "another id settles nothing");
+    ring.settle(did, &first.id).unwrap();
+    ring.begin(did, Some(key()), other.clone()).unwrap();
+    ring.settle(did, &other.id).unwrap();
+    let read = ring.read(did).unwrap();
+    assert_eq!((read.keys.len(), read.pending), (2, None));
+}
+
+#[test]
+fn a_change_is_renewed_only_for_the_one_that_it_replaces() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    ring.insert(&entry).unwrap();
+    let old = entry.pending.clone().unwrap();
+    let later = Terms { expires_at: Height(500), ..terms() };
+    let new = wallet::renew(&later, &entry, &old).unwrap();
+    assert!(ring.renew(&entry.did, &new.id, new.clone()).is_err());
+    ring.renew(&entry.did, &old.id, new.clone()).unwrap();
+    assert_eq!(ring.read(&entry.did).unwrap().pending, Some(new));
+}
+
+#[test]
+fn an_unknown_did_is_named_with_the_way_out() {
+    let (_folder, ring) = ring();
+    let did = wallet::create(&terms()).did;
+    let error = ring.read(&did).unwrap_err().to_string();
+    assert!(error.contains(&did.to_string()) && error.contains("--keyring"), "{error}");
+}
+
+#[test]
+fn a_did_is_never_overwritten() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    ring.insert(&entry).unwrap();
+    assert!(ring.insert(&entry).unwrap_err().to_string().contains("exists already"));
+}
+
+#[test]
+fn a_damaged_entry_is_named_without_its_secrets() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    ring.insert(&entry).unwrap();
+    let path = ring.path(&entry.did);
+    let text = fs::read_to_string(&path).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let secret = json["keys"][0]["secretKeyMultibase"].as_str().unwrap();
+    let public = json["keys"][0]["publicKeyMultibase"].as_str().unwrap();
+    let id = json["pending"]["id"].as_str().unwrap();
+    let other = wallet::create(&terms()).did.to_string();
+    for damaged in [
+        String::new(),
+        text[..text.len() / 2].to_owned(),
+        text.replace(secret, &secret[..20]),
+        text.replace(public, &SecretKey::generate().public().to_string()),
+        text.replace(id, &Digest::ZERO.to_string()),
+        text.replace(&entry.did.to_string(), &other),
+        text.replace("\"chain\"", "\"link\""),
+        text.replace("\"transaction\": \"", "\"transaction\": \"AAAA"),
+        format!("{text}{secret}"),
+    ] {
+        fs::write(&path, &damaged).unwrap();
+        let error = ring.read(&entry.did).unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()) && !error.contains(&secret[..20]), "{error}");
+    }
+    for length in 0..text.len() - 2 {
+        assert!(Entry::parse(&text[..length]).is_err(), "cut at {length}");
+    }
+}
+
+#[test]
+fn leftovers_of_a_crash_and_other_files_are_no_dids() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    ring.insert(&entry).unwrap();
+    let name = ring.path(&entry.did).file_name().unwrap().to_str().unwrap().to_owned();
+    for name in [&format!("{name}.7-0.tmp"), "lock", "notes.json", "test-z.json"] {
+        fs::write(ring.folder().join(name), "x").unwrap();
+    }
+    assert_eq!(ring.dids().unwrap(), [entry.did]);
+}
+
+#[test]
+fn changes_at_the_same_time_lose_no_key() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    ring.insert(&entry).unwrap();
+    let pending = entry.pending.clone().unwrap();
+    std::thread::scope(|scope| {
+        for seed in 0..8 {
+            let (ring, did, pending) = (&ring, &entry.did, &pending);
+            scope.spawn(move || {
+                let key = HeldKey { name: format!("other-{seed}"), secret: SecretKey::from_seed([seed; 32]) };
+                ring.begin(did, Some(key), pending.clone()).unwrap();
+            });
+        }
+    });
+    assert_eq!(ring.read(&entry.did).unwrap().keys.len(), 9);
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let entry = wallet::create(&terms());
+    let secret = secret_text(&entry.keys[0].secret);
+    assert!(!format!("{entry:?}").contains(&secret[5..]));
+}

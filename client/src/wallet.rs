@@ -1,0 +1,314 @@
+//! Signs transactions with a keyring's keys.
+//!
+//! A node's word is taken for where a DID stands, but never for what goes into its document: a new document holds
+//! only keys that this keyring made. Compare-and-set does the rest: a change built on a stale or false answer is
+//! ordered and has no effect.
+//!
+//! Nothing here is submitted or written: see [`crate::keyring`] for the order of the two.
+
+use genesis::{Digest, Height, PublicKey, SecretKey};
+use ledger::{Create, Deactivate, Did, Document, Key, Operation, Purposes, Salt, Transaction, Update, Version};
+use serde_json::Value;
+
+use crate::api::ChainStatus;
+use crate::keyring::{Entry, HeldKey, Pending};
+
+/// How many heights a transaction may wait: long enough for a stalled network to recover, short enough that its
+/// fate is certain soon after.
+pub const LIFETIME: u64 = 1_000;
+
+/// What a signature commits to beside the operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The network's name.
+    pub network: String,
+    /// The chain's id.
+    pub chain: Digest,
+    /// The last height at which the transaction can be applied.
+    pub expires_at: Height,
+}
+
+/// A DID as a node shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// Its newest version.
+    pub version: Version,
+    /// Whether it is over.
+    pub deactivated: bool,
+    /// The keys in its document, in their order.
+    pub keys: Vec<ShownKey>,
+}
+
+/// A key in a DID document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownKey {
+    /// Its name (the fragment of its DID URL).
+    pub name: String,
+    /// The key.
+    pub public: PublicKey,
+    /// What it may be used for.
+    pub purposes: Purposes,
+}
+
+/// Why a change cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// The DID was made on another chain.
+    #[error(
+        "{did} was made on chain {made}, but the node serves chain {served}: give --rpc a node of the DID's network"
+    )]
+    OtherChain {
+        /// Which DID.
+        did: Did,
+        /// The DID's chain.
+        made: Digest,
+        /// The node's.
+        served: Digest,
+    },
+    /// The node says that it does not resolve.
+    #[error("{did} does not resolve: {problem}")]
+    Unresolved {
+        /// Which DID.
+        did: Did,
+        /// What the node says.
+        problem: String,
+    },
+    /// The node's answer is no resolution result.
+    #[error("the node's resolution of {did} cannot be read: {problem}")]
+    Malformed {
+        /// Which DID.
+        did: Did,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nothing can be changed any more.
+    #[error("{did} is deactivated, for good: make a new one with `realdid did create`")]
+    Deactivated {
+        /// Which DID.
+        did: Did,
+    },
+    /// No key of the keyring may change it.
+    #[error("none of the {held} keys that the keyring holds for {did} may change it: its document has others now")]
+    NoControl {
+        /// Which DID.
+        did: Did,
+        /// How many keys the keyring has.
+        held: usize,
+    },
+    /// A key would be kept that this keyring did not make.
+    #[error(
+        "the document of {did} has a key that this keyring did not make, `{name}` {public}: leave --add-key out to \
+         replace all keys by a new one, or make the change where that key was made"
+    )]
+    ForeignKey {
+        /// Which DID.
+        did: Did,
+        /// The key's name.
+        name: String,
+        /// The key.
+        public: PublicKey,
+    },
+    /// No room for one more.
+    #[error("the document of {did} has {count} keys already, as many as the network allows")]
+    TooManyKeys {
+        /// Which DID.
+        did: Did,
+        /// How many it has.
+        count: usize,
+    },
+}
+
+/// What becomes of the present keys when a new one is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// The new key replaces them.
+    Drop,
+    /// They stay beside it.
+    Keep,
+}
+
+impl Terms {
+    /// The terms of the network that a node serves, from where it stands.
+    pub fn of(status: &ChainStatus) -> Self {
+        let lifetime = LIFETIME.min(status.parameters.max_transaction_lifetime);
+        Self {
+            network: status.network.clone(),
+            chain: status.chain,
+            expires_at: status.height.plus(lifetime),
+        }
+    }
+
+    fn check(&self, entry: &Entry) -> Result<(), WalletError> {
+        if entry.chain != self.chain {
+            let (did, made) = (entry.did.clone(), entry.chain);
+            return Err(WalletError::OtherChain { did, made, served: self.chain });
+        }
+        Ok(())
+    }
+}
+
+/// A new DID with one key for everything, its registration pending.
+pub fn create(terms: &Terms) -> Entry {
+    let secret = SecretKey::generate();
+    let (did, transaction) = registration(terms, &secret);
+    let keys = vec![HeldKey { name: "key-1".to_owned(), secret }];
+    Entry { did, chain: terms.chain, keys, pending: Some(Pending::new(transaction)) }
+}
+
+/// The registration of a new DID whose only key is `secret`, with a fresh salt.
+pub fn registration(terms: &Terms, secret: &SecretKey) -> (Did, Transaction) {
+    let document = Document { keys: vec![document_key("key-1".to_owned(), secret)] };
+    let operation = Create { document, salt: fresh_salt() };
+    let did = Did::new(&terms.network, operation.did());
+    (did, Transaction::sign(terms.chain, Operation::Create(operation), terms.expires_at, &[secret]))
+}
+
+/// A new key for the DID, and the update that brings it.
+///
+/// # Errors
+/// When the DID is over, on another chain, or no held key may change it.
+pub fn update(
+    terms: &Terms,
+    entry: &Entry,
+    current: &Current,
+    present: Present,
+    max_keys: u64,
+) -> Result<(HeldKey, Pending), WalletError> {
+    terms.check(entry)?;
+    let signer = controlling_key(entry, current)?;
+    let mut keys = Vec::new();
+    if present == Present::Keep {
+        if current.keys.len() as u64 >= max_keys {
+            return Err(WalletError::TooManyKeys { did: entry.did.clone(), count: current.keys.len() });
+        }
+        for ShownKey { name, public, purposes } in &current.keys {
+            if entry.key(public).is_none() {
+                let (did, name) = (entry.did.clone(), name.clone());
+                return Err(WalletError::ForeignKey { did, name, public: *public });
+            }
+            keys.push(Key { name: name.clone(), public: *public, purposes: *purposes });
+        }
+    }
+    let held = HeldKey { name: unused_name(entry, current), secret: SecretKey::generate() };
+    keys.push(document_key(held.name.clone(), &held.secret));
+    let operation =
+        Update { did: entry.did.id(), replaces: current.version, document: Document { keys } };
+    let transaction = Transaction::sign(terms.chain, Operation::Update(operation), terms.expires_at, &[signer]);
+    Ok((held, Pending::new(transaction)))
+}
+
+/// The end of the DID.
+///
+/// # Errors
+/// When the DID is over already, on another chain, or no held key may change it.
+pub fn deactivate(terms: &Terms, entry: &Entry, current: &Current) -> Result<Pending, WalletError> {
+    terms.check(entry)?;
+    let signer = controlling_key(entry, current)?;
+    let operation = Operation::Deactivate(Deactivate { did: entry.did.id(), replaces: current.version });
+    Ok(Pending::new(Transaction::sign(terms.chain, operation, terms.expires_at, &[signer])))
+}
+
+/// The pending change once more, signed for a later expiry. For one that can no longer land.
+///
+/// # Errors
+/// When the DID is on another chain or the keyring lacks a key that signed.
+pub fn renew(terms: &Terms, entry: &Entry, pending: &Pending) -> Result<Pending, WalletError> {
+    terms.check(entry)?;
+    let no_control = || WalletError::NoControl { did: entry.did.clone(), held: entry.keys.len() };
+    let signers: Vec<&SecretKey> = pending
+        .transaction
+        .signers
+        .iter()
+        .map(|signer| entry.key(signer).map(|key| &key.secret).ok_or_else(no_control))
+        .collect::<Result<_, _>>()?;
+    let operation = pending.transaction.operation.clone();
+    Ok(Pending::new(Transaction::sign(terms.chain, operation, terms.expires_at, &signers)))
+}
+
+fn controlling_key<'a>(entry: &'a Entry, current: &Current) -> Result<&'a SecretKey, WalletError> {
+    if current.deactivated {
+        return Err(WalletError::Deactivated { did: entry.did.clone() });
+    }
+    let held = current
+        .keys
+        .iter()
+        .filter(|key| key.purposes.contains(Purposes::CAPABILITY_INVOCATION))
+        .find_map(|key| entry.key(&key.public));
+    let no_control = || WalletError::NoControl { did: entry.did.clone(), held: entry.keys.len() };
+    held.map(|key| &key.secret).ok_or_else(no_control)
+}
+
+fn document_key(name: String, secret: &SecretKey) -> Key {
+    Key { name, public: secret.public(), purposes: Purposes::ALL }
+}
+
+/// `key-N` with the first N that neither the keyring nor the document used.
+fn unused_name(entry: &Entry, current: &Current) -> String {
+    let taken = |name: &String| {
+        entry.keys.iter().any(|key| key.name == *name) || current.keys.iter().any(|key| key.name == *name)
+    };
+    let mut number = entry.keys.len() + 1;
+    loop {
+        let name = format!("key-{number}");
+        if !taken(&name) {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+/// 16 fresh random bytes, from the source that keys come from.
+fn fresh_salt() -> Salt {
+    let mut salt = [0; 16];
+    // A throw-away key's public half is as random as its seed; hashing keeps any structure of curve points out.
+    let PublicKey::Ed25519(public) = SecretKey::generate().public();
+    let digest = Digest::of(genesis::Domain::Inception, &public);
+    salt.copy_from_slice(&digest.as_bytes()[..16]);
+    Salt(salt)
+}
+
+impl Current {
+    /// Reads a DID Resolution result of `did`.
+    ///
+    /// # Errors
+    /// When the DID does not resolve, or the answer is not such a result.
+    pub fn from_resolution(did: &Did, resolution: &Value) -> Result<Self, WalletError> {
+        let malformed = |problem: &str| WalletError::Malformed { did: did.clone(), problem: problem.to_owned() };
+        let error = &resolution["didResolutionMetadata"]["error"];
+        if !error.is_null() {
+            let problem = error["detail"].as_str().unwrap_or("the node does not say why").to_owned();
+            return Err(WalletError::Unresolved { did: did.clone(), problem });
+        }
+        let metadata = &resolution["didDocumentMetadata"];
+        let version = metadata["versionId"].as_str().and_then(|text| text.parse().ok());
+        let version = Version(version.ok_or_else(|| malformed("it has no versionId"))?);
+        let deactivated = metadata["deactivated"].as_bool().unwrap_or(false);
+        let document = &resolution["didDocument"];
+        if document.is_null() && deactivated {
+            return Ok(Self { version, deactivated, keys: Vec::new() });
+        }
+        if document["id"].as_str() != Some(&did.to_string()) {
+            return Err(malformed("its document is not the DID's"));
+        }
+        let methods =
+            document["verificationMethod"].as_array().ok_or_else(|| malformed("it has no verificationMethod"))?;
+        let keys = methods.iter().map(|method| {
+            let url = method["id"].as_str().ok_or_else(|| malformed("a verification method has no id"))?;
+            let name = url.rsplit_once('#').map_or(url, |(_, name)| name).to_owned();
+            let public = method["publicKeyMultibase"].as_str().and_then(|text| text.parse().ok());
+            let public = public.ok_or_else(|| malformed("a verification method has no sound publicKeyMultibase"))?;
+            let has = |name: &str| {
+                document[name].as_array().is_some_and(|urls| urls.iter().any(|other| other.as_str() == Some(url)))
+            };
+            let purposes = Purposes::NAMED
+                .into_iter()
+                .filter(|(_, name)| has(name))
+                .fold(Purposes::NONE, |set, (purpose, _)| set.and(purpose));
+            Ok(ShownKey { name, public, purposes })
+        });
+        Ok(Self { version, deactivated, keys: keys.collect::<Result<_, _>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+use genesis::{Genesis, Parameters, UnixMillis, Validator};
+use ledger::resolution::did_document;
+use ledger::{CheckedTransaction, Code};
+use serde_json::json;
+
+use super::*;
+
+fn network() -> Genesis {
+    let key = |seed: u8| SecretKey::from_seed([seed; 32]).public();
+    let validator = Validator {
+        name: "node0".into(),
+        consensus_key: key(1),
+        network_key: key(2),
+        governance_key: key(3),
+        address: "127.0.0.1:26600".into(),
+    };
+    Genesis::new("test".into(), UnixMillis(1), Parameters::default(), vec![validator]).unwrap()
+}
+
+fn terms() -> Terms {
+    Terms { network: "test".into(), chain: network().chain(), expires_at: Height(100) }
+}
+
+/// What a node answers for the document that `transaction` brings.
+fn resolution(did: &Did, transaction: &Transaction, version: u64) -> Value {
+    let document = match &transaction.operation {
+        Operation::Create(create) => Some(&create.document),
+        Operation::Update(update) => Some(&update.document),
+        Operation::Deactivate(_) => None,
+    };
+    json!({
+        "didDocument": document.map(|document| did_document(did, document)),
+        "didResolutionMetadata": {},
+        "didDocumentMetadata": { "versionId": version.to_string(), "deactivated": document.is_none() },
+    })
+}
+
+fn created() -> (Entry, Current) {
+    let entry = create(&terms());
+    let transaction = &entry.pending.as_ref().unwrap().transaction;
+    let current = Current::from_resolution(&entry.did, &resolution(&entry.did, transaction, 1)).unwrap();
+    (entry, current)
+}
+
+fn sound(pending: &Pending) {
+    CheckedTransaction::check(pending.transaction.clone(), &network()).unwrap();
+}
+
+#[test]
+fn a_registration_is_valid_and_names_the_did() {
+    let (entry, current) = created();
+    let pending = entry.pending.as_ref().unwrap();
+    sound(pending);
+    assert_eq!(pending.transaction.operation.did(), entry.did.id());
+    assert_eq!((current.version, current.keys[0].purposes), (Version(1), Purposes::ALL));
+    assert_ne!(create(&terms()).did, entry.did);
+}
+
+#[test]
+fn a_rotation_holds_the_new_key_alone_and_is_signed_by_the_old_one() {
+    let (entry, current) = created();
+    let (key, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
+    sound(&pending);
+    let Operation::Update(update) = &pending.transaction.operation else { panic!("an update") };
+    let names: Vec<&str> = update.document.keys.iter().map(|key| key.name.as_str()).collect();
+    assert_eq!((names, update.replaces), (vec!["key-2"], Version(1)));
+    assert_eq!(update.document.keys[0].public, key.secret.public());
+    assert_eq!(pending.transaction.signers, [entry.keys[0].secret.public()]);
+}
+
+#[test]
+fn an_added_key_stands_beside_the_present_ones() {
+    let (mut entry, current) = created();
+    let (key, pending) = update(&terms(), &entry, &current, Present::Keep, 20).unwrap();
+    let Operation::Update(operation) = &pending.transaction.operation else { panic!("an update") };
+    assert_eq!(operation.document.keys.len(), 2);
+    entry.keys.push(key);
+    let current = Current::from_resolution(&entry.did, &resolution(&entry.did, &pending.transaction, 2)).unwrap();
+    assert_eq!((current.keys.len(), current.version), (2, Version(2)));
+    let error = update(&terms(), &entry, &current, Present::Keep, 2).unwrap_err();
+    assert!(matches!(error, WalletError::TooManyKeys { count: 2, .. }), "{error}");
+}
+
+#[test]
+fn a_key_that_a_node_slips_in_is_never_signed_for() {
+    let (entry, mut current) = created();
+    let foreign = SecretKey::from_seed([9; 32]).public();
+    current.keys.push(ShownKey { name: "key-9".into(), public: foreign, purposes: Purposes::ALL });
+    let error = update(&terms(), &entry, &current, Present::Keep, 20).unwrap_err().to_string();
+    assert!(error.contains(&foreign.to_string()) && error.contains("--add-key"), "{error}");
+    let (_, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
+    let Operation::Update(operation) = &pending.transaction.operation else { panic!("an update") };
+    assert!(operation.document.keys.iter().all(|key| key.public != foreign));
+}
+
+#[test]
+fn without_a_controlling_key_nothing_is_signed() {
+    let (entry, mut current) = created();
+    current.keys[0].purposes = Purposes::AUTHENTICATION;
+    let error = deactivate(&terms(), &entry, &current).unwrap_err();
+    assert!(matches!(error, WalletError::NoControl { held: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_deactivated_did_is_not_changed() {
+    let (entry, current) = created();
+    let pending = deactivate(&terms(), &entry, &current).unwrap();
+    sound(&pending);
+    let current = Current::from_resolution(&entry.did, &resolution(&entry.did, &pending.transaction, 2)).unwrap();
+    assert!(current.deactivated);
+    let error = update(&terms(), &entry, &current, Present::Drop, 20).unwrap_err();
+    assert!(matches!(error, WalletError::Deactivated { .. }), "{error}");
+}
+
+#[test]
+fn a_change_for_another_chain_is_refused() {
+    let (entry, current) = created();
+    let other = Terms { chain: Digest::ZERO, ..terms() };
+    let error = deactivate(&other, &entry, &current).unwrap_err().to_string();
+    assert!(error.contains(&Digest::ZERO.to_string()) && error.contains("--rpc"), "{error}");
+}
+
+#[test]
+fn a_renewed_change_asks_for_the_same_with_a_later_expiry() {
+    let (entry, _) = created();
+    let old = entry.pending.as_ref().unwrap();
+    let new = renew(&Terms { expires_at: Height(900), ..terms() }, &entry, old).unwrap();
+    sound(&new);
+    assert_eq!(new.transaction.operation, old.transaction.operation);
+    assert_eq!((new.expires_at(), new.transaction.operation.did()), (Height(900), entry.did.id()));
+    assert_ne!(new.id, old.id);
+    assert_eq!(new.transaction.check_expiry(Height(901), &Parameters::default()), Err(Code::Expired));
+}
+
+#[test]
+fn an_answer_that_is_no_resolution_is_refused() {
+    let (entry, _) = created();
+    let transaction = &entry.pending.as_ref().unwrap().transaction;
+    let sound = resolution(&entry.did, transaction, 1);
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut answer = sound.clone();
+        change(&mut answer);
+        Current::from_resolution(&entry.did, &answer).unwrap_err().to_string()
+    };
+    assert!(with(&|answer| *answer = json!(null)).contains("versionId"));
+    assert!(with(&|answer| answer["didDocument"] = json!(null)).contains("not the DID's"));
+    assert!(with(&|answer| answer["didDocument"]["id"] = json!("did:web:x")).contains("not the DID's"));
+    assert!(with(&|answer| answer["didDocument"]["verificationMethod"] = json!(3)).contains("verificationMethod"));
+    assert!(with(&|answer| answer["didDocumentMetadata"]["versionId"] = json!("x")).contains("versionId"));
+    let error = json!({ "detail": "did:x is not registered" });
+    assert!(with(&|answer| answer["didResolutionMetadata"]["error"] = error.clone()).contains("not registered"));
+}

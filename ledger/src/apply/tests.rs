@@ -1,0 +1,170 @@
+use genesis::Height;
+use proptest::prelude::*;
+
+use super::*;
+use crate::samples::{Memory, batch, create, created, deactivated, genesis, key, moment, signed, updated};
+use crate::{Operation, Transaction, Version};
+
+/// Executes `transactions` as one batch of the block at `height`.
+fn run(state: &mut Memory, height: u64, transactions: &[Transaction]) -> Changes {
+    run_batches(state, height, &[batch(height, transactions).0])
+}
+
+fn run_batches(state: &mut Memory, height: u64, batches: &[Arc<CheckedBatch>]) -> Changes {
+    let Ok(changes) = apply(state, genesis().parameters(), moment(height), batches);
+    state.take(changes.clone());
+    changes
+}
+
+fn codes(changes: &Changes) -> Vec<Code> {
+    changes.receipts.iter().map(|receipt| receipt.code).collect()
+}
+
+#[test]
+fn a_did_lives_through_create_update_and_deactivate() {
+    let mut state = Memory::default();
+    let transactions = [created(1), updated(1, 1, &[2], 1), deactivated(1, 2, 2)];
+    for (height, transaction) in (1..).zip(transactions) {
+        let id = transaction.id();
+        let changes = run(&mut state, height, &[transaction]);
+        let version = Some(Version(height));
+        let did = Some(create(&[1]).did());
+        let receipt = Receipt { id, height: Height(height), index: 0, code: Code::Applied, did, version };
+        assert_eq!(changes.receipts, [receipt]);
+        assert_eq!((changes.records.len(), changes.records[0].header.version), (1, Version(height)));
+        assert_eq!(changes.records[0].header.updated, moment(height));
+    }
+    let Ok(Some(record)) = state.record(&create(&[1]).did()) else { panic!("the DID is known") };
+    assert!(record.is_deactivated());
+}
+
+#[test]
+fn a_transaction_sees_the_changes_before_it_in_its_block() {
+    let block = [created(1), updated(1, 1, &[2], 1), updated(1, 2, &[3], 2), deactivated(1, 3, 3)];
+    let mut together = Memory::default();
+    assert_eq!(codes(&run(&mut together, 1, &block)), [Code::Applied; 4]);
+    let versions: Vec<Version> = together.records.keys().map(|(_, version)| *version).collect();
+    assert_eq!(versions, [Version(1), Version(2), Version(3), Version(4)]);
+    // A key that an update removed counts no more from there on.
+    let block = [created(4), updated(4, 1, &[5], 4), updated(4, 2, &[6], 4)];
+    assert_eq!(codes(&run(&mut together, 2, &block)), [Code::Applied, Code::Applied, Code::Unauthorised]);
+}
+
+#[test]
+fn of_two_changes_to_one_version_the_first_is_applied() {
+    let mut state = Memory::default();
+    run(&mut state, 1, &[created(1)]);
+    let changes =
+        run(&mut state, 2, &[updated(1, 1, &[1, 2], 1), updated(1, 1, &[1, 3], 1), deactivated(1, 1, 1)]);
+    assert_eq!(codes(&changes), [Code::Applied, Code::VersionMismatch, Code::VersionMismatch]);
+    assert_eq!(changes.records.len(), 1);
+}
+
+#[test]
+fn no_operation_passes_without_a_key_in_control() {
+    let mut state = Memory::default();
+    run(&mut state, 1, &[created(1)]);
+    let stranger = [
+        signed(Operation::Create(create(&[2])), 1),
+        updated(1, 1, &[2], 9),
+        updated(1, 1, &[2], 2),
+        deactivated(1, 1, 9),
+    ];
+    let before = state.records.clone();
+    assert_eq!(codes(&run(&mut state, 2, &stranger)), [Code::Unauthorised; 4]);
+    assert_eq!(state.records, before);
+}
+
+#[test]
+fn the_first_receipt_stands_and_repeats_leave_none() {
+    let mut state = Memory::default();
+    // Refused at first, as there is no such DID yet.
+    let early = updated(1, 1, &[2], 1);
+    assert_eq!(codes(&run(&mut state, 1, std::slice::from_ref(&early))), [Code::NoSuchDid]);
+    run(&mut state, 2, &[created(1)]);
+    let (first, second) =
+        (batch(1, &[early, created(1), created(3)]).0, batch(2, &[created(3), created(4)]).0);
+    let changes = run_batches(&mut state, 3, &[first, second]);
+    assert_eq!(codes(&changes), [Code::Applied, Code::Applied]);
+    let places: Vec<u32> = changes.receipts.iter().map(|receipt| receipt.index).collect();
+    assert_eq!(places, [2, 4], "repeats count in the index");
+    let Ok(Some(record)) = state.record(&create(&[1]).did()) else { panic!("the DID is known") };
+    assert_eq!(record.header.version, Version(1), "a repeat is never executed, even where it would pass now");
+}
+
+#[test]
+fn a_transaction_past_its_expiry_or_with_too_long_a_life_changes_nothing_and_says_so() {
+    let mut state = Memory::default();
+    let sign = |subject: u8, expires_at: u64| {
+        let operation = Operation::Create(create(&[subject]));
+        Transaction::sign(genesis().chain(), operation, Height(expires_at), &[&key(subject)])
+    };
+    let most = genesis().parameters().max_transaction_lifetime;
+    let block = [sign(1, 9), sign(2, 10), sign(3, 10 + most), sign(4, 11 + most)];
+    let changes = run(&mut state, 10, &block);
+    assert_eq!(codes(&changes), [Code::Expired, Code::Applied, Code::Applied, Code::LifetimeTooLong]);
+    assert_eq!(changes.records.len(), 2);
+}
+
+/// Few subjects and versions, so that operations meet.
+fn transactions() -> impl Strategy<Value = Vec<Transaction>> {
+    let one =
+        (0..3u8, 1..4u8, 1..4u64, 1..4u8, 1..5u8).prop_map(
+            |(kind, subject, version, new, signer)| match kind {
+                0 => created(subject),
+                1 => updated(subject, version, &[subject, new + 3], signer),
+                _ => deactivated(subject, version, signer),
+            },
+        );
+    prop::collection::vec(one, 1..24).prop_map(|mut list| {
+        let mut seen = BTreeSet::new();
+        list.retain(|transaction| seen.insert(transaction.id()));
+        list
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_same_block_on_the_same_state_gives_the_same_changes(
+        (first, second) in (transactions(), transactions()),
+    ) {
+        let (mut one, mut other) = (Memory::default(), Memory::default());
+        for (height, block) in [(1, &first), (2, &second)] {
+            prop_assert_eq!(run(&mut one, height, block), run(&mut other, height, block));
+        }
+        prop_assert_eq!(one, other);
+    }
+
+    #[test]
+    fn how_a_block_is_cut_into_batches_does_not_matter(list in transactions(), cut: prop::sample::Index) {
+        let (mut whole, mut parts) = (Memory::default(), Memory::default());
+        let (left, right) = list.split_at(cut.index(list.len()));
+        let batches: Vec<_> = [left, right]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| batch(1, part).0)
+            .collect();
+        prop_assert_eq!(run(&mut whole, 1, &list), run_batches(&mut parts, 1, &batches));
+    }
+
+    #[test]
+    fn every_transaction_gets_one_receipt_and_each_applied_one_makes_one_version(list in transactions()) {
+        let mut state = Memory::default();
+        let changes = run(&mut state, 1, &list);
+        let ids: Vec<Digest> = changes.receipts.iter().map(|receipt| receipt.id).collect();
+        prop_assert_eq!(ids, list.iter().map(Transaction::id).collect::<Vec<_>>());
+        let made: Vec<_> = changes.receipts.iter().filter_map(|receipt| receipt.did.zip(receipt.version)).collect();
+        let records = changes.records.iter().map(|record| (record.header.did, record.header.version));
+        prop_assert_eq!(made, records.collect::<Vec<_>>());
+        // Versions of a DID have no gaps, and each names the header before it.
+        for ((did, version), record) in &state.records {
+            let previous = state.records.get(&(*did, Version(version.0 - 1)));
+            let expected = previous.map_or(Digest::ZERO, |record| record.header.digest());
+            prop_assert_eq!(record.header.previous, expected);
+            prop_assert_eq!(previous.is_some(), *version > Version::FIRST);
+            prop_assert!(previous.is_none_or(|record| !record.is_deactivated()));
+        }
+    }
+}

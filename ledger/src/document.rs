@@ -1,0 +1,239 @@
+//! A DID's keys, and what each may be used for.
+//!
+//! There is no free text in it, no service and no name: nothing that could say who the subject is.
+//!
+//! Invariant: a document that passed [`Document::check`] has at least one key that may change it, no two keys or
+//! names alike, and only keys that are registrable ([`PublicKey::is_registrable`]). Who may replace it is left to
+//! [`crate::operation`], its W3C form to [`crate::resolution`].
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use genesis::{Digest, Domain, Parameters, PublicKey, encoding};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The most characters that a key's name may have.
+pub const MAX_NAME_CHARS: usize = 32;
+
+/// The document of a DID as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The keys, in the order that resolution shows.
+    pub keys: Vec<Key>,
+}
+
+/// A key of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// The fragment that names it in DID URLs: 1 to [`MAX_NAME_CHARS`] of `a-z`, `0-9` and `-`.
+    pub name: String,
+    /// The key.
+    pub public: PublicKey,
+    /// What it may be used for.
+    pub purposes: Purposes,
+}
+
+/// What a key may be used for: a set of DID Core's verification relationships. `keyAgreement` is not among them,
+/// as Ed25519 keys only sign. Text form: a list of their names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Purposes(u8);
+
+/// Why a document is refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DocumentError {
+    /// No key, or too many.
+    #[error("the document has {count} keys, but must have 1 to {most} (max_document_keys)")]
+    KeyCount {
+        /// How many it has.
+        count: usize,
+        /// The network's limit.
+        most: u64,
+    },
+    /// A name that is not one.
+    #[error("key {index}: the name `{name}` must be 1 to {MAX_NAME_CHARS} of a-z, 0-9 and `-`")]
+    Name {
+        /// The key's place in the list, from 0.
+        index: usize,
+        /// The name, cut to what fits into a message.
+        name: String,
+    },
+    /// Two keys with one name.
+    #[error("key {index}: the name `{name}` is taken by a key before it")]
+    NameTwice {
+        /// The second one's place in the list, from 0.
+        index: usize,
+        /// The name.
+        name: String,
+    },
+    /// A key that is listed twice.
+    #[error("key {index}: `{key}` is listed twice: give one key all its purposes")]
+    KeyTwice {
+        /// The second one's place in the list, from 0.
+        index: usize,
+        /// The key.
+        key: PublicKey,
+    },
+    /// A key that several encodings or several owners could stand for.
+    #[error("key {index}: `{key}` is not a sound Ed25519 key (canonical, in the prime-order subgroup)")]
+    Unregistrable {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// The key.
+        key: PublicKey,
+    },
+    /// A key without a purpose.
+    #[error("key {index}: `{name}` has no purpose: give it one, such as authentication")]
+    NoPurpose {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// Its name.
+        name: String,
+    },
+    /// Nobody could ever change the document again.
+    #[error("no key has the purpose capabilityInvocation: nobody could ever update or deactivate the DID")]
+    NoInvocationKey,
+}
+
+impl Document {
+    /// Checks all that can be checked without the state.
+    ///
+    /// # Errors
+    /// Names the first key at fault.
+    pub fn check(&self, parameters: &Parameters) -> Result<(), DocumentError> {
+        self.check_form(parameters)?;
+        self.check_keys()
+    }
+
+    /// The cheap part of the check: whoever calls this owes [`Document::check_keys`].
+    pub(crate) fn check_form(&self, parameters: &Parameters) -> Result<(), DocumentError> {
+        let (count, most) = (self.keys.len(), parameters.max_document_keys);
+        if count == 0 || count as u64 > most {
+            return Err(DocumentError::KeyCount { count, most });
+        }
+        if !self.keys.iter().any(|key| key.purposes.contains(Purposes::CAPABILITY_INVOCATION)) {
+            return Err(DocumentError::NoInvocationKey);
+        }
+        let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for (index, Key { name, public: key, purposes }) in self.keys.iter().enumerate() {
+            let name_fits = (1..=MAX_NAME_CHARS).contains(&name.len())
+                && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+            if !name_fits {
+                return Err(DocumentError::Name { index, name: name.chars().take(80).collect() });
+            }
+            if !names.insert(name) {
+                return Err(DocumentError::NameTwice { index, name: name.clone() });
+            }
+            if !keys.insert(key) {
+                return Err(DocumentError::KeyTwice { index, key: *key });
+            }
+            if *purposes == Purposes::NONE {
+                return Err(DocumentError::NoPurpose { index, name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The dear part: a scalar multiplication a key, more than a signature costs.
+    pub(crate) fn check_keys(&self) -> Result<(), DocumentError> {
+        match self.keys.iter().enumerate().find(|(_, key)| !key.public.is_registrable()) {
+            Some((index, key)) => Err(DocumentError::Unregistrable { index, key: key.public }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether one of `signers` may change this document.
+    pub fn is_controlled_by(&self, signers: &[PublicKey]) -> bool {
+        self.keys.iter().any(|key| {
+            key.purposes.contains(Purposes::CAPABILITY_INVOCATION) && signers.contains(&key.public)
+        })
+    }
+
+    /// The digest of its canonical bytes.
+    pub fn digest(&self) -> Digest {
+        Digest::of(Domain::Document, &encoding::encode(self))
+    }
+}
+
+impl Purposes {
+    /// None at all: the start of a set.
+    pub const NONE: Self = Self(0);
+    /// Proves control of the DID, for example to log in.
+    pub const AUTHENTICATION: Self = Self(1);
+    /// Makes statements, for example credentials.
+    pub const ASSERTION_METHOD: Self = Self(1 << 1);
+    /// Updates and deactivates the DID itself.
+    pub const CAPABILITY_INVOCATION: Self = Self(1 << 2);
+    /// Passes on a capability to others.
+    pub const CAPABILITY_DELEGATION: Self = Self(1 << 3);
+    /// All that this build knows.
+    pub const ALL: Self = Self(0b1111);
+
+    /// Each with its name in DID Core, in the order of the specification.
+    pub const NAMED: [(Self, &'static str); 4] = [
+        (Self::AUTHENTICATION, "authentication"),
+        (Self::ASSERTION_METHOD, "assertionMethod"),
+        (Self::CAPABILITY_INVOCATION, "capabilityInvocation"),
+        (Self::CAPABILITY_DELEGATION, "capabilityDelegation"),
+    ];
+
+    /// Whether all of `others` are in this set.
+    pub const fn contains(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    /// This set and `others`.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMED.into_iter().filter(move |(purpose, _)| self.contains(*purpose)).map(|(_, name)| name)
+    }
+}
+
+impl fmt::Debug for Purposes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+impl Serialize for Purposes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_seq(self.names())
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Purposes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            let bits = u8::deserialize(deserializer)?;
+            let known = Self::ALL.contains(Self(bits));
+            return if known {
+                Ok(Self(bits))
+            } else {
+                Err(Error::custom(format!("{bits:#x} has unknown purposes")))
+            };
+        }
+        Vec::<String>::deserialize(deserializer)?.into_iter().try_fold(Self::NONE, |set, text| {
+            match Self::NAMED.into_iter().find(|(_, name)| *name == text) {
+                Some((purpose, _)) => Ok(set.and(purpose)),
+                None => {
+                    let text: String = text.chars().take(80).collect();
+                    let names = Self::ALL.names().collect::<Vec<_>>().join(", ");
+                    Err(Error::custom(format!("`{text}` is not a purpose: expected one of {names}")))
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

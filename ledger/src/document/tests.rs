@@ -1,0 +1,73 @@
+use super::*;
+use crate::samples::{document, key};
+
+fn fault(change: impl FnOnce(&mut Vec<Key>)) -> String {
+    let mut document = document(&[1, 2, 3]);
+    change(&mut document.keys);
+    document.check(&Parameters::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_sound_document_passes() {
+    assert_eq!(document(&[1]).check(&Parameters::default()), Ok(()));
+    assert_eq!(document(&[1, 2, 3]).check(&Parameters::default()), Ok(()));
+}
+
+#[test]
+fn each_fault_names_the_key_the_value_and_the_limit() {
+    assert_eq!(fault(Vec::clear), "the document has 0 keys, but must have 1 to 20 (max_document_keys)");
+    let many = fault(|keys| keys.extend((10..28).map(|seed| document(&[seed]).keys.remove(0))));
+    assert_eq!(many, "the document has 21 keys, but must have 1 to 20 (max_document_keys)");
+    for name in ["", "Key", "key_1", "é", "a b", &"k".repeat(33)] {
+        let text = fault(|keys| keys[1].name = name.into());
+        assert!(text.starts_with(&format!("key 1: the name `{name}` must be 1 to 32")), "{text}");
+    }
+    assert_eq!(
+        fault(|keys| keys[2].name = "key-1".into()),
+        "key 2: the name `key-1` is taken by a key before it"
+    );
+    assert!(fault(|keys| keys[2].public = key(1).public()).contains("listed twice"));
+    assert!(fault(|keys| keys[2].purposes = Purposes::NONE).starts_with("key 2: `key-3` has no purpose"));
+    let text = fault(|keys| keys.iter_mut().for_each(|key| key.purposes = Purposes::AUTHENTICATION));
+    assert!(text.contains("capabilityInvocation"), "{text}");
+}
+
+#[test]
+fn keys_of_small_order_or_outside_the_subgroup_or_in_a_second_encoding_are_refused() {
+    let identity = std::array::from_fn(|index| u8::from(index == 0));
+    let no_point = [2; 32];
+    // y = p + 1: the identity again, in an encoding that is not canonical.
+    let mut second_encoding = [0xff; 32];
+    (second_encoding[0], second_encoding[31]) = (0xee, 0x7f);
+    for bytes in [identity, no_point, second_encoding] {
+        let text = fault(|keys| keys[1].public = PublicKey::Ed25519(bytes));
+        assert!(text.starts_with("key 1: `z6Mk") && text.contains("not a sound"), "{text}");
+    }
+}
+
+#[test]
+fn only_a_key_for_capability_invocation_controls_the_document() {
+    let mut document = document(&[1, 2]);
+    document.keys[1].purposes = Purposes::AUTHENTICATION;
+    assert!(document.is_controlled_by(&[key(9).public(), key(1).public()]));
+    assert!(!document.is_controlled_by(&[key(2).public()]));
+    assert!(!document.is_controlled_by(&[]));
+}
+
+#[test]
+fn purposes_survive_json_by_name_and_bytes_by_bit() {
+    let both = Purposes::AUTHENTICATION.and(Purposes::CAPABILITY_DELEGATION);
+    let json = serde_json::to_string(&both).unwrap();
+    assert_eq!(json, r#"["authentication","capabilityDelegation"]"#);
+    assert_eq!(serde_json::from_str::<Purposes>(&json).unwrap(), both);
+    assert_eq!(encoding::decode::<Purposes>(&encoding::encode(&both), 1).unwrap(), both);
+    let error = serde_json::from_str::<Purposes>(r#"["keyAgreement"]"#).unwrap_err().to_string();
+    assert!(error.contains("`keyAgreement` is not a purpose: expected one of authentication"), "{error}");
+    assert!(encoding::decode::<Purposes>(&[0b1_0000], 1).is_err());
+}
+
+#[test]
+fn unknown_fields_in_json_are_refused() {
+    let text = r#"{"keys": [], "alsoKnownAs": "Zhang San"}"#;
+    assert!(serde_json::from_str::<Document>(text).is_err());
+}

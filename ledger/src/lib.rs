@@ -1,0 +1,44 @@
+//! What the agreed order means: DID operations, the state that they make, and its storage.
+//!
+//! - [`did`]: `did:realdid:<network>:<id>`, an id that only the holder of its first keys can register
+//! - [`document`]: the keys of a DID and what each may be used for; no free text
+//! - [`operation`]: create, update, deactivate: who may, on which version, with what effect
+//! - [`transaction`]: an operation with its chain, expiry, signers and signatures, and the check of all of them
+//! - [`batch`]: what validators exchange: many transactions by one author, checked in one go
+//! - [`block`]: one height of the chain: the batches that consensus put in order
+//! - [`record`]: the state of one DID at one version
+//! - [`receipt`]: what became of a transaction
+//! - [`mod@apply`]: the pure fold `(state, block) -> (records, receipts)`
+//! - [`resolution`]: records as W3C DID documents and DID resolution results
+//! - `store` (feature `store`): all of it in RocksDB, one synced write a block; nothing else names RocksDB
+//!
+//! The rules read no clock, no randomness and no hash-map order: every node, and every replay, gets the same state
+//! to the bit. Consensus is left to others: a block's proof is opaque here.
+
+pub mod apply;
+pub mod batch;
+pub mod block;
+pub mod did;
+pub mod document;
+pub mod operation;
+pub mod receipt;
+pub mod record;
+pub mod resolution;
+#[cfg(feature = "store")]
+pub mod store;
+pub mod transaction;
+
+pub use apply::{Changes, StateView, apply};
+pub use batch::{Batch, BatchError, CheckedBatch};
+pub use block::{Block, Tip};
+pub use did::{Did, DidId};
+pub use document::{Document, Key, Purposes};
+pub use operation::{Create, Deactivate, Operation, Salt, Update};
+pub use receipt::{Code, Receipt};
+pub use record::{Header, Moment, Record, Version};
+#[cfg(feature = "store")]
+pub use store::{Store, StoreError};
+pub use transaction::{CheckedTransaction, Transaction, TransactionError};
+
+#[cfg(test)]
+mod samples;

@@ -1,0 +1,143 @@
+//! Create: registers a DID under the hash of its inception.
+
+use std::fmt;
+
+use genesis::{Digest, Domain, PublicKey, encoding};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Code, DidId, Document, Moment, Record};
+
+/// The inception of a DID. Its hash is the DID's id, so nobody can register the id with other keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    /// The first document.
+    pub document: Document,
+    /// Makes the id unpredictable, and gives one set of keys as many DIDs as it likes.
+    pub salt: Salt,
+}
+
+/// 16 random bytes from the wallet. Text form: 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Salt(pub [u8; 16]);
+
+impl Create {
+    /// The id of the DID that this registers.
+    pub fn did(&self) -> DidId {
+        DidId(Digest::of(Domain::Inception, &encoding::encode(self)))
+    }
+
+    /// Authorised by one of the inception's own `capabilityInvocation` keys.
+    pub(super) fn execute(
+        &self,
+        did: DidId,
+        signers: &[PublicKey],
+        current: Option<&Record>,
+        now: Moment,
+    ) -> Result<Record, Code> {
+        if current.is_some() {
+            return Err(Code::DidExists);
+        }
+        if !self.document.is_controlled_by(signers) {
+            return Err(Code::Unauthorised);
+        }
+        Ok(Record::first(did, self.document.clone(), now))
+    }
+}
+
+impl fmt::Display for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Salt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Salt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u8; 16]>::deserialize(deserializer).map(Self);
+        }
+        let text = String::deserialize(deserializer)?;
+        let error = || serde::de::Error::custom("a salt is 32 lower-case hex digits");
+        // Half a digest's worth of hex: reuse its strict parser.
+        let digest: Digest = format!("{text}{:032}", 0).parse().map_err(|_| error())?;
+        digest.as_bytes().first_chunk().copied().map(Self).ok_or_else(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{create, document, key, moment};
+
+    fn execute(create: &Create, signers: &[PublicKey], current: Option<&Record>) -> Result<Record, Code> {
+        create.execute(create.did(), signers, current, moment(5))
+    }
+
+    #[test]
+    fn a_did_is_created_at_version_1_by_one_of_its_own_keys() {
+        let create = create(&[1, 2]);
+        let record = execute(&create, &[key(2).public()], None).unwrap();
+        assert_eq!(record, Record::first(create.did(), document(&[1, 2]), moment(5)));
+    }
+
+    #[test]
+    fn a_stranger_or_nobody_cannot_create_it() {
+        let create = create(&[1]);
+        assert_eq!(execute(&create, &[key(2).public()], None), Err(Code::Unauthorised));
+        assert_eq!(execute(&create, &[], None), Err(Code::Unauthorised));
+    }
+
+    #[test]
+    fn a_did_is_created_once_even_after_its_end() {
+        let create = create(&[1]);
+        let record = execute(&create, &[key(1).public()], None).unwrap();
+        let ended = record.successor(None, moment(6));
+        for current in [record, ended] {
+            assert_eq!(execute(&create, &[key(1).public()], Some(&current)), Err(Code::DidExists));
+        }
+    }
+
+    #[test]
+    fn the_id_depends_on_every_part_of_the_inception() {
+        let base = create(&[1, 2]);
+        let mut renamed = base.clone();
+        renamed.document.keys[0].name = "other".into();
+        let salted = Create { salt: Salt([9; 16]), ..base.clone() };
+        for changed in [create(&[1]), create(&[2, 1]), renamed, salted] {
+            assert_ne!(changed.did(), base.did());
+        }
+    }
+
+    #[test]
+    fn a_salt_survives_its_text_and_others_are_refused() {
+        let text = "\"000102030405060708090a0b0c0d0eff\"";
+        let salt: Salt = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&salt).unwrap(), text);
+        for text in [
+            "\"\"",
+            "\"00\"",
+            "\"000102030405060708090a0b0c0d0eFF\"",
+            "\"000102030405060708090a0b0c0d0eff00\"",
+        ] {
+            assert!(
+                serde_json::from_str::<Salt>(text).unwrap_err().to_string().contains("32 lower-case hex")
+            );
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What became of a transaction.
+//!
+//! Invariant: an id has at most one receipt, the first; it never changes. Numbers and names of codes are part of
+//! the protocol and the API: they are never reused.
+
+use std::fmt;
+
+use genesis::{Digest, Height};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{DidId, Version};
+
+/// What became of a transaction in the first block that ordered it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The transaction.
+    pub id: Digest,
+    /// The block that ordered it.
+    pub height: Height,
+    /// Its place among all transactions of that block, repeats counted, from 0.
+    pub index: u32,
+    /// Applied, or why not.
+    pub code: Code,
+    /// The DID that the operation names.
+    pub did: Option<DidId>,
+    /// The version that it made; none where it was not applied.
+    pub version: Option<Version>,
+}
+
+/// Whether a transaction was applied, or why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Code {
+    /// It took effect.
+    Applied = 0,
+    /// It was ordered after the height that it expires at.
+    Expired = 1,
+    /// Its expiry was further ahead than `max_transaction_lifetime` allows.
+    LifetimeTooLong = 2,
+    /// The DID to be created exists, active or not.
+    DidExists = 3,
+    /// The DID to be changed does not exist.
+    NoSuchDid = 4,
+    /// The DID to be changed is deactivated, for good.
+    Deactivated = 5,
+    /// The DID's current version is not the one that the operation replaces.
+    VersionMismatch = 6,
+    /// No signer is a `capabilityInvocation` key of the DID.
+    Unauthorised = 7,
+}
+
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Applied,
+        Self::Expired,
+        Self::LifetimeTooLong,
+        Self::DidExists,
+        Self::NoSuchDid,
+        Self::Deactivated,
+        Self::VersionMismatch,
+        Self::Unauthorised,
+    ];
+
+    /// Its number, in bytes.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// Its name, in JSON, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Expired => "expired",
+            Self::LifetimeTooLong => "lifetime_too_long",
+            Self::DidExists => "did_exists",
+            Self::NoSuchDid => "no_such_did",
+            Self::Deactivated => "deactivated",
+            Self::VersionMismatch => "version_mismatch",
+            Self::Unauthorised => "unauthorised",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(self.name())
+        } else {
+            serializer.serialize_u16(self.number())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (found, text) = if deserializer.is_human_readable() {
+            let name = String::deserialize(deserializer)?;
+            (Self::ALL.into_iter().find(|code| code.name() == name), name)
+        } else {
+            let number = u16::deserialize(deserializer)?;
+            (Self::ALL.into_iter().find(|code| code.number() == number), number.to_string())
+        };
+        found.ok_or_else(|| {
+            let text: String = text.chars().take(80).collect();
+            D::Error::custom(format!("`{text}` is not a receipt's code"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use genesis::encoding;
+
+    use super::*;
+
+    #[test]
+    fn the_numbers_and_names_of_codes_are_frozen() {
+        let table: Vec<(u16, &str)> =
+            Code::ALL.into_iter().map(|code| (code.number(), code.name())).collect();
+        assert_eq!(
+            table,
+            [
+                (0, "applied"),
+                (1, "expired"),
+                (2, "lifetime_too_long"),
+                (3, "did_exists"),
+                (4, "no_such_did"),
+                (5, "deactivated"),
+                (6, "version_mismatch"),
+                (7, "unauthorised"),
+            ]
+        );
+    }
+
+    #[test]
+    fn codes_survive_bytes_and_json_and_unknown_ones_are_refused() {
+        for code in Code::ALL {
+            assert_eq!(encoding::encode(&code), code.number().to_le_bytes());
+            assert_eq!(encoding::decode::<Code>(&encoding::encode(&code), 2).unwrap(), code);
+            assert_eq!(serde_json::from_str::<Code>(&format!("\"{code}\"")).unwrap(), code);
+        }
+        assert!(encoding::decode::<Code>(&[99, 0], 2).is_err());
+        assert!(serde_json::from_str::<Code>("\"perhaps\"").unwrap_err().to_string().contains("`perhaps`"));
+    }
+}

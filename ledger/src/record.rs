@@ -1,0 +1,147 @@
+//! The state of one DID at one version.
+//!
+//! A record is a header and a document. The header holds the document's digest and the digest of the header
+//! before it, so that every old version follows from the current header, and a document can be erased without
+//! breaking the chain.
+//!
+//! Invariant: a record has a document exactly while its DID is active; versions count from 1 without gaps.
+
+use std::fmt;
+
+use genesis::{Digest, Domain, Height, UnixMillis, encoding};
+use serde::{Deserialize, Serialize};
+
+use crate::{DidId, Document};
+
+/// How often a DID's state was set: the first is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+/// A block's place and time, as far as the rules may know them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// The block's height.
+    pub height: Height,
+    /// The block's time.
+    pub time: UnixMillis,
+}
+
+/// What a record's digest covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Whose record it is.
+    pub did: DidId,
+    /// Which version.
+    pub version: Version,
+    /// The document's digest; none once the DID is deactivated.
+    pub document: Option<Digest>,
+    /// The digest of the header before it; zero at version 1.
+    pub previous: Digest,
+    /// When the DID was created.
+    pub created: Moment,
+    /// When this version was made.
+    pub updated: Moment,
+}
+
+/// A DID at one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What its digest covers.
+    pub header: Header,
+    /// The document; none once the DID is deactivated.
+    pub document: Option<Document>,
+}
+
+impl Version {
+    /// The version that create makes.
+    pub const FIRST: Self = Self(1);
+
+    /// The one after this. 2^64 is never reached: it takes a transaction each.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Header {
+    /// The digest that the next version's header names.
+    pub fn digest(&self) -> Digest {
+        Digest::of(Domain::Record, &encoding::encode(self))
+    }
+}
+
+impl Record {
+    /// Version 1 of `did`.
+    pub(crate) fn first(did: DidId, document: Document, now: Moment) -> Self {
+        let header = Header {
+            did,
+            version: Version::FIRST,
+            document: Some(document.digest()),
+            previous: Digest::ZERO,
+            created: now,
+            updated: now,
+        };
+        Self { header, document: Some(document) }
+    }
+
+    /// The version after this one, with `document`, or deactivated where there is none.
+    pub(crate) fn successor(&self, document: Option<Document>, now: Moment) -> Self {
+        let header = Header {
+            did: self.header.did,
+            version: self.header.version.next(),
+            document: document.as_ref().map(Document::digest),
+            previous: self.header.digest(),
+            created: self.header.created,
+            updated: now,
+        };
+        Self { header, document }
+    }
+
+    /// Whether the DID can no longer be used or changed.
+    pub const fn is_deactivated(&self) -> bool {
+        self.header.document.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{document, moment};
+
+    #[test]
+    fn every_version_names_the_header_before_it() {
+        let did = DidId(Digest::from_bytes([1; 32]));
+        let first = Record::first(did, document(&[1]), moment(1));
+        let second = first.successor(Some(document(&[2])), moment(2));
+        let last = second.successor(None, moment(3));
+        assert_eq!((first.header.version, first.header.previous), (Version(1), Digest::ZERO));
+        assert_eq!((second.header.version, second.header.previous), (Version(2), first.header.digest()));
+        assert_eq!((last.header.version, last.header.previous), (Version(3), second.header.digest()));
+        assert_eq!((last.header.created, last.header.updated), (moment(1), moment(3)));
+        assert!(last.is_deactivated() && last.document.is_none() && !second.is_deactivated());
+    }
+
+    #[test]
+    fn the_digest_covers_every_field_of_the_header() {
+        let header = Record::first(DidId(Digest::ZERO), document(&[1]), moment(1)).header;
+        let other = Digest::from_bytes([1; 32]);
+        for changed in [
+            Header { did: DidId(other), ..header.clone() },
+            Header { version: Version(2), ..header.clone() },
+            Header { document: None, ..header.clone() },
+            Header { document: Some(other), ..header.clone() },
+            Header { previous: other, ..header.clone() },
+            Header { created: moment(2), ..header.clone() },
+            Header { updated: moment(2), ..header.clone() },
+        ] {
+            assert_ne!(changed.digest(), header.digest(), "{changed:?}");
+        }
+    }
+}

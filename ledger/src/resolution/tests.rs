@@ -1,0 +1,135 @@
+use std::convert::Infallible;
+
+use super::*;
+use crate::Purposes;
+use crate::samples::{Memory, create, document, key, moment};
+
+impl History for Memory {
+    type Error = Infallible;
+
+    fn newest(&self, did: &DidId) -> Result<Option<Record>, Infallible> {
+        crate::StateView::record(self, did)
+    }
+
+    fn at_version(&self, did: &DidId, version: Version) -> Result<Option<Record>, Infallible> {
+        Ok(self.records.get(&(*did, version)).cloned())
+    }
+}
+
+/// A DID with three versions, the last one deactivated where asked for.
+fn history(ended: bool) -> (Memory, String) {
+    let first = Record::first(create(&[1]).did(), document(&[1]), moment(1));
+    let second = first.successor(Some(document(&[2])), moment(2));
+    let third = second.successor((!ended).then(|| document(&[3])), moment(3));
+    let did = Did::new("test", first.header.did).to_string();
+    let records =
+        [first, second, third].into_iter().map(|record| ((record.header.did, record.header.version), record));
+    (Memory { records: records.collect(), ..Memory::default() }, did)
+}
+
+fn resolved(history: &Memory, text: &str, version: Option<&str>) -> (u16, Value) {
+    let options = Options { version_id: version.map(str::to_owned) };
+    let Ok(resolution) = resolve(history, "test", text, &options);
+    assert_eq!(resolution.document().is_some(), resolution.status() == 200);
+    assert_eq!(resolution.problem().is_some(), !matches!(resolution.status(), 200 | 410));
+    (resolution.status(), resolution.to_json())
+}
+
+#[test]
+fn the_newest_version_resolves_with_its_metadata() {
+    let (history, did) = history(false);
+    let (status, json) = resolved(&history, &did, None);
+    assert_eq!(status, 200);
+    assert_eq!(json["didResolutionMetadata"], json!({ "contentType": "application/did" }));
+    assert_eq!(
+        json["didDocumentMetadata"],
+        json!({ "created": "2023-11-14T22:13:21Z", "updated": "2023-11-14T22:13:23Z", "versionId": "3" })
+    );
+    assert_eq!(
+        json["didDocument"]["verificationMethod"][0]["publicKeyMultibase"],
+        key(3).public().to_string()
+    );
+}
+
+#[test]
+fn an_old_version_resolves_and_names_the_next() {
+    let (history, did) = history(false);
+    let (status, json) = resolved(&history, &did, Some("1"));
+    assert_eq!(status, 200);
+    assert_eq!(
+        json["didDocumentMetadata"],
+        json!({
+            "created": "2023-11-14T22:13:21Z",
+            "versionId": "1",
+            "nextUpdate": "2023-11-14T22:13:22Z",
+            "nextVersionId": "2",
+        })
+    );
+    assert_eq!(
+        json["didDocument"]["verificationMethod"][0]["publicKeyMultibase"],
+        key(1).public().to_string()
+    );
+}
+
+#[test]
+fn a_deactivated_did_has_a_null_document_and_its_old_versions_say_that_it_is_over() {
+    let (history, did) = history(true);
+    let (status, json) = resolved(&history, &did, None);
+    assert_eq!((status, &json["didDocument"]), (410, &Value::Null));
+    assert_eq!(json["didDocumentMetadata"]["deactivated"], true);
+    assert_eq!(json["didDocumentMetadata"]["versionId"], "3");
+    let (status, json) = resolved(&history, &did, Some("2"));
+    assert_eq!(status, 200);
+    assert_eq!(json["didDocumentMetadata"]["deactivated"], true);
+}
+
+#[test]
+fn each_problem_has_its_type_status_and_the_value_in_its_detail() {
+    let (history, did) = history(false);
+    let unknown = Did::new("test", create(&[9]).did()).to_string();
+    let elsewhere = did.replace(":test:", ":prod:");
+    for (text, version, status, fragment) in [
+        ("did:realdid:test:zz", None, 400, "INVALID_DID"),
+        ("not a did", None, 400, "INVALID_DID"),
+        ("did:web:example.org", None, 501, "METHOD_NOT_SUPPORTED"),
+        (unknown.as_str(), None, 404, "NOT_FOUND"),
+        (elsewhere.as_str(), None, 404, "NOT_FOUND"),
+        (did.as_str(), Some("4"), 404, "NOT_FOUND"),
+        (did.as_str(), Some("18446744073709551615"), 404, "NOT_FOUND"),
+        (did.as_str(), Some("0"), 400, "INVALID_OPTIONS"),
+        (did.as_str(), Some("01"), 400, "INVALID_OPTIONS"),
+        (did.as_str(), Some("+1"), 400, "INVALID_OPTIONS"),
+        (did.as_str(), Some("newest"), 400, "INVALID_OPTIONS"),
+    ] {
+        let (found, json) = resolved(&history, text, version);
+        let error = &json["didResolutionMetadata"]["error"];
+        assert_eq!(found, status, "{text} {version:?}");
+        assert_eq!(error["type"], format!("https://www.w3.org/ns/did#{fragment}"));
+        assert_eq!(error["status"], status);
+        assert!(error["detail"].as_str().unwrap().contains(version.unwrap_or(text)), "{error}");
+        assert_eq!(json["didDocument"], Value::Null);
+    }
+}
+
+#[test]
+fn a_document_lists_each_key_once_and_each_purpose_by_full_urls() {
+    let mut document = document(&[1, 2]);
+    document.keys[0].purposes = Purposes::CAPABILITY_INVOCATION;
+    document.keys[1].purposes = Purposes::AUTHENTICATION.and(Purposes::CAPABILITY_INVOCATION);
+    let did = Did::new("test", create(&[1]).did());
+    let (first, second) = (format!("{did}#key-1"), format!("{did}#key-2"));
+    let method = |id: &str, seed: u8| {
+        let key = key(seed).public().to_string();
+        json!({ "id": id, "type": "Multikey", "controller": did.to_string(), "publicKeyMultibase": key })
+    };
+    assert_eq!(
+        did_document(&did, &document),
+        json!({
+            "@context": ["https://www.w3.org/ns/did/v1.1"],
+            "id": did.to_string(),
+            "verificationMethod": [method(&first, 1), method(&second, 2)],
+            "authentication": [&second],
+            "capabilityInvocation": [&first, &second],
+        })
+    );
+}

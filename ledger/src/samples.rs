@@ -1,0 +1,128 @@
+//! Values that the tests share.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use genesis::{
+    Digest, Domain, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator, ValidatorIndex,
+};
+
+use crate::{
+    Block, Changes, CheckedBatch, CheckedTransaction, Create, Deactivate, DidId, Document, Key, Moment,
+    Operation, Purposes, Receipt, Record, Salt, StateView, Tip, Transaction, Update, Version,
+};
+
+/// A network of four with the default parameters.
+pub fn genesis() -> Genesis {
+    genesis_with(Parameters::default())
+}
+
+pub fn genesis_with(parameters: Parameters) -> Genesis {
+    let validator = |index: u8| Validator {
+        name: format!("node{index}"),
+        consensus_key: key(200 + 3 * index).public(),
+        network_key: key(201 + 3 * index).public(),
+        governance_key: key(202 + 3 * index).public(),
+        address: format!("127.0.0.1:2660{index}"),
+    };
+    Genesis::new("test".into(), UnixMillis(1_700_000_000_000), parameters, (0..4).map(validator).collect())
+        .unwrap()
+}
+
+pub fn key(seed: u8) -> SecretKey {
+    SecretKey::from_seed([seed; 32])
+}
+
+/// A document with the keys of these seeds, each for everything.
+pub fn document(seeds: &[u8]) -> Document {
+    let key =
+        |seed: &u8| Key { name: format!("key-{seed}"), public: key(*seed).public(), purposes: Purposes::ALL };
+    Document { keys: seeds.iter().map(key).collect() }
+}
+
+pub fn create(seeds: &[u8]) -> Create {
+    Create { document: document(seeds), salt: Salt([0; 16]) }
+}
+
+/// The moment of the block at `height`, one second after the one before.
+pub fn moment(height: u64) -> Moment {
+    Moment { height: Height(height), time: UnixMillis(1_700_000_000_000 + height * 1_000) }
+}
+
+/// An operation on the DID that `create(&[subject])` makes, signed by `signer`, expiring at height 1,000.
+pub fn signed(operation: Operation, signer: u8) -> Transaction {
+    Transaction::sign(genesis().chain(), operation, Height(1_000), &[&key(signer)])
+}
+
+pub fn created(subject: u8) -> Transaction {
+    signed(Operation::Create(create(&[subject])), subject)
+}
+
+pub fn updated(subject: u8, replaces: u64, seeds: &[u8], signer: u8) -> Transaction {
+    let (did, replaces) = (create(&[subject]).did(), Version(replaces));
+    signed(Operation::Update(Update { did, replaces, document: document(seeds) }), signer)
+}
+
+pub fn deactivated(subject: u8, replaces: u64, signer: u8) -> Transaction {
+    let (did, replaces) = (create(&[subject]).did(), Version(replaces));
+    signed(Operation::Deactivate(Deactivate { did, replaces }), signer)
+}
+
+pub fn checked(transaction: Transaction) -> Arc<CheckedTransaction> {
+    Arc::new(CheckedTransaction::check(transaction, &genesis()).unwrap())
+}
+
+/// A batch by validator 0, expiring at height 100, and its bytes.
+pub fn batch(sequence: u64, transactions: &[Transaction]) -> (Arc<CheckedBatch>, Vec<u8>) {
+    let transactions = transactions.iter().cloned().map(checked).collect();
+    let (batch, bytes) =
+        CheckedBatch::assemble(ValidatorIndex(0), sequence, Height(100), transactions, &genesis()).unwrap();
+    (Arc::new(batch), bytes)
+}
+
+/// The block that comes after `tip` and names `batches`.
+pub fn block_after(tip: &Tip, batches: &[Digest]) -> Block {
+    let height = tip.height.next();
+    Block {
+        height,
+        parent: tip.digest,
+        digest: Digest::of(Domain::Candidate, &height.0.to_le_bytes()),
+        time: moment(height.0).time,
+        batches: batches.to_vec(),
+        proof: vec![1, 2, 3],
+    }
+}
+
+/// A state in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub records: BTreeMap<(DidId, Version), Record>,
+    pub receipts: BTreeMap<Digest, Receipt>,
+}
+
+impl Memory {
+    pub fn take(&mut self, changes: Changes) {
+        for record in changes.records {
+            let taken = self.records.insert((record.header.did, record.header.version), record);
+            assert_eq!(taken, None, "a version is made once");
+        }
+        for receipt in changes.receipts {
+            let taken = self.receipts.insert(receipt.id, receipt);
+            assert_eq!(taken, None, "an id gets one receipt");
+        }
+    }
+}
+
+impl StateView for Memory {
+    type Error = Infallible;
+
+    fn record(&self, did: &DidId) -> Result<Option<Record>, Infallible> {
+        let versions = self.records.range((*did, Version(0))..=(*did, Version(u64::MAX)));
+        Ok(versions.last().map(|(_, record)| record.clone()))
+    }
+
+    fn has_receipt(&self, id: &Digest) -> Result<bool, Infallible> {
+        Ok(self.receipts.contains_key(id))
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong with the disk, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use genesis::{Digest, Height};
+
+/// Why the store cannot do what it was asked. Every message says what was being done and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory cannot be opened.
+    #[error("cannot open the ledger in {}: {problem}. Check that the directory exists, belongs to this user and has space", path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// What RocksDB said.
+        problem: String,
+    },
+    /// Another process holds the directory.
+    #[error("the ledger in {} is in use by another process. Stop the other node, or give this one a directory of its own", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The files are damaged, found while opening.
+    #[error("the ledger in {} is damaged: {problem}. Restore it from a backup, or run `realdid reset` and let the node sync again", path.display())]
+    DamagedFiles {
+        /// The directory.
+        path: PathBuf,
+        /// What RocksDB said.
+        problem: String,
+    },
+    /// The directory holds another chain.
+    #[error("the ledger in {} is of chain {found}, but the genesis document is of chain {expected}. Use the genesis document of that chain, or another directory, or run `realdid reset` to start over", path.display())]
+    OtherChain {
+        /// The directory.
+        path: PathBuf,
+        /// The chain in it.
+        found: Digest,
+        /// The chain of the genesis document.
+        expected: Digest,
+    },
+    /// The directory was written by a build with another layout.
+    #[error("the ledger in {} has format {found}, but this build reads format {expected}. Use the build that wrote it, or run `realdid reset` and let the node sync again", path.display())]
+    OtherFormat {
+        /// The directory.
+        path: PathBuf,
+        /// The format in it.
+        found: u32,
+        /// The format that this build reads.
+        expected: u32,
+    },
+    /// A read failed.
+    #[error("cannot read {family}[{key}] of the ledger in {}: {problem}. Check the disk; where the files are damaged, restore them from a backup, or run `realdid reset` and let the node sync again", path.display())]
+    Read {
+        /// The column family.
+        family: &'static str,
+        /// The row's key in hex.
+        key: String,
+        /// The directory.
+        path: PathBuf,
+        /// What RocksDB said.
+        problem: String,
+    },
+    /// A row is not what it must be.
+    #[error("the row {family}[{key}] of the ledger in {} is damaged: {problem}. Restore the ledger from a backup, or run `realdid reset` and let the node sync again", path.display())]
+    DamagedRow {
+        /// The column family.
+        family: &'static str,
+        /// The row's key in hex.
+        key: String,
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A write failed: whether it reached the disk is unknown until the store is opened again.
+    #[error("{doing} failed on the ledger in {}: {problem}. The node must stop; check the disk and its free space, then start it again", path.display())]
+    Write {
+        /// What was being done.
+        doing: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// What RocksDB said.
+        problem: String,
+    },
+    /// An earlier write failed.
+    #[error(
+        "{doing} was refused, as an earlier write to the ledger failed. Stop the node, check the disk, and start it again"
+    )]
+    Halted {
+        /// What was being done.
+        doing: &'static str,
+    },
+    /// A block that does not come directly after the tip.
+    #[error(
+        "block {height} with parent {parent} does not extend the ledger's tip, block {tip_height} with digest {tip_digest}. Commit the blocks between first; where the parent differs, the ledger is of another history: run `realdid reset` and let the node sync again"
+    )]
+    NotNext {
+        /// The block's height.
+        height: Height,
+        /// The parent that it names.
+        parent: Digest,
+        /// The tip's height.
+        tip_height: Height,
+        /// The tip's digest.
+        tip_digest: Digest,
+    },
+    /// A block names a batch that was not stored.
+    #[error(
+        "block {height} names batch {digest}, which is not in the ledger. Fetch it from a peer and store it first"
+    )]
+    NoBatch {
+        /// The block's height.
+        height: Height,
+        /// The batch.
+        digest: Digest,
+    },
+}
+
+impl StoreError {
+    /// Sorts what RocksDB says when a directory cannot be opened.
+    pub(super) fn from_open(path: &Path, source: &rocksdb::Error) -> Self {
+        let (path, problem) = (path.to_owned(), source.to_string());
+        // RocksDB has no kind of its own for a held lock: the first text is another process, the second this one.
+        let locked = problem.contains("While lock file") || problem.contains("lock hold by current process");
+        match source.kind() {
+            _ if locked => Self::Locked { path },
+            rocksdb::ErrorKind::Corruption => Self::DamagedFiles { path, problem },
+            _ => Self::Open { path, problem },
+        }
+    }
+}

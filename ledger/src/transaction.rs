@@ -1,0 +1,286 @@
+//! An operation with its chain, expiry, signers and signatures.
+//!
+//! The id covers everything but the signatures, so nobody who carries a transaction can give it a second id. Each
+//! signer signs `"realdid transaction v1" ‖ chain ‖ id`, so a signature counts on one chain and for one purpose.
+//!
+//! Invariant: a [`CheckedTransaction`] is valid on its own: of this chain, within the limits, with a valid
+//! signature by each of its signers. Only a check builds one, and only checked transactions reach
+//! [`mod@crate::apply`]. What depends on the state (versions, authority, expiry) is left to `apply`.
+
+use genesis::encoding::encode;
+use genesis::key::{Claim, verify_all};
+use genesis::{Digest, Domain, Genesis, Height, Parameters, PublicKey, SecretKey, Signature};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::document::DocumentError;
+use crate::{Code, Operation};
+
+/// The most signers that a transaction may have.
+pub const MAX_SIGNERS: usize = 16;
+
+/// What every signed byte string starts with.
+const SIGNING_DOMAIN: &[u8; 22] = b"realdid transaction v1";
+
+/// The bytes that a signer signs: domain, chain and id.
+type SigningBytes = [u8; 22 + 32 + 32];
+
+/// A request to change the state, as it travels. Nothing in it is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transaction {
+    /// The chain that it is for.
+    pub chain: Digest,
+    /// What it asks for.
+    pub operation: Operation,
+    /// The last height at which it may be ordered.
+    pub expires_at: Height,
+    /// Who signs: 1 to [`MAX_SIGNERS`], in ascending order, none twice.
+    pub signers: Vec<PublicKey>,
+    /// A signature by each signer, in their order.
+    pub signatures: Vec<Signature>,
+}
+
+/// What the id covers: the fields of [`Transaction`] before the signatures, in their order, so that these bytes
+/// are a prefix of the transaction's.
+#[derive(Serialize)]
+struct Unsigned<'a> {
+    chain: &'a Digest,
+    operation: &'a Operation,
+    expires_at: Height,
+    signers: &'a [PublicKey],
+}
+
+/// A transaction that is valid on its own, with its id. Encodes as the transaction alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedTransaction {
+    id: Digest,
+    length: usize,
+    transaction: Transaction,
+}
+
+/// Why a transaction is refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TransactionError {
+    /// Made for another network.
+    #[error("the transaction is for chain {found}, but this is chain {expected}: sign it for this network")]
+    OtherChain {
+        /// The chain that it names.
+        found: Digest,
+        /// This one.
+        expected: Digest,
+    },
+    /// Larger than the network allows.
+    #[error("the transaction has {length} bytes, but at most {most} are allowed (max_transaction_bytes)")]
+    TooLarge {
+        /// Its size in bytes.
+        length: usize,
+        /// The network's limit in bytes.
+        most: u64,
+    },
+    /// No signer, or too many.
+    #[error("the transaction has {count} signers, but must have 1 to {MAX_SIGNERS}")]
+    SignerCount {
+        /// How many it has.
+        count: usize,
+    },
+    /// A list of signers that is not in its one order.
+    #[error("signer {index}, `{signer}`, is out of order or listed twice: sort the signers by their bytes")]
+    SignerOrder {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// The signer.
+        signer: PublicKey,
+    },
+    /// A signature too few or too many.
+    #[error("the transaction has {signatures} signatures for {signers} signers: each signs once")]
+    SignatureCount {
+        /// How many signatures it has.
+        signatures: usize,
+        /// How many signers.
+        signers: usize,
+    },
+    /// The operation's document is refused.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A signature that its signer did not make over this transaction.
+    #[error(
+        "the signature by `{signer}` is not valid for transaction {id}: did something change after signing?"
+    )]
+    Signature {
+        /// Who is said to have signed.
+        signer: PublicKey,
+        /// The transaction's id.
+        id: Digest,
+    },
+}
+
+impl Transaction {
+    /// The transaction signed by `signers`, sorted, each once.
+    pub fn sign(chain: Digest, operation: Operation, expires_at: Height, signers: &[&SecretKey]) -> Self {
+        let mut keys: Vec<(PublicKey, &SecretKey)> = signers.iter().map(|key| (key.public(), *key)).collect();
+        keys.sort_by_key(|(public, _)| *public);
+        keys.dedup_by_key(|(public, _)| *public);
+        let signers = keys.iter().map(|(public, _)| *public).collect();
+        let mut transaction = Self { chain, operation, expires_at, signers, signatures: Vec::new() };
+        let bytes = signing_bytes(&chain, &transaction.id());
+        transaction.signatures = keys.iter().map(|(_, secret)| secret.sign(&bytes)).collect();
+        transaction
+    }
+
+    /// The hash of everything but the signatures. Encodes the transaction: keep what it returns.
+    pub fn id(&self) -> Digest {
+        Digest::of(Domain::Transaction, &self.unsigned_bytes())
+    }
+
+    /// Whether a block at `height` may apply it, by its expiry alone.
+    ///
+    /// # Errors
+    /// [`Code::Expired`] where `height` is past the expiry; [`Code::LifetimeTooLong`] where the expiry is further
+    /// ahead than the parameters allow.
+    pub fn check_expiry(&self, height: Height, parameters: &Parameters) -> Result<(), Code> {
+        if height > self.expires_at {
+            Err(Code::Expired)
+        } else if self.expires_at.since(height) > parameters.max_transaction_lifetime {
+            Err(Code::LifetimeTooLong)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn unsigned_bytes(&self) -> Vec<u8> {
+        let Self { chain, operation, expires_at, signers, signatures: _ } = self;
+        encode(&Unsigned { chain, operation, expires_at: *expires_at, signers })
+    }
+}
+
+impl CheckedTransaction {
+    /// Checks one transaction, signatures included.
+    ///
+    /// # Errors
+    /// Names what is wrong with which value.
+    pub fn check(transaction: Transaction, genesis: &Genesis) -> Result<Self, TransactionError> {
+        let checked = Self::check_form(transaction, genesis)?;
+        checked.check_signatures()?;
+        checked.check_keys()?;
+        Ok(checked)
+    }
+
+    /// Checks many that came from different senders: about twice as fast as one by one while all signatures are
+    /// valid. One bad transaction does not spoil the others.
+    pub fn check_each(
+        transactions: Vec<Transaction>,
+        genesis: &Genesis,
+    ) -> Vec<Result<Self, TransactionError>> {
+        let mut checked: Vec<Result<Self, TransactionError>> =
+            transactions.into_iter().map(|transaction| Self::check_form(transaction, genesis)).collect();
+        let all_signed = find_forgery(checked.iter().flatten()).is_none();
+        for result in &mut checked {
+            let Ok(transaction) = result else { continue };
+            let signed = if all_signed { Ok(()) } else { transaction.check_signatures() };
+            if let Err(error) = signed.and_then(|()| transaction.check_keys()) {
+                *result = Err(error);
+            }
+        }
+        checked
+    }
+
+    /// Everything but signatures and the soundness of the document's keys: whoever calls this owes both.
+    pub(crate) fn check_form(transaction: Transaction, genesis: &Genesis) -> Result<Self, TransactionError> {
+        let (parameters, expected) = (genesis.parameters(), genesis.chain());
+        let Transaction { chain, signers, signatures, .. } = &transaction;
+        if *chain != expected {
+            return Err(TransactionError::OtherChain { found: *chain, expected });
+        }
+        if signers.is_empty() || signers.len() > MAX_SIGNERS {
+            return Err(TransactionError::SignerCount { count: signers.len() });
+        }
+        if let Some(index) = signers.windows(2).position(|pair| pair[0] >= pair[1]) {
+            let signer = signers[index + 1];
+            return Err(TransactionError::SignerOrder { index: index + 1, signer });
+        }
+        if signatures.len() != signers.len() {
+            let (signatures, signers) = (signatures.len(), signers.len());
+            return Err(TransactionError::SignatureCount { signatures, signers });
+        }
+        let unsigned = transaction.unsigned_bytes();
+        let length = unsigned.len() + encode(signatures).len();
+        if length as u64 > parameters.max_transaction_bytes {
+            return Err(TransactionError::TooLarge { length, most: parameters.max_transaction_bytes });
+        }
+        if let Some(document) = transaction.operation.document() {
+            document.check_form(parameters)?;
+        }
+        Ok(Self { id: Digest::of(Domain::Transaction, &unsigned), length, transaction })
+    }
+
+    /// The transaction's id.
+    pub const fn id(&self) -> Digest {
+        self.id
+    }
+
+    /// The size of its encoding, in bytes.
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The transaction.
+    pub const fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    fn signing_bytes(&self) -> SigningBytes {
+        signing_bytes(&self.transaction.chain, &self.id)
+    }
+
+    fn claims<'a>(&'a self, message: &'a SigningBytes) -> impl Iterator<Item = Claim<'a>> {
+        let pairs = self.transaction.signers.iter().zip(&self.transaction.signatures);
+        pairs.map(|(signer, signature)| Claim { signer: *signer, message, signature: *signature })
+    }
+
+    /// Whether the keys of the operation's document are sound.
+    pub(crate) fn check_keys(&self) -> Result<(), TransactionError> {
+        self.transaction.operation.document().map_or(Ok(()), |document| Ok(document.check_keys()?))
+    }
+
+    fn check_signatures(&self) -> Result<(), TransactionError> {
+        let message = self.signing_bytes();
+        match self.claims(&message).find(|claim| !claim.signer.verify(claim.message, &claim.signature)) {
+            Some(claim) => Err(TransactionError::Signature { signer: claim.signer, id: self.id }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The place and error of the first transaction with a bad signature. One batch verification where there is none.
+pub(crate) fn find_forgery<'a>(
+    transactions: impl Iterator<Item = &'a CheckedTransaction> + Clone,
+) -> Option<(usize, TransactionError)> {
+    let messages: Vec<SigningBytes> = transactions.clone().map(CheckedTransaction::signing_bytes).collect();
+    let pairs = transactions.clone().zip(&messages);
+    let claims: Vec<Claim<'_>> =
+        pairs.flat_map(|(transaction, message)| transaction.claims(message)).collect();
+    if verify_all(&claims) {
+        return None;
+    }
+    // Batch and single verification agree on every input, so one of these fails.
+    transactions
+        .enumerate()
+        .find_map(|(index, transaction)| transaction.check_signatures().err().map(|error| (index, error)))
+}
+
+fn signing_bytes(chain: &Digest, id: &Digest) -> SigningBytes {
+    let mut bytes = [0; 22 + 32 + 32];
+    bytes[..22].copy_from_slice(SIGNING_DOMAIN);
+    bytes[22..54].copy_from_slice(chain.as_bytes());
+    bytes[54..].copy_from_slice(id.as_bytes());
+    bytes
+}
+
+impl Serialize for CheckedTransaction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.transaction.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+use genesis::encoding::decode;
+
+use super::*;
+use crate::samples::{create, created, deactivated, document, genesis, genesis_with, key, signed, updated};
+use crate::{Create, Deactivate, Document, Key, Purposes, Salt, Update, Version};
+
+fn fault(change: impl FnOnce(&mut Transaction)) -> String {
+    let mut transaction = signed(Operation::Create(create(&[1, 2])), 1);
+    change(&mut transaction);
+    CheckedTransaction::check(transaction, &genesis()).unwrap_err().to_string()
+}
+
+/// The DID, the id of its create, the digest of the whole create, the ids of an update and a deactivate.
+const FROZEN: [&str; 5] = [
+    "zFuBbkyLJFdKtWSnBcbyjFFAZNJxhAVAsmNYxJo3NojBx",
+    "32c1c0bcc60000766000dec66962bd29fb0394ef72e685a06d6b5210351957bb",
+    "e4f0af37fece3970f9ce6bc8d6b9ca50888dbc7658f732ffea3abea55ec9fb52",
+    "5381cb5315cf63c9d3c818b8db5ddd07224c1dde2a964111be0d9b8802a15688",
+    "48c7d4f12d118e4db09ede0e14f0aca579608498b4ed8164c3e3f3f9e9d2235a",
+];
+
+/// A transaction made of bytes that stand here, not of the samples: its id must never change.
+fn frozen() -> Transaction {
+    let public = key(1).public();
+    let keys = vec![Key { name: "key-1".into(), public, purposes: Purposes::ALL }];
+    let create = Create { document: Document { keys }, salt: Salt([7; 16]) };
+    let chain = Digest::from_bytes([9; 32]);
+    Transaction::sign(chain, Operation::Create(create), Height(1_000), &[&key(1)])
+}
+
+/// These stand in every wallet and every store: they change only with a new protocol version.
+#[test]
+fn the_did_the_ids_and_the_encoding_are_frozen() {
+    let create = frozen();
+    let did = create.operation.did();
+    let id_of = |operation| Transaction { operation, ..frozen() }.id();
+    let update = Update { did, replaces: Version(1), document: document(&[2]) };
+    let deactivate = Deactivate { did, replaces: Version(1) };
+    let found = [
+        did.to_string(),
+        create.id().to_string(),
+        Digest::of(Domain::Transaction, &encode(&create)).to_string(),
+        id_of(Operation::Update(update)).to_string(),
+        id_of(Operation::Deactivate(deactivate)).to_string(),
+    ];
+    assert_eq!(found, FROZEN);
+}
+
+#[test]
+fn a_signed_transaction_passes_and_survives_its_bytes_and_its_json() {
+    for transaction in [created(1), updated(1, 1, &[2], 1), deactivated(1, 1, 1)] {
+        let bytes = encode(&transaction);
+        assert_eq!(decode::<Transaction>(&bytes, bytes.len()).unwrap(), transaction);
+        let json = serde_json::to_string(&transaction).unwrap();
+        assert_eq!(serde_json::from_str::<Transaction>(&json).unwrap(), transaction);
+        let checked = CheckedTransaction::check(transaction.clone(), &genesis()).unwrap();
+        assert_eq!((checked.id(), checked.length()), (transaction.id(), bytes.len()));
+        assert_eq!(encode(&checked), bytes);
+    }
+}
+
+#[test]
+fn the_id_covers_everything_but_the_signatures() {
+    let base = created(1);
+    let unsigned = Transaction { signatures: Vec::new(), ..base.clone() };
+    assert_eq!(unsigned.id(), base.id());
+    let expiring = Transaction { expires_at: Height(1_001), ..base.clone() };
+    let elsewhere = Transaction { chain: Digest::ZERO, ..base.clone() };
+    let others = Transaction { signers: vec![key(2).public()], ..base.clone() };
+    for changed in [created(2), expiring, elsewhere, others] {
+        assert_ne!(changed.id(), base.id());
+    }
+}
+
+#[test]
+fn several_signers_are_sorted_and_repeats_dropped() {
+    let operation = Operation::Create(create(&[1, 2]));
+    let (one, two) = (key(1), key(2));
+    let sign = |keys: &[&SecretKey]| Transaction::sign(genesis().chain(), operation.clone(), Height(9), keys);
+    assert_eq!(sign(&[&one, &two, &one]), sign(&[&two, &one]));
+    assert_eq!(sign(&[&one, &two]).signers.len(), 2);
+    CheckedTransaction::check(sign(&[&one, &two]), &genesis()).unwrap();
+}
+
+#[test]
+fn each_fault_names_the_value_and_the_limit() {
+    let chain = genesis().chain();
+    assert!(
+        fault(|it| it.chain = Digest::ZERO).contains(&format!("{}, but this is chain {chain}", Digest::ZERO))
+    );
+    assert!(fault(|it| it.signers.clear()).contains("has 0 signers, but must have 1 to 16"));
+    assert!(
+        fault(|it| it.signers = vec![it.signers[0]; 17]).contains("has 17 signers, but must have 1 to 16")
+    );
+    assert!(fault(|it| it.signers = vec![it.signers[0]; 2]).contains("signer 1, `z6Mk"));
+    assert!(fault(|it| it.signatures.clear()).contains("0 signatures for 1 signers"));
+    let unnamed = fault(|it| it.operation = Operation::Create(create(&[])));
+    assert_eq!(unnamed, "the document has 0 keys, but must have 1 to 20 (max_document_keys)");
+    let genesis = genesis_with(Parameters { max_transaction_bytes: 1_024, ..Parameters::default() });
+    let large = Operation::Create(create(&(1..=20).collect::<Vec<u8>>()));
+    let large = Transaction::sign(genesis.chain(), large, Height(9), &[&key(1)]);
+    let length = encode(&large).len();
+    let error = CheckedTransaction::check(large, &genesis).unwrap_err().to_string();
+    let expected = format!("{length} bytes, but at most 1024 are allowed (max_transaction_bytes)");
+    assert!(error.contains(&expected), "{error}");
+}
+
+#[test]
+fn a_signature_by_another_key_or_over_another_transaction_or_chain_is_refused_by_name() {
+    let signer = key(1).public().to_string();
+    let forged = [
+        fault(|it| it.expires_at = Height(999)),
+        fault(|it| it.signatures = signed(it.operation.clone(), 2).signatures),
+        fault(|it| it.signatures = created(3).signatures),
+        fault(|it| {
+            let elsewhere = Transaction::sign(Digest::ZERO, it.operation.clone(), it.expires_at, &[&key(1)]);
+            it.signatures = elsewhere.signatures;
+        }),
+        fault(|it| it.signatures = vec![key(1).sign(it.id().as_bytes())]),
+    ];
+    for error in forged {
+        assert!(error.contains(&signer) && error.contains("is not valid"), "{error}");
+    }
+}
+
+#[test]
+fn one_bad_transaction_among_many_does_not_spoil_the_others() {
+    let mut transactions: Vec<Transaction> = (1..=5).map(created).collect();
+    transactions[1].chain = Digest::ZERO;
+    transactions[3].signatures = created(9).signatures;
+    let results = CheckedTransaction::check_each(transactions, &genesis());
+    let passed: Vec<bool> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(passed, [true, false, true, false, true]);
+    assert!(matches!(results[1], Err(TransactionError::OtherChain { .. })));
+    assert!(
+        matches!(&results[3], Err(TransactionError::Signature { signer, .. }) if *signer == key(4).public())
+    );
+    assert!(CheckedTransaction::check_each(Vec::new(), &genesis()).is_empty());
+}
+
+#[test]
+fn a_document_with_an_unsound_key_is_refused_alone_and_among_others() {
+    let mut unsound = create(&[1, 2]);
+    unsound.document.keys[1].public = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
+    let unsound = signed(Operation::Create(unsound), 1);
+    let error = CheckedTransaction::check(unsound.clone(), &genesis()).unwrap_err();
+    assert!(error.to_string().starts_with("key 1: `z6Mk"), "{error}");
+    let results = CheckedTransaction::check_each(vec![created(1), unsound], &genesis());
+    assert!(results[0].is_ok());
+    assert_eq!(results[1], Err(error));
+}
+
+#[test]
+fn the_expiry_counts_to_its_height_and_the_lifetime_to_its_limit() {
+    let genesis = genesis_with(Parameters { max_transaction_lifetime: 10, ..Parameters::default() });
+    let transaction = Transaction { expires_at: Height(100), ..created(1) };
+    let at = |height| transaction.check_expiry(Height(height), genesis.parameters());
+    assert_eq!(at(101), Err(Code::Expired));
+    assert_eq!((at(100), at(90)), (Ok(()), Ok(())));
+    assert_eq!((at(89), at(0)), (Err(Code::LifetimeTooLong), Err(Code::LifetimeTooLong)));
+}

@@ -1,0 +1,289 @@
+//! Who holds which batches: what may be proposed, what may be prepared, and what must be fetched.
+//!
+//! A batch is available once a quorum, this node among them, says that it holds it, valid and durable: then it
+//! survives whatever the quorum survives, and nobody has to wait for it when a block names it. Batches that final
+//! blocks named are remembered as long as a block could name them again, so that none is executed twice.
+//!
+//! Bounded: each peer may name so many batches that are not here ([`MAX_UNSEEN_PER_PEER`]).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use genesis::{Digest, Height, ValidatorIndex};
+
+/// How many batches that are not here one peer may speak of.
+const MAX_UNSEEN_PER_PEER: usize = 4_096;
+/// A batch that a quorum holds and this node does not is fetched after this time: its push is probably lost.
+const FETCH_AFTER: Duration = Duration::from_millis(200);
+/// Talk of a batch that never came is forgotten after this time.
+const FORGET_UNSEEN_AFTER: Duration = Duration::from_secs(60);
+/// How many batches that were found invalid are remembered.
+const MAX_INVALID: usize = 1_024;
+
+/// A batch that is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its digest.
+    pub digest: Digest,
+    /// Who made it.
+    pub author: ValidatorIndex,
+    /// The last height of a block that may name it.
+    pub expires_at: Height,
+}
+
+#[derive(Debug)]
+struct Entry {
+    held: Option<Held>,
+    holders: BTreeSet<ValidatorIndex>,
+    announced: bool,
+    since: Instant,
+}
+
+/// What is known of the batches that no final block names yet, and of those that one does.
+#[derive(Debug)]
+pub struct Availability {
+    me: ValidatorIndex,
+    quorum: usize,
+    lifetime: u64,
+    entries: BTreeMap<Digest, Entry>,
+    unseen: BTreeMap<ValidatorIndex, usize>,
+    ordered: BTreeMap<Digest, Height>,
+    ordered_at: VecDeque<(Height, Digest)>,
+    invalid: VecDeque<Digest>,
+}
+
+/// Whether a block may name its batches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// All are here.
+    Ready,
+    /// These are not.
+    Missing(Vec<Digest>),
+    /// One can never be named there.
+    Invalid(Digest),
+}
+
+impl Availability {
+    /// Nothing known yet. A batch may be named for `lifetime` heights at most.
+    pub fn new(me: ValidatorIndex, quorum: usize, lifetime: u64) -> Self {
+        Self {
+            me,
+            quorum,
+            lifetime,
+            entries: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+            ordered: BTreeMap::new(),
+            ordered_at: VecDeque::new(),
+            invalid: VecDeque::new(),
+        }
+    }
+
+    /// The batch is here, valid and durable. Says whether that makes it available.
+    pub fn hold(&mut self, held: Held, now: Instant) -> bool {
+        if self.ordered.contains_key(&held.digest) {
+            return false;
+        }
+        let me = self.me;
+        let entry = self.entries.entry(held.digest).or_insert_with(|| Entry::new(now));
+        if entry.held.replace(held).is_none() {
+            for holder in &entry.holders {
+                if let Some(count) = self.unseen.get_mut(holder) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+        }
+        entry.holders.insert(me);
+        self.announce(held.digest)
+    }
+
+    /// A peer says that it holds the batch. Says whether that makes it available.
+    pub fn held_by(&mut self, peer: ValidatorIndex, digest: Digest, now: Instant) -> bool {
+        if self.ordered.contains_key(&digest) {
+            return false;
+        }
+        if !self.entries.contains_key(&digest) || self.entries[&digest].held.is_none() {
+            let count = self.unseen.entry(peer).or_default();
+            if *count >= MAX_UNSEEN_PER_PEER {
+                return false;
+            }
+            let entry = self.entries.entry(digest).or_insert_with(|| Entry::new(now));
+            if entry.holders.insert(peer) {
+                *count += 1;
+            }
+            return false;
+        }
+        if let Some(entry) = self.entries.get_mut(&digest) {
+            entry.holders.insert(peer);
+        }
+        self.announce(digest)
+    }
+
+    fn announce(&mut self, digest: Digest) -> bool {
+        let Some(entry) = self.entries.get_mut(&digest) else { return false };
+        let available = entry.held.is_some() && entry.holders.len() >= self.quorum && !entry.announced;
+        entry.announced |= available;
+        available
+    }
+
+    /// The batch with this digest can never be valid.
+    pub fn condemn(&mut self, digest: Digest) {
+        if !self.invalid.contains(&digest) {
+            self.invalid.push_back(digest);
+            if self.invalid.len() > MAX_INVALID {
+                self.invalid.pop_front();
+            }
+        }
+    }
+
+    /// Whether a block at `height` may name these batches (P2).
+    pub fn judge(&self, payload: &[Digest], height: Height) -> Payload {
+        let mut missing = Vec::new();
+        for digest in payload {
+            if self.ordered.contains_key(digest) || self.invalid.contains(digest) {
+                return Payload::Invalid(*digest);
+            }
+            match self.entries.get(digest).and_then(|entry| entry.held) {
+                Some(held) if height > held.expires_at || held.expires_at.since(height) > self.lifetime => {
+                    return Payload::Invalid(*digest);
+                }
+                Some(_) => {}
+                None => missing.push(*digest),
+            }
+        }
+        if missing.is_empty() { Payload::Ready } else { Payload::Missing(missing) }
+    }
+
+    /// A final block at `height` names these batches.
+    pub fn order(&mut self, payload: &[Digest], height: Height) {
+        for digest in payload {
+            self.remove(digest);
+            self.ordered.insert(*digest, height);
+            self.ordered_at.push_back((height, *digest));
+        }
+        while let Some((oldest, digest)) = self.ordered_at.front().copied() {
+            if oldest.plus(self.lifetime) >= height {
+                break;
+            }
+            self.ordered_at.pop_front();
+            self.ordered.remove(&digest);
+        }
+    }
+
+    /// Forgets what can not be named any more after the block at `tip`, and talk of batches that never came.
+    /// Returns those that were here.
+    pub fn expire(&mut self, tip: Height, now: Instant) -> Vec<Digest> {
+        let gone: Vec<(Digest, bool)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| match entry.held {
+                Some(held) => held.expires_at <= tip,
+                None => now.duration_since(entry.since) > FORGET_UNSEEN_AFTER,
+            })
+            .map(|(digest, entry)| (*digest, entry.held.is_some()))
+            .collect();
+        gone.iter().for_each(|(digest, _)| self.remove(digest));
+        gone.into_iter().filter(|(_, held)| *held).map(|(digest, _)| digest).collect()
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        let Some(entry) = self.entries.remove(digest) else { return };
+        if entry.held.is_none() {
+            for holder in &entry.holders {
+                if let Some(count) = self.unseen.get_mut(holder) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// The batches that a quorum holds and this node should have by now, each with who holds it.
+    pub fn overdue(&self, now: Instant) -> Vec<(Digest, Vec<ValidatorIndex>)> {
+        let late = |entry: &Entry| {
+            entry.held.is_none()
+                && entry.holders.len() + 1 >= self.quorum
+                && now.duration_since(entry.since) > FETCH_AFTER
+        };
+        let overdue = self.entries.iter().filter(|(_, entry)| late(entry));
+        overdue.map(|(digest, entry)| (*digest, entry.holders.iter().copied().collect())).collect()
+    }
+
+    /// Who says that it holds the batch.
+    pub fn holders(&self, digest: &Digest) -> Vec<ValidatorIndex> {
+        self.entries.get(digest).map(|entry| entry.holders.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// The batches that are here and wait to be ordered.
+    pub fn waiting(&self) -> impl Iterator<Item = (&Held, &BTreeSet<ValidatorIndex>)> {
+        self.entries.values().filter_map(|entry| entry.held.as_ref().map(|held| (held, &entry.holders)))
+    }
+}
+
+impl Entry {
+    fn new(since: Instant) -> Self {
+        Self { held: None, holders: BTreeSet::new(), announced: false, since }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(byte: u8) -> Digest {
+        Digest::from_bytes([byte; 32])
+    }
+
+    fn held(byte: u8, expires_at: u64) -> Held {
+        Held { digest: digest(byte), author: ValidatorIndex(0), expires_at: Height(expires_at) }
+    }
+
+    fn of_four() -> Availability {
+        Availability::new(ValidatorIndex(0), 3, 100)
+    }
+
+    #[test]
+    fn a_batch_is_available_once_a_quorum_with_this_node_holds_it_and_only_once() {
+        let (mut known, now) = (of_four(), Instant::now());
+        assert!(!known.held_by(ValidatorIndex(1), digest(1), now));
+        assert!(!known.held_by(ValidatorIndex(2), digest(1), now));
+        assert!(!known.held_by(ValidatorIndex(3), digest(1), now), "a quorum without this node is none");
+        assert!(known.hold(held(1, 50), now));
+        assert!(!known.hold(held(1, 50), now));
+        assert!(!known.held_by(ValidatorIndex(3), digest(1), now));
+        known.hold(held(2, 50), now);
+        known.held_by(ValidatorIndex(1), digest(2), now);
+        assert!(!known.held_by(ValidatorIndex(1), digest(2), now), "one peer twice is one holder");
+        assert!(known.held_by(ValidatorIndex(2), digest(2), now));
+    }
+
+    #[test]
+    fn an_ordered_an_expired_and_an_overlong_batch_may_not_be_named() {
+        let (mut known, now) = (of_four(), Instant::now());
+        (1..=3).for_each(|byte| drop(known.hold(held(byte, 50), now)));
+        assert_eq!(known.judge(&[digest(1), digest(2)], Height(50)), Payload::Ready);
+        assert_eq!(known.judge(&[digest(1), digest(9)], Height(50)), Payload::Missing(vec![digest(9)]));
+        assert_eq!(known.judge(&[digest(1)], Height(51)), Payload::Invalid(digest(1)));
+        known.hold(held(4, 500), now);
+        assert_eq!(known.judge(&[digest(4)], Height(10)), Payload::Invalid(digest(4)));
+        known.order(&[digest(1)], Height(40));
+        assert_eq!(known.judge(&[digest(1)], Height(41)), Payload::Invalid(digest(1)));
+        assert!(!known.hold(held(1, 50), now), "it is not available again");
+        known.order(&[digest(2)], Height(141));
+        assert_eq!(known.judge(&[digest(1)], Height(142)), Payload::Missing(vec![digest(1)]), "forgotten in time");
+        assert_eq!(known.expire(Height(50), now), [digest(3)]);
+    }
+
+    #[test]
+    fn a_peer_that_speaks_of_endless_batches_is_bounded_and_others_are_not_hurt() {
+        let (mut known, now) = (of_four(), Instant::now());
+        for number in 0..2 * MAX_UNSEEN_PER_PEER {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            known.held_by(ValidatorIndex(1), Digest::from_bytes(bytes), now);
+        }
+        assert_eq!(known.entries.len(), MAX_UNSEEN_PER_PEER);
+        known.held_by(ValidatorIndex(2), digest(7), now);
+        assert_eq!(known.entries.len(), MAX_UNSEEN_PER_PEER + 1);
+        known.expire(Height(0), now + FORGET_UNSEEN_AFTER * 2);
+        assert_eq!((known.entries.len(), known.unseen[&ValidatorIndex(1)]), (0, 0));
+    }
+}

@@ -1,0 +1,99 @@
+//! Packs the transactions of this node's clients into batches and pushes them to all others, ahead of ordering.
+//!
+//! A batch is sealed at once when none of this node's is under way (low load: low latency), else when it is large
+//! or its oldest transaction has waited for a few milliseconds (high load: large batches).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use genesis::{Genesis, Height, ValidatorIndex};
+use ledger::{CheckedBatch, Store};
+use p2p::{Channel, Network};
+use tokio::sync::mpsc;
+
+use crate::intake::Arrival;
+use crate::mempool::{Load, Mempool};
+
+/// A batch of this size does not wait.
+const FULL_BYTES: usize = 256 << 10;
+/// Nor does one that waited so long.
+const MAX_AGE: Duration = Duration::from_millis(25);
+/// How many batches of this node may be under way.
+const MAX_SEALED: usize = 64;
+/// For how many heights a batch may be named; well below the most that the rules allow.
+const LIFETIME: u64 = 1_000;
+
+/// What the batcher needs.
+pub struct Batcher {
+    /// The network's genesis.
+    pub genesis: Arc<Genesis>,
+    /// This validator.
+    pub me: ValidatorIndex,
+    /// For the tip.
+    pub store: Arc<Store>,
+    /// Where transactions wait.
+    pub mempool: Arc<Mempool>,
+    /// Where batches go in.
+    pub intake: mpsc::Sender<Arrival>,
+    /// The others.
+    pub network: Network,
+}
+
+impl Batcher {
+    /// Seals batches until the intake closes.
+    pub async fn run(self) {
+        // Digests must differ from those before a restart: the count goes on from the clock's microseconds.
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let mut sequence = since_epoch.as_micros() as u64;
+        loop {
+            match due(&self.mempool.load(), Instant::now()) {
+                Due::Now => {
+                    sequence += 1;
+                    if self.seal(sequence).await.is_err() {
+                        return; // The intake closed: the node stops.
+                    }
+                }
+                Due::At(wait) => drop(tokio::time::timeout(wait, self.mempool.changed()).await),
+                Due::Later => self.mempool.changed().await,
+            }
+        }
+    }
+
+    async fn seal(&self, sequence: u64) -> Result<(), mpsc::error::SendError<Arrival>> {
+        let parameters = self.genesis.parameters();
+        let room = parameters.max_batch_bytes as usize - ledger::batch::OVERHEAD_BYTES;
+        let transactions = self.mempool.take(room, parameters.max_batch_transactions as usize);
+        if transactions.is_empty() {
+            return Ok(());
+        }
+        let expires_at = Height(self.store.tip().height.0 + LIFETIME.min(parameters.max_batch_lifetime));
+        match CheckedBatch::assemble(self.me, sequence, expires_at, transactions.clone(), &self.genesis) {
+            Ok((batch, bytes)) => {
+                let bytes: Arc<[u8]> = bytes.into();
+                self.mempool.sealed(batch.digest(), transactions);
+                self.network.broadcast(Channel::Batches, Arc::clone(&bytes));
+                self.intake.send(Arrival::Own(Arc::new(batch), bytes)).await
+            }
+            // The mempool keeps each transaction once, and `take` keeps to the limits.
+            Err(error) => unreachable!("transactions from the mempool make a batch: {error}"),
+        }
+    }
+}
+
+enum Due {
+    Now,
+    At(Duration),
+    Later,
+}
+
+fn due(load: &Load, now: Instant) -> Due {
+    let Some(oldest) = load.oldest.filter(|_| load.queued_bytes > 0 && load.sealed < MAX_SEALED) else {
+        return Due::Later;
+    };
+    let age = now.saturating_duration_since(oldest);
+    if load.sealed == 0 || load.queued_bytes >= FULL_BYTES || age >= MAX_AGE {
+        Due::Now
+    } else {
+        Due::At(MAX_AGE - age)
+    }
+}

@@ -1,0 +1,256 @@
+//! A node's own settings, `config.toml`. What all nodes must agree on stands in the genesis document instead.
+//!
+//! Invariant: a [`Config`] is checked: every value is in its range, no address is used twice, and no field of the
+//! file was ignored. An error names the line, the field, its value and what is allowed.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use genesis::PublicKey;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+/// The settings of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the other nodes reach this one.
+    #[serde(deserialize_with = "address")]
+    pub p2p_listen: SocketAddr,
+    /// Where JSON-RPC is served.
+    #[serde(deserialize_with = "address")]
+    pub rpc_listen: SocketAddr,
+    /// Where metrics and health are served.
+    #[serde(deserialize_with = "address")]
+    pub metrics_listen: SocketAddr,
+    /// Nodes outside the validator set that may connect, by their network keys.
+    #[serde(default)]
+    pub observers: Vec<PublicKey>,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Bounds of the JSON-RPC server.
+    #[serde(default)]
+    pub rpc: RpcConfig,
+    /// Bounds of the mempool.
+    #[serde(default)]
+    pub mempool: MempoolConfig,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`), or a list such as `info,p2p=debug`.
+    #[serde(deserialize_with = "log_level")]
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Bounds of the JSON-RPC server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RpcConfig {
+    /// The most connections at a time.
+    #[serde(deserialize_with = "within::<_, _, 1, 100_000>")]
+    pub max_connections: u32,
+    /// The most bytes in a request's body.
+    #[serde(deserialize_with = "within::<_, _, 65_536, 67_108_864>")]
+    pub max_body_bytes: u32,
+    /// The most calls in one JSON-RPC batch.
+    #[serde(deserialize_with = "within::<_, _, 1, 100_000>")]
+    pub max_batch: u32,
+    /// The longest that `tx_wait` waits, whatever the caller asks for.
+    #[serde(deserialize_with = "within::<_, _, 100, 3_600_000>")]
+    pub wait_timeout_max_ms: u64,
+}
+
+/// Bounds of the mempool.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MempoolConfig {
+    /// The most bytes of transactions that wait; more are refused until there is room.
+    #[serde(deserialize_with = "within::<_, _, 1_048_576, 68_719_476_736>")]
+    pub max_bytes: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Pretty, level: "info".to_owned() }
+    }
+}
+
+impl Default for RpcConfig {
+    fn default() -> Self {
+        Self { max_connections: 200, max_body_bytes: 4 << 20, max_batch: 2_000, wait_timeout_max_ms: 60_000 }
+    }
+}
+
+impl Default for MempoolConfig {
+    fn default() -> Self {
+        Self { max_bytes: 64 << 20 }
+    }
+}
+
+/// Why a text is not a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not TOML, or a field is missing, unknown or not allowed. The text names the line.
+    #[error("{0}")]
+    Syntax(String),
+    /// Two services at one address.
+    #[error("{second} is {address}, but {first} is too: give each a port of its own")]
+    AddressTwice {
+        /// The field with the same address.
+        first: &'static str,
+        /// The field at fault.
+        second: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+}
+
+impl Config {
+    /// The defaults at these three addresses.
+    pub fn at(p2p_listen: SocketAddr, rpc_listen: SocketAddr, metrics_listen: SocketAddr) -> Self {
+        let (log, rpc, mempool) = (LogConfig::default(), RpcConfig::default(), MempoolConfig::default());
+        Self { p2p_listen, rpc_listen, metrics_listen, observers: Vec::new(), log, rpc, mempool }
+    }
+
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Names the line, the field, its value and what is allowed.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            // Some complaints quote the line at fault, however long it is.
+            ConfigError::Syntax(error.to_string().trim_end().chars().take(600).collect())
+        })?;
+        let listens = [
+            ("p2p_listen", config.p2p_listen),
+            ("rpc_listen", config.rpc_listen),
+            ("metrics_listen", config.metrics_listen),
+        ];
+        for (place, (second, address)) in listens.iter().enumerate() {
+            // Port 0 asks the system for a free one each time.
+            let same = listens[..place].iter().find(|(_, other)| other == address && address.port() != 0);
+            if let Some((first, _)) = same {
+                return Err(ConfigError::AddressTwice { first, second, address: *address });
+            }
+        }
+        Ok(config)
+    }
+
+    /// The file with every setting and what it means.
+    pub fn to_toml(&self) -> String {
+        let Self { p2p_listen, rpc_listen, metrics_listen, observers, log, rpc, mempool } = self;
+        let observers =
+            observers.iter().map(|key| format!("\n  \"{key}\",")).collect::<String>() + if observers.is_empty() { "" } else { "\n" };
+        let RpcConfig { max_connections, max_body_bytes, max_batch, wait_timeout_max_ms } = rpc;
+        format!(
+            r#"# Settings of this RealDID node. What all nodes agree on stands in genesis.toml.
+
+# Where the other nodes reach this one.
+p2p_listen = "{p2p_listen}"
+# Where JSON-RPC is served. Anyone who reaches it may submit and resolve.
+rpc_listen = "{rpc_listen}"
+# Where /metrics, /health/live and /health/ready are served.
+metrics_listen = "{metrics_listen}"
+# Network keys (z6Mk…) of nodes outside the validator set that may connect.
+observers = [{observers}]
+
+[log]
+# pretty (for people) or json (for machines).
+format = "{format}"
+# error, warn, info, debug or trace; or a list by part, such as "info,p2p=debug".
+level = "{level}"
+
+[rpc]
+max_connections = {max_connections}
+# The most bytes in a request.
+max_body_bytes = {max_body_bytes}
+# The most calls in one JSON-RPC batch.
+max_batch = {max_batch}
+# The longest that tx_wait waits, whatever the caller asks for.
+wait_timeout_max_ms = {wait_timeout_max_ms}
+
+[mempool]
+# The most bytes of transactions that wait; more are refused until there is room.
+max_bytes = {max_bytes}
+"#,
+            format = log.format,
+            level = log.level,
+            max_bytes = mempool.max_bytes,
+        )
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pretty => "pretty",
+            Self::Json => "json",
+        })
+    }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        let text: String = text.chars().take(80).collect();
+        D::Error::custom(format!("`{text}` is not an address: expected IP:port such as 127.0.0.1:26600"))
+    })
+}
+
+/// A filter for the log, as `level` gives it.
+///
+/// # Errors
+/// Says what is allowed.
+pub fn parse_log_level(text: &str) -> Result<tracing_subscriber::EnvFilter, String> {
+    let refused = || {
+        let text: String = text.chars().take(80).collect();
+        format!("`{text}` is not a log level: expected error, warn, info, debug, trace, or a list such as info,p2p=debug")
+    };
+    // The filter's own parser takes any word for the name of a part: at least one level must be among them.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let named = |part: &str| {
+        let level = part.rsplit('=').next().unwrap_or(part).trim();
+        levels.contains(&level.to_ascii_lowercase().as_str())
+    };
+    if !text.split(',').all(named) {
+        return Err(refused());
+    }
+    tracing_subscriber::EnvFilter::try_new(text).map_err(|_| refused())
+}
+
+fn log_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_log_level(&text).map_err(D::Error::custom)?;
+    Ok(text)
+}
+
+/// A number from `LEAST` to `MOST`, which both fit into `T`.
+fn within<'de, D, T, const LEAST: i64, const MOST: i64>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<i64>,
+{
+    let value = i64::deserialize(deserializer)?;
+    let refused = || D::Error::custom(format!("{value} is not allowed here: expected {LEAST} to {MOST}"));
+    if (LEAST..=MOST).contains(&value) { T::try_from(value).map_err(|_| refused()) } else { Err(refused()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,411 @@
+//! The loop that drives the replica: input → step → persist → perform.
+//!
+//! Invariants:
+//! - What a step asks for is performed only after its records are synced ([`consensus::Output::persist`]); several
+//!   steps share one sync.
+//! - Nothing here waits for a client, a peer or the executor: whatever cannot be queued at once is dropped, and sent
+//!   again by the replica's own timers. Only the journal's disk is waited for.
+//! - Votes come before everything else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use consensus::{Action, Block, Candidate, Certificate, Input, Message, Now, Output, Recipient, Replica, Status};
+use consensus::{Verdict, Verified};
+use genesis::encoding::encode;
+use genesis::{Digest, Height, PublicKey, UnixMillis, ValidatorIndex};
+use p2p::{Channel, Network, PeerEvent};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::availability::{Availability, Held, Payload};
+use crate::executor::Final;
+use crate::fetcher::Want;
+use crate::journal::{Journal, JournalError};
+use crate::mempool::Mempool;
+use crate::metrics::Metrics;
+use crate::wire::{Gossip, MAX_DIGESTS};
+
+/// How many inputs of a kind share one sync at most.
+const BURST: usize = 128;
+/// A replica whose execution is this far behind finality prepares no more batches, so that it can not fall behind
+/// for good.
+const MAX_BACKLOG: u64 = 64;
+/// How often what time brings is looked after: lost pushes, expired batches.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// How often batches that wait are acknowledged again, for peers that missed it.
+const ACKNOWLEDGE_AGAIN: Duration = Duration::from_secs(1);
+/// How many own batches are pushed again at a time.
+const PUSH_AGAIN: usize = 16;
+
+/// Something for the driver from another part of the node.
+#[derive(Debug)]
+pub enum Event {
+    /// These batches are here, valid and durable.
+    Held(Vec<Held>),
+    /// A peer pushed a batch that is here already.
+    Again(Digest),
+    /// This batch can never be valid.
+    Invalid(Digest),
+    /// The block at this height is executed and durable in the ledger.
+    Executed(Height),
+    /// Final blocks from a peer.
+    Synced(Vec<Candidate>, Verified<Certificate>),
+    /// A peer came or went.
+    Peer(PeerEvent),
+}
+
+/// Where the node stands, for whoever asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// The replica's position.
+    pub status: Status,
+    /// The newest executed block.
+    pub executed: Height,
+    /// When the newest block became final here.
+    pub final_at: Option<Instant>,
+}
+
+/// Why the driver stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// What is signed could not be made durable.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Safety was lost.
+    #[error("{0}")]
+    Fork(consensus::output::Fork),
+}
+
+/// What the driver holds.
+pub struct Driver {
+    /// The state machine.
+    pub replica: Replica,
+    /// Its memory.
+    pub journal: Journal,
+    /// The batches.
+    pub availability: Availability,
+    /// The others.
+    pub network: Network,
+    /// The validators' network keys, by index.
+    pub keys: Vec<PublicKey>,
+    /// This validator.
+    pub me: ValidatorIndex,
+    /// The store, for pushing own batches again.
+    pub store: Arc<ledger::Store>,
+    /// The executor. Bounded by [`MAX_BACKLOG`].
+    pub finals: std::sync::mpsc::Sender<Final>,
+    /// The fetcher.
+    pub fetch: mpsc::Sender<Want>,
+    /// The block sync: "get what is after this height".
+    pub sync: mpsc::Sender<Height>,
+    /// Where expired batches are reported.
+    pub mempool: Arc<Mempool>,
+    /// For status and readiness.
+    pub snapshot: watch::Sender<Snapshot>,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// What `Now::elapsed` counts from.
+    pub started: Instant,
+}
+
+/// The driver at work.
+struct Work {
+    driver: Driver,
+    indices: BTreeMap<PublicKey, ValidatorIndex>,
+    output: Output,
+    acknowledge: Vec<Digest>,
+    /// The block whose payload is not here in full, or waits for the executor.
+    judging: Option<Block>,
+    executed: Height,
+    final_at: Option<Instant>,
+    acknowledged_at: Instant,
+}
+
+impl Driver {
+    /// The time now, as the replica takes it.
+    pub fn now(started: Instant) -> Now {
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Now { elapsed: started.elapsed(), clock: UnixMillis(clock.as_millis() as u64) }
+    }
+
+    /// Drives until `stop`, or until something fails that must not be survived. `first` is what recovery asked for.
+    ///
+    /// # Errors
+    /// When the journal fails, or safety was lost.
+    pub async fn run(
+        self,
+        first: Output,
+        mut votes: mpsc::Receiver<p2p::Incoming>,
+        mut events: mpsc::Receiver<Event>,
+        stop: CancellationToken,
+    ) -> Result<(), DriverError> {
+        let executed = self.store.tip().height;
+        let indices = (0..).map(ValidatorIndex).zip(&self.keys).map(|(index, key)| (*key, index)).collect();
+        let mut work = Work {
+            driver: self,
+            indices,
+            output: first,
+            acknowledge: Vec::new(),
+            judging: None,
+            executed,
+            final_at: None,
+            acknowledged_at: Instant::now(),
+        };
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        work.settle()?;
+        loop {
+            let deadline = work.driver.replica.deadline(work.now());
+            let tick = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until((work.driver.started + at).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(frame) = votes.recv() => work.frame(&frame),
+                Some(event) = events.recv() => work.event(event),
+                () = tick => work.step(Input::Tick),
+                _ = housekeeping.tick() => work.look_after()?,
+            }
+            for _ in 0..BURST {
+                let Ok(frame) = votes.try_recv() else { break };
+                work.frame(&frame);
+            }
+            for _ in 0..BURST {
+                let Ok(event) = events.try_recv() else { break };
+                work.event(event);
+            }
+            work.settle()?;
+        }
+    }
+}
+
+impl Work {
+    fn now(&self) -> Now {
+        Driver::now(self.driver.started)
+    }
+
+    fn step(&mut self, input: Input) {
+        let now = self.now();
+        let output = self.driver.replica.step(now, input);
+        self.output.merge(output);
+    }
+
+    fn frame(&mut self, incoming: &p2p::Incoming) {
+        // Observers are admitted, but have no voice.
+        let Some(from) = self.indices.get(&incoming.from).copied() else { return };
+        match Gossip::decode(&incoming.frame) {
+            Ok(Gossip::Consensus(message)) => match message.verify(self.driver.replica.context()) {
+                Ok(message) => self.step(Input::Received { from, message }),
+                Err(error) => self.refuse(from, &error),
+            },
+            Ok(Gossip::Held(digests)) => {
+                let now = Instant::now();
+                let known = &mut self.driver.availability;
+                let available: Vec<_> =
+                    digests.into_iter().filter(|digest| known.held_by(from, *digest, now)).collect();
+                self.available(available);
+            }
+            Err(error) => self.refuse(from, &error),
+        }
+    }
+
+    fn refuse(&self, from: ValidatorIndex, error: &dyn std::fmt::Display) {
+        self.driver.metrics.messages_refused.inc();
+        tracing::warn!(from = from.0, %error, "a message was refused");
+    }
+
+    fn available(&mut self, digests: Vec<Digest>) {
+        if !digests.is_empty() {
+            self.step(Input::Available(digests));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Held(held) => {
+                let now = Instant::now();
+                self.acknowledge.extend(held.iter().map(|held| held.digest));
+                let known = &mut self.driver.availability;
+                let available: Vec<_> = held.into_iter().filter(|held| known.hold(*held, now)).collect();
+                self.available(available.into_iter().map(|held| held.digest).collect());
+                self.judge_again();
+            }
+            Event::Again(digest) => self.acknowledge.push(digest),
+            Event::Invalid(digest) => {
+                self.driver.availability.condemn(digest);
+                self.judge_again();
+            }
+            Event::Executed(height) => {
+                self.executed = height;
+                self.judge_again();
+            }
+            Event::Synced(candidates, commit) => self.step(Input::Synced { candidates, commit }),
+            Event::Peer(PeerEvent::Connected(key)) => self.greet(&key),
+            Event::Peer(PeerEvent::Disconnected(key)) => {
+                tracing::info!(peer = %self.name(&key), "disconnected");
+            }
+        }
+    }
+
+    fn name(&self, key: &PublicKey) -> String {
+        self.indices.get(key).map_or_else(|| key.to_string(), |index| format!("validator {}", index.0))
+    }
+
+    fn greet(&mut self, key: &PublicKey) {
+        tracing::info!(peer = %self.name(key), "connected");
+        let Some(index) = self.indices.get(key).copied() else { return };
+        let waiting: Vec<_> = self.driver.availability.waiting().map(|(held, _)| held.digest).collect();
+        for digests in waiting.chunks(MAX_DIGESTS) {
+            self.send(index, &Gossip::Held(digests.to_vec()));
+        }
+        self.step(Input::Connected(index));
+    }
+
+    /// Makes what the steps asked for durable and performs it, until nothing more follows.
+    fn settle(&mut self) -> Result<(), DriverError> {
+        let mut acknowledge = std::mem::take(&mut self.acknowledge);
+        acknowledge.sort_unstable();
+        acknowledge.dedup();
+        for digests in acknowledge.chunks(MAX_DIGESTS) {
+            self.broadcast(&Gossip::Held(digests.to_vec()));
+        }
+        while !self.output.is_empty() {
+            let output = std::mem::take(&mut self.output);
+            let (journal, metrics) = (&mut self.driver.journal, &self.driver.metrics);
+            let actions = output.persist(|records| {
+                let _timer = metrics.journal_seconds.start_timer();
+                journal.append(records)
+            })?;
+            for action in actions {
+                self.perform(action)?;
+            }
+            if self.driver.journal.is_long() {
+                let (state, tip) = (self.driver.replica.records(), self.driver.replica.status().tip);
+                self.driver.journal.begin(&state, tip.height)?;
+            }
+        }
+        let status = self.driver.replica.status();
+        self.driver.metrics.observe(&status);
+        self.driver.snapshot.send_replace(Snapshot { status, executed: self.executed, final_at: self.final_at });
+        Ok(())
+    }
+
+    fn perform(&mut self, action: Action) -> Result<(), DriverError> {
+        match action {
+            Action::Send(Recipient::All, message) => self.broadcast(&Gossip::Consensus(message)),
+            Action::Send(Recipient::One(to), message) => self.send(to, &Gossip::Consensus(message)),
+            Action::Judge(block) => {
+                self.judging = Some(block);
+                self.judge_again();
+            }
+            Action::Finalize { block, certificate } => {
+                self.driver.availability.order(&block.payload, block.height);
+                self.final_at = Some(Instant::now());
+                tracing::debug!(height = %block.height, view = %block.view, batches = block.payload.len(), "final");
+                // The executor is gone only when the node stops.
+                let _ = self.driver.finals.send(Final { block, certificate });
+            }
+            Action::Synchronize { after } => {
+                // One that is under way goes on by itself.
+                let _ = self.driver.sync.try_send(after);
+            }
+            Action::Halt(fork) => return Err(DriverError::Fork(fork)),
+        }
+        Ok(())
+    }
+
+    fn broadcast(&self, gossip: &Gossip) {
+        self.count(gossip);
+        self.driver.network.broadcast(Channel::Votes, encode(gossip));
+    }
+
+    fn send(&self, to: ValidatorIndex, gossip: &Gossip) {
+        self.count(gossip);
+        if let Some(key) = self.driver.keys.get(usize::from(to.0)) {
+            // What is not sent now is sent again: by the replica's timers, or when the peer connects.
+            let _ = self.driver.network.send(key, Channel::Votes, encode(gossip));
+        }
+    }
+
+    fn count(&self, gossip: &Gossip) {
+        let kind = match gossip {
+            Gossip::Held(_) => "held",
+            Gossip::Consensus(Message::PrePrepare(_)) => "pre_prepare",
+            Gossip::Consensus(Message::Vote(_)) => "vote",
+            Gossip::Consensus(Message::Certificate(_)) => "certificate",
+            Gossip::Consensus(Message::Fetch(_)) => "fetch",
+        };
+        self.driver.metrics.messages_sent.with_label_values(&[kind]).inc();
+    }
+
+    /// Answers the replica's question about a payload, if it can be answered now (P2).
+    fn judge_again(&mut self) {
+        let Some(block) = self.judging.clone() else { return };
+        let verdict = match self.driver.availability.judge(&block.payload, block.height) {
+            Payload::Ready if block.height.since(self.executed) > MAX_BACKLOG => return,
+            Payload::Ready => Verdict::Valid,
+            Payload::Invalid(batch) => {
+                tracing::warn!(view = %block.view, %batch, "a proposal names a batch that it may not name");
+                Verdict::Invalid
+            }
+            Payload::Missing(digests) => {
+                let leader = self.driver.replica.context().validators.leader(block.view);
+                return self.want(digests, &[leader]);
+            }
+        };
+        self.judging = None;
+        self.step(Input::Judged { digest: block.digest(), verdict });
+    }
+
+    fn want(&self, digests: Vec<Digest>, from: &[ValidatorIndex]) {
+        let known = digests.first().map(|digest| self.driver.availability.holders(digest)).unwrap_or_default();
+        let holders = from.iter().chain(&known).filter(|holder| **holder != self.driver.me);
+        let holders = holders.filter_map(|holder| self.driver.keys.get(usize::from(holder.0)).copied()).collect();
+        // A fetcher that is full is asked again, by the next housekeeping or the next look at the payload.
+        let _ = self.driver.fetch.try_send(Want { digests, holders });
+    }
+
+    /// What time brings: pushes that were lost, batches that expired, segments that may go.
+    fn look_after(&mut self) -> Result<(), DriverError> {
+        let now = Instant::now();
+        self.driver.journal.forget_before(self.executed)?;
+        let expired = self.driver.availability.expire(self.executed, now);
+        if !expired.is_empty() {
+            tracing::info!(count = expired.len(), "batches expired before a block named them");
+            self.driver.mempool.unsealed(&expired, self.executed);
+            self.step(Input::Withdrawn(expired));
+        }
+        for (digest, holders) in self.driver.availability.overdue(now) {
+            self.want(vec![digest], &holders);
+        }
+        self.judge_again();
+        if now.duration_since(self.acknowledged_at) >= ACKNOWLEDGE_AGAIN {
+            self.acknowledged_at = now;
+            let waiting = self.driver.availability.waiting().take(MAX_DIGESTS);
+            self.acknowledge.extend(waiting.map(|(held, _)| held.digest));
+            self.push_again();
+        }
+        Ok(())
+    }
+
+    /// Pushes own batches again to those who have not acknowledged them.
+    fn push_again(&self) {
+        let own = self.driver.availability.waiting().filter(|(held, _)| held.author == self.driver.me);
+        for (held, holders) in own.take(PUSH_AGAIN) {
+            // A failing disk shows itself in the intake and the executor, which stop the node.
+            let Ok(Some(bytes)) = self.driver.store.batch(&held.digest) else { continue };
+            let bytes: Arc<[u8]> = bytes.into();
+            for (index, key) in (0..).map(ValidatorIndex).zip(&self.driver.keys) {
+                if index != self.driver.me && !holders.contains(&index) {
+                    let _ = self.driver.network.send(key, Channel::Batches, Arc::clone(&bytes));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Executes final blocks in order, behind finality, on a thread of its own: batches → changes → one synced write.
+//!
+//! Invariant: a receipt is told to a client only after its block is durable.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use consensus::{Block, Certificate};
+use genesis::{Digest, Genesis};
+use ledger::{CheckedBatch, Store, StoreError, apply};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::Event;
+use crate::fetcher::Want;
+use crate::mempool::Mempool;
+use crate::metrics::Metrics;
+use crate::shelf::Shelf;
+use crate::wire::Proof;
+
+/// How long to wait for something before looking whether the node stops.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// After how many blocks expired batches are removed from the store.
+const CLEAN_AFTER: u64 = 200;
+
+/// A final block on its way to execution.
+#[derive(Debug)]
+pub struct Final {
+    /// The block.
+    pub block: Block,
+    /// Its own certificate, where it has one.
+    pub certificate: Option<Certificate>,
+}
+
+/// What the thread needs.
+pub struct Executor {
+    /// The network's genesis.
+    pub genesis: Arc<Genesis>,
+    /// The ledger.
+    pub store: Arc<Store>,
+    /// Checked batches.
+    pub shelf: Arc<Shelf>,
+    /// Who waits for receipts.
+    pub mempool: Arc<Mempool>,
+    /// For batches that are missing.
+    pub fetch: mpsc::Sender<Want>,
+    /// The driver.
+    pub events: mpsc::Sender<Event>,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why execution ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    /// The disk failed, or is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored batch can not be read any more.
+    #[error(
+        "batch {digest}, which is checked before it is stored, is refused when read again: {problem}; the disk is \
+         damaged: `realdid reset` and let the node sync again"
+    )]
+    Batch {
+        /// Which.
+        digest: Digest,
+        /// What is wrong.
+        problem: ledger::BatchError,
+    },
+}
+
+impl Executor {
+    /// Executes until `stop`, or until the disk fails.
+    ///
+    /// # Errors
+    /// When the disk fails or is damaged: the node stops.
+    pub fn run(self, finals: &Receiver<Final>, stop: &CancellationToken) -> Result<(), ExecutorError> {
+        while !stop.is_cancelled() {
+            match finals.recv_timeout(PATIENCE) {
+                Ok(block) => {
+                    if !self.execute(block, stop)? {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes one block; false when the node stops before its batches came.
+    fn execute(&self, Final { block, certificate }: Final, stop: &CancellationToken) -> Result<bool, ExecutorError> {
+        let Some(batches) = self.batches(&block, stop)? else { return Ok(false) };
+        let timer = self.metrics.apply_seconds.start_timer();
+        let proof = Proof { candidate: block.candidate().clone(), commit: certificate };
+        let row = ledger::Block {
+            height: block.height,
+            parent: block.parent.digest,
+            digest: block.digest(),
+            time: block.time,
+            batches: block.payload.clone(),
+            proof: proof.encode(),
+        };
+        let changes = apply(self.store.as_ref(), self.genesis.parameters(), row.moment(), &batches)?;
+        timer.observe_duration();
+        let timer = self.metrics.commit_seconds.start_timer();
+        self.store.commit(&row, &changes)?;
+        timer.observe_duration();
+        for receipt in &changes.receipts {
+            self.metrics.transactions.with_label_values(&[receipt.code.name()]).inc();
+        }
+        self.metrics.executed_height.set(row.height.0 as i64);
+        if !row.batches.is_empty() {
+            let (height, transactions) = (row.height.0, changes.receipts.len());
+            tracing::debug!(height, transactions, "executed");
+        }
+        self.mempool.executed(&row.batches, &changes.receipts);
+        if row.height.0.is_multiple_of(CLEAN_AFTER) {
+            let removed = self.store.remove_unordered_batches(|_| false)?;
+            if removed > 0 {
+                tracing::info!(removed, "removed batches that expired before a block named them");
+            }
+        }
+        // The driver is gone only when the node stops.
+        let _ = self.events.blocking_send(Event::Executed(row.height));
+        Ok(true)
+    }
+
+    /// The block's batches; none when the node stops before they came.
+    fn batches(
+        &self,
+        block: &Block,
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<Arc<CheckedBatch>>>, ExecutorError> {
+        let mut batches = Vec::with_capacity(block.payload.len());
+        for digest in &block.payload {
+            let batch = loop {
+                if let Some(batch) = self.batch(digest)? {
+                    break batch;
+                }
+                if stop.is_cancelled() {
+                    return Ok(None);
+                }
+                // Final, so a quorum has it. All that the block lacks is asked for at once.
+                let mut missing = Vec::new();
+                for digest in &block.payload {
+                    if !self.store.has_batch(digest)? {
+                        missing.push(*digest);
+                    }
+                }
+                let _ = self.fetch.try_send(Want { digests: missing, holders: Vec::new() });
+                self.shelf.wait(PATIENCE);
+            };
+            batches.push(batch);
+        }
+        Ok(Some(batches))
+    }
+
+    fn batch(&self, digest: &Digest) -> Result<Option<Arc<CheckedBatch>>, ExecutorError> {
+        if let Some(batch) = self.shelf.take(digest) {
+            return Ok(Some(batch));
+        }
+        let Some(bytes) = self.store.batch(digest)? else { return Ok(None) };
+        let checked = CheckedBatch::decode_already_verified(&bytes, &self.genesis);
+        checked.map(|batch| Some(Arc::new(batch))).map_err(|problem| ExecutorError::Batch { digest: *digest, problem })
+    }
+}

@@ -1,0 +1,217 @@
+//! A node's folder: settings, genesis document, keys and data.
+//!
+//! ```text
+//! home/
+//!   config.toml            this node's settings
+//!   genesis.toml           what all nodes agree on
+//!   keys/consensus.json    secrets, mode 0600, folder 0700
+//!   keys/network.json
+//!   keys/governance.json
+//!   data/store/            the chain and its state: can be had from the other nodes again
+//!   data/journal/          what this validator voted: nobody else has it
+//!   lock                   held while the node runs
+//! ```
+//!
+//! Every error names the file and the way out.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use client::key_file::{KeyFile, KeyFileError};
+use genesis::document::{GenesisError, MAX_FILE_BYTES};
+use genesis::{Genesis, SecretKey};
+
+use crate::config::{Config, ConfigError};
+
+pub use client::key_file::Role as KeyRole;
+
+/// The roles whose keys a node's folder holds.
+pub const NODE_ROLES: [KeyRole; 3] = [KeyRole::Consensus, KeyRole::Network, KeyRole::Governance];
+
+/// A node's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    path: PathBuf,
+}
+
+/// Held while the node runs: no second one starts in the same folder, and `reset` keeps away.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: File,
+}
+
+/// Why a node's folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// There is no such folder.
+    #[error("{} is not the folder of a node: {problem}. Make one with `realdid testnet --dir DIR`, or check --home", path.display())]
+    NotAHome {
+        /// What was given.
+        path: PathBuf,
+        /// What is missing.
+        problem: &'static str,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The settings are refused.
+    #[error("{}: {source}", path.display())]
+    Config {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ConfigError,
+    },
+    /// The genesis document is refused.
+    #[error("{}: {source}. All nodes of a network hold the same document: copy it from another", path.display())]
+    Genesis {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: GenesisError,
+    },
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The node runs already.
+    #[error("a node is running in {}: stop it first", path.display())]
+    Running {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HomeError {
+    move |source| HomeError::Io { doing, path: path.to_owned(), source }
+}
+
+impl Home {
+    /// The node's folder at `path`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, HomeError> {
+        let home = Self { path: path.into() };
+        let not_a_home = |problem| HomeError::NotAHome { path: home.path.clone(), problem };
+        if !home.path.is_dir() {
+            return Err(not_a_home("there is no such folder"));
+        }
+        if !home.config_path().exists() {
+            return Err(not_a_home("it has no config.toml"));
+        }
+        Ok(home)
+    }
+
+    /// A folder that is yet to be filled.
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The settings' file.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// The genesis document's file.
+    pub fn genesis_path(&self) -> PathBuf {
+        self.path.join("genesis.toml")
+    }
+
+    /// The folder of the keys.
+    pub fn keys(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+
+    /// The file of a key.
+    pub fn key_path(&self, role: KeyRole) -> PathBuf {
+        self.keys().join(format!("{role}.json"))
+    }
+
+    /// The folder of what the node writes.
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// The chain and its state.
+    pub fn store(&self) -> PathBuf {
+        self.data().join("store")
+    }
+
+    /// What this validator voted.
+    pub fn journal(&self) -> PathBuf {
+        self.data().join("journal")
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is refused.
+    pub fn config(&self) -> Result<Config, HomeError> {
+        let path = self.config_path();
+        let text = read(&path)?;
+        Config::parse(&text).map_err(|source| HomeError::Config { path, source })
+    }
+
+    /// The genesis document.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is refused.
+    pub fn genesis(&self) -> Result<Genesis, HomeError> {
+        let path = self.genesis_path();
+        let text = read(&path)?;
+        Genesis::parse(&text).map_err(|source| HomeError::Genesis { path, source })
+    }
+
+    /// The node's key for `role`, read anew each time.
+    ///
+    /// # Errors
+    /// When the file cannot be read, others may read it, or it does not hold such a key.
+    pub fn key(&self, role: KeyRole) -> Result<SecretKey, HomeError> {
+        Ok(KeyFile::read_for(&self.key_path(role), role)?)
+    }
+
+    /// Claims the folder until the result is dropped, or the process ends, however it ends.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub fn lock(&self) -> Result<HomeLock, HomeError> {
+        let path = self.path.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(HomeLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(HomeError::Running { path: self.path.clone() }),
+            Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+        }
+    }
+}
+
+/// A small text file.
+fn read(path: &Path) -> Result<String, HomeError> {
+    let length = fs::metadata(path).map_err(failed("read", path))?.len();
+    if length > MAX_FILE_BYTES as u64 {
+        let problem = format!("it has {length} bytes, far more than such a file can have");
+        return Err(failed("read", path)(io::Error::new(io::ErrorKind::FileTooLarge, problem)));
+    }
+    fs::read_to_string(path).map_err(failed("read", path))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! The replica's memory across crashes: its records in files, synced before anything that rests on them is sent
+//! (rule P7).
+//!
+//! # Bytes on disk
+//! A folder of segments `00000001.journal`, `00000002.journal`, … Each starts with a 56-byte header: the magic
+//! `RDIDJRN1`, the chain's id, the voter's index (u64) and the segment's number (u64). Then come entries, one for
+//! each call of [`Journal::append`]: magic `RDJE`, length of the body (u32), CRC-32 of segment number, offset and
+//! body (u32), body (the records, canonically encoded). Integers are little-endian.
+//!
+//! # Invariants
+//! - What [`Journal::append`] returned for is read again by every later [`Journal::open`], until
+//!   [`Journal::forget_before`] releases it.
+//! - A torn tail (a last entry that was being written when the power went) is dropped: nothing of it was sent.
+//!   Damage anywhere else is an error that names file and offset, never a silent loss.
+//! - After a failed write or sync nothing is appended any more: what the disk holds is known again only after a
+//!   restart.
+//!
+//! # What is assumed of the disk
+//! A synced write stays. A write that was not synced may be there in whole, in part or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use consensus::Record;
+use genesis::encoding::{decode, encode};
+use genesis::{Digest, Height, ValidatorIndex};
+
+const HEADER_MAGIC: &[u8; 8] = b"RDIDJRN1";
+const HEADER_BYTES: usize = 8 + 32 + 8 + 8;
+const ENTRY_MAGIC: &[u8; 4] = b"RDJE";
+const ENTRY_HEAD_BYTES: usize = 4 + 4 + 4;
+/// The most bytes in one entry's body.
+const MAX_ENTRY_BYTES: usize = 64 << 20;
+/// A segment of this size is closed and a new one begun.
+const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// The open journal of one validator.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    owner: Owner,
+    file: File,
+    number: u64,
+    length: u64,
+    /// Closed segments, oldest first, each with the height that must be executed before it may go.
+    closed: Vec<(u64, Height)>,
+    failed: bool,
+}
+
+/// Whose journal it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The chain.
+    pub chain: Digest,
+    /// The validator.
+    pub voter: ValidatorIndex,
+}
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file system said no.
+    #[error("{doing} {path}: {source}; the node stops, because what it signs must be durable first")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another node's journal.
+    #[error(
+        "{path} is the voting journal of validator {found_voter} of chain {found_chain}, but this node is validator \
+         {voter} of chain {chain}: point --home at the right folder"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its chain.
+        found_chain: Digest,
+        /// Its voter.
+        found_voter: u64,
+        /// This node's chain.
+        chain: Digest,
+        /// This node's index.
+        voter: u64,
+    },
+    /// Bytes that were synced are not what was written.
+    #[error(
+        "{path} is damaged at byte {offset}: {problem}. What this validator voted can no longer be told, so it must \
+         not vote: restore the disk, or replace the validator's key"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An earlier write failed.
+    #[error("the journal failed earlier and takes no more records: restart the node")]
+    Failed,
+}
+
+impl Journal {
+    /// Opens the journal in `folder`, or makes one, and reads all its records in order.
+    ///
+    /// # Errors
+    /// When it is another node's, damaged, or the disk fails.
+    pub fn open(folder: &Path, owner: Owner) -> Result<(Self, Vec<Record>), JournalError> {
+        fs::create_dir_all(folder).map_err(at("creating", folder))?;
+        let numbers = segments(folder)?;
+        let mut records = Vec::new();
+        for (place, number) in numbers.iter().enumerate() {
+            let last = place + 1 == numbers.len();
+            records.extend(read_segment(&segment_path(folder, *number), *number, owner, last)?);
+        }
+        // A new segment each time: a torn tail is never written behind.
+        let number = numbers.last().map_or(1, |last| last + 1);
+        let file = create_segment(folder, number, owner)?;
+        let closed = numbers.into_iter().map(|number| (number, Height(u64::MAX))).collect();
+        let length = HEADER_BYTES as u64;
+        let journal = Self { folder: folder.to_owned(), owner, file, number, length, closed, failed: false };
+        Ok((journal, records))
+    }
+
+    /// Whether `folder` holds a journal.
+    pub fn exists(folder: &Path) -> bool {
+        segments(folder).is_ok_and(|numbers| !numbers.is_empty())
+    }
+
+    /// Makes `records` durable. When this returns, they are.
+    ///
+    /// # Errors
+    /// When the disk fails; the journal takes nothing any more then.
+    pub fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        if self.failed {
+            return Err(JournalError::Failed);
+        }
+        self.failed = true;
+        let body = encode(&records);
+        let mut entry = Vec::with_capacity(ENTRY_HEAD_BYTES + body.len());
+        entry.extend(ENTRY_MAGIC);
+        entry.extend((body.len() as u32).to_le_bytes());
+        entry.extend(checksum(self.number, self.length, &body).to_le_bytes());
+        entry.extend(&body);
+        let path = || segment_path(&self.folder, self.number);
+        self.file.write_all(&entry).map_err(|source| JournalError::Io { doing: "writing", path: path(), source })?;
+        self.file.sync_data().map_err(|source| JournalError::Io { doing: "syncing", path: path(), source })?;
+        self.length += entry.len() as u64;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Whether the segment is so long that [`Journal::begin`] should start a new one.
+    pub fn is_long(&self) -> bool {
+        self.length >= SEGMENT_BYTES
+    }
+
+    /// Begins a new segment with `state`, all that the replica needs beside what is final at `tip`. The earlier
+    /// segments go once `tip` is executed and durable in the ledger, see [`Journal::forget_before`].
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn begin(&mut self, state: &[Record], tip: Height) -> Result<(), JournalError> {
+        let next = self.number + 1;
+        self.file = create_segment(&self.folder, next, self.owner)?;
+        for (_, height) in self.closed.iter_mut().filter(|(_, height)| height.0 == u64::MAX) {
+            *height = tip;
+        }
+        self.closed.push((self.number, tip));
+        self.number = next;
+        self.length = HEADER_BYTES as u64;
+        self.append(state)
+    }
+
+    /// Removes the closed segments that only matter for blocks up to `executed`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn forget_before(&mut self, executed: Height) -> Result<(), JournalError> {
+        while let Some((number, height)) = self.closed.first().copied() {
+            if height > executed {
+                break;
+            }
+            let path = segment_path(&self.folder, number);
+            fs::remove_file(&path).map_err(at("removing", &path))?;
+            self.closed.remove(0);
+        }
+        Ok(())
+    }
+}
+
+fn at(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |source| JournalError::Io { doing, path: path.clone(), source }
+}
+
+fn segment_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:08}.journal"))
+}
+
+/// The numbers of the segments in `folder`, ascending. Other files are not ours to judge.
+fn segments(folder: &Path) -> Result<Vec<u64>, JournalError> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder).map_err(at("listing", folder))? {
+        let name = entry.map_err(at("listing", folder))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".journal")).map(str::parse::<u64>);
+        numbers.extend(number.and_then(Result::ok));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn create_segment(folder: &Path, number: u64, owner: Owner) -> Result<File, JournalError> {
+    let path = segment_path(folder, number);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path).map_err(at("creating", &path))?;
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend(HEADER_MAGIC);
+    header.extend(owner.chain.as_bytes());
+    header.extend(u64::from(owner.voter.0).to_le_bytes());
+    header.extend(number.to_le_bytes());
+    file.write_all(&header).map_err(at("writing", &path))?;
+    file.sync_all().map_err(at("syncing", &path))?;
+    // The file's name must survive as well as its bytes.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at("syncing", folder))?;
+    Ok(file)
+}
+
+fn checksum(segment: u64, offset: u64, body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&segment.to_le_bytes());
+    hasher.update(&offset.to_le_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+fn read_segment(path: &Path, number: u64, owner: Owner, last: bool) -> Result<Vec<Record>, JournalError> {
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(at("reading", path))?;
+    let damaged =
+        |offset: usize, problem: String| JournalError::Damaged { path: path.to_owned(), offset, problem };
+    if bytes.len() < HEADER_BYTES {
+        // The crash came before the header was synced, so before any entry.
+        return if last { Ok(Vec::new()) } else { Err(damaged(0, "the header is incomplete".into())) };
+    }
+    check_header(path, &bytes, number, owner)?;
+    let mut records = Vec::new();
+    let mut offset = HEADER_BYTES;
+    while offset < bytes.len() {
+        match read_entry(&bytes, offset, number) {
+            Some(body) => {
+                let entry: Vec<Record> = decode(body, MAX_ENTRY_BYTES)
+                    .map_err(|error| damaged(offset, format!("an entry is no list of records: {error}")))?;
+                records.extend(entry);
+                offset += ENTRY_HEAD_BYTES + body.len();
+            }
+            None if last && !sound_entry_after(&bytes, offset, number) => break,
+            None => return Err(damaged(offset, "an entry fails its checksum, and is not the last one".into())),
+        }
+    }
+    Ok(records)
+}
+
+fn check_header(path: &Path, bytes: &[u8], number: u64, owner: Owner) -> Result<(), JournalError> {
+    let damaged = |problem: &str| JournalError::Damaged {
+        path: path.to_owned(),
+        offset: 0,
+        problem: problem.to_owned(),
+    };
+    let array = |from: usize| <[u8; 8]>::try_from(&bytes[from..from + 8]).map(u64::from_le_bytes).unwrap_or_default();
+    let mut chain = [0; 32];
+    chain.copy_from_slice(&bytes[8..40]);
+    if &bytes[..8] != HEADER_MAGIC {
+        return Err(damaged("it does not start like a journal"));
+    }
+    if chain != *owner.chain.as_bytes() || array(40) != u64::from(owner.voter.0) {
+        return Err(JournalError::Foreign {
+            path: path.to_owned(),
+            found_chain: Digest::from_bytes(chain),
+            found_voter: array(40),
+            chain: owner.chain,
+            voter: u64::from(owner.voter.0),
+        });
+    }
+    if array(48) != number {
+        return Err(damaged("it was renamed: its number is another one"));
+    }
+    Ok(())
+}
+
+/// The body of the entry at `offset`, if one is there whole and sound.
+fn read_entry(bytes: &[u8], offset: usize, segment: u64) -> Option<&[u8]> {
+    let rest = bytes.get(offset..)?;
+    let (head, rest) = rest.split_at_checked(ENTRY_HEAD_BYTES)?;
+    let word = |from: usize| head[from..from + 4].try_into().map(u32::from_le_bytes).unwrap_or_default();
+    let body = rest.get(..word(4) as usize)?;
+    let sound = &head[..4] == ENTRY_MAGIC && word(8) == checksum(segment, offset as u64, body);
+    sound.then_some(body)
+}
+
+/// Whether a sound entry starts anywhere behind `offset`: then the broken one was synced once, since entries are
+/// synced one after the other.
+fn sound_entry_after(bytes: &[u8], offset: usize, segment: u64) -> bool {
+    let mut from = offset + 1;
+    while let Some(found) = bytes.get(from..).and_then(|rest| find(rest, ENTRY_MAGIC)) {
+        if read_entry(bytes, from + found, segment).is_some() {
+            return true;
+        }
+        from += found + 1;
+    }
+    false
+}
+
+fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
+    bytes.windows(pattern.len()).position(|window| window == pattern)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Transactions between their submission here and their receipt, and who waits for one.
+//!
+//! Invariant: a transaction that was accepted leaves by its receipt or by its expiry, in no other way; the batches
+//! that it travels in may expire and be sealed anew. Bounded in bytes; beyond, submission says "busy".
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use genesis::{Digest, Height};
+use ledger::{CheckedTransaction, Receipt};
+use tokio::sync::{Notify, oneshot};
+
+/// How many calls may wait for a receipt.
+const MAX_WAITING: usize = 100_000;
+
+/// The transactions of this node's clients.
+#[derive(Debug)]
+pub struct Mempool {
+    content: Mutex<Content>,
+    changed: Notify,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    queue: VecDeque<Arc<CheckedTransaction>>,
+    queued_bytes: usize,
+    /// Since when the oldest in the queue waits.
+    oldest: Option<Instant>,
+    /// Accepted, without a receipt: with their expiry.
+    pending: HashMap<Digest, Height>,
+    pending_bytes: usize,
+    /// Sealed, by the digest of their batch.
+    sealed: HashMap<Digest, Vec<Arc<CheckedTransaction>>>,
+    waiting: HashMap<Digest, Vec<oneshot::Sender<Receipt>>>,
+    waiters: usize,
+}
+
+/// The mempool is full.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the node's mempool holds {held} of {most} bytes: submit again in a while, or at another node")]
+pub struct Busy {
+    /// Bytes held.
+    pub held: usize,
+    /// Bytes allowed.
+    pub most: usize,
+}
+
+/// How full the mempool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Transactions accepted and without a receipt.
+    pub transactions: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Bytes not yet in a batch.
+    pub queued_bytes: usize,
+    /// Own batches not yet ordered.
+    pub sealed: usize,
+    /// Since when the oldest transaction waits for a batch.
+    pub oldest: Option<Instant>,
+}
+
+impl Mempool {
+    /// An empty one that holds at most `max_bytes`.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { content: Mutex::default(), changed: Notify::new(), max_bytes }
+    }
+
+    /// Accepts a transaction. One that is here already is accepted again, and kept once.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn submit(&self, transaction: CheckedTransaction) -> Result<(), Busy> {
+        let mut content = self.lock();
+        let length = transaction.length();
+        if content.pending.contains_key(&transaction.id()) {
+            return Ok(());
+        }
+        if content.pending_bytes + length > self.max_bytes {
+            return Err(Busy { held: content.pending_bytes, most: self.max_bytes });
+        }
+        content.pending.insert(transaction.id(), transaction.transaction().expires_at);
+        content.pending_bytes += length;
+        content.enqueue(Arc::new(transaction));
+        drop(content);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// When a transaction that waits here expires; none where it does not wait.
+    pub fn expiry(&self, id: &Digest) -> Option<Height> {
+        self.lock().pending.get(id).copied()
+    }
+
+    /// Takes the oldest transactions for a batch, up to these bounds.
+    pub fn take(&self, max_bytes: usize, max_count: usize) -> Vec<Arc<CheckedTransaction>> {
+        let mut content = self.lock();
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < max_count {
+            let Some(next) = content.queue.front() else { break };
+            if bytes + next.length() > max_bytes {
+                break;
+            }
+            bytes += next.length();
+            taken.extend(content.queue.pop_front());
+        }
+        content.queued_bytes -= bytes;
+        content.oldest = content.queue.front().map(|_| Instant::now());
+        taken
+    }
+
+    /// These travel in that batch.
+    pub fn sealed(&self, batch: Digest, transactions: Vec<Arc<CheckedTransaction>>) {
+        self.lock().sealed.insert(batch, transactions);
+    }
+
+    /// Takes over a batch of this node's from before a restart.
+    pub fn adopt(&self, batch: Digest, transactions: &[Arc<CheckedTransaction>]) {
+        let mut content = self.lock();
+        for transaction in transactions {
+            let expires_at = transaction.transaction().expires_at;
+            if content.pending.insert(transaction.id(), expires_at).is_none() {
+                content.pending_bytes += transaction.length();
+            }
+        }
+        content.sealed.insert(batch, transactions.to_vec());
+    }
+
+    /// A block was executed: these batches are done, these receipts are there.
+    pub fn executed(&self, batches: &[Digest], receipts: &[Receipt]) {
+        let mut content = self.lock();
+        for digest in batches {
+            // A repeat leaves no receipt: what the batch held is done all the same.
+            for transaction in content.sealed.remove(digest).unwrap_or_default() {
+                content.release(&transaction);
+            }
+        }
+        for receipt in receipts {
+            for waiter in content.waiting.remove(&receipt.id).unwrap_or_default() {
+                content.waiters -= 1;
+                // Who no longer waits has seen its own time-out.
+                drop(waiter.send(receipt.clone()));
+            }
+        }
+        drop(content);
+        self.changed.notify_one();
+    }
+
+    /// These batches expired unordered; what can still land is queued again. What expired itself is released.
+    pub fn unsealed(&self, batches: &[Digest], tip: Height) {
+        let mut content = self.lock();
+        for digest in batches {
+            for transaction in content.sealed.remove(digest).unwrap_or_default() {
+                content.enqueue(transaction);
+            }
+        }
+        let expired = |transaction: &Arc<CheckedTransaction>| transaction.transaction().expires_at <= tip;
+        let gone: Vec<_> = content.queue.iter().filter(|transaction| expired(transaction)).cloned().collect();
+        for transaction in &gone {
+            content.release(transaction);
+            content.queued_bytes -= transaction.length();
+        }
+        content.queue.retain(|transaction| !expired(transaction));
+        drop(content);
+        self.changed.notify_one();
+    }
+
+    /// Where the receipt of `id` will be sent; none where too many wait already.
+    pub fn wait(&self, id: Digest) -> Option<oneshot::Receiver<Receipt>> {
+        let mut content = self.lock();
+        if content.waiters >= MAX_WAITING {
+            content.sweep();
+        }
+        if content.waiters >= MAX_WAITING {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        content.waiting.entry(id).or_default().push(sender);
+        content.waiters += 1;
+        Some(receiver)
+    }
+
+    /// Forgets who no longer waits.
+    pub fn sweep(&self) {
+        self.lock().sweep();
+    }
+
+    /// Resolves when something changed since the last call.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// How full it is.
+    pub fn load(&self) -> Load {
+        let content = self.lock();
+        Load {
+            transactions: content.pending.len(),
+            bytes: content.pending_bytes,
+            queued_bytes: content.queued_bytes,
+            sealed: content.sealed.len(),
+            oldest: content.oldest,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn enqueue(&mut self, transaction: Arc<CheckedTransaction>) {
+        self.queued_bytes += transaction.length();
+        self.oldest.get_or_insert_with(Instant::now);
+        self.queue.push_back(transaction);
+    }
+
+    fn release(&mut self, transaction: &CheckedTransaction) {
+        if self.pending.remove(&transaction.id()).is_some() {
+            self.pending_bytes -= transaction.length();
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.waiting.retain(|_, waiters| {
+            waiters.retain(|waiter| !waiter.is_closed());
+            !waiters.is_empty()
+        });
+        self.waiters = self.waiting.values().map(Vec::len).sum();
+    }
+}

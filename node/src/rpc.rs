@@ -1,0 +1,142 @@
+//! JSON-RPC 2.0 over HTTP and WebSocket: a namespace a file.
+//!
+//! Everything that comes from outside is bounded before it is looked at: connections, bodies, calls in a batch, the
+//! time until the first request, the time that a call may wait. Faults of this node are told in fixed words; the log
+//! says more.
+
+mod chain;
+mod did;
+mod discover;
+mod net;
+mod tx;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::api::{code, method};
+use genesis::{Genesis, ValidatorIndex};
+use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, ServerHandle};
+use jsonrpsee::types::{ErrorObjectOwned, Params};
+use jsonrpsee::{IntoResponse, RpcModule};
+use ledger::Store;
+use p2p::Network;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::config::RpcConfig;
+use crate::driver::Snapshot;
+use crate::health::Health;
+use crate::mempool::Mempool;
+use crate::metrics::Metrics;
+
+/// How long a connection may take until its first request is complete.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// The most bytes in an answer.
+const MAX_RESPONSE_BYTES: u32 = 16 << 20;
+
+/// What the methods answer from.
+pub struct Api {
+    /// The network's genesis.
+    pub genesis: Arc<Genesis>,
+    /// This validator.
+    pub me: ValidatorIndex,
+    /// The ledger.
+    pub store: Arc<Store>,
+    /// Where transactions go.
+    pub mempool: Arc<Mempool>,
+    /// The peers.
+    pub network: Network,
+    /// The replica's position.
+    pub snapshot: watch::Receiver<Snapshot>,
+    /// Whether the node is ready.
+    pub health: Arc<Health>,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// Bounds.
+    pub config: RpcConfig,
+}
+
+/// An error for the caller.
+type Refusal = ErrorObjectOwned;
+
+/// Starts the server.
+///
+/// # Errors
+/// When the address can not be listened on; names it.
+pub async fn serve(address: SocketAddr, api: Api) -> anyhow::Result<(SocketAddr, ServerHandle)> {
+    let limits = &api.config;
+    let config = ServerConfig::builder()
+        .max_connections(limits.max_connections)
+        .max_request_body_size(limits.max_body_bytes)
+        .max_response_body_size(MAX_RESPONSE_BYTES)
+        .set_batch_request_config(BatchRequestConfig::Limit(limits.max_batch))
+        .set_first_request_timeout(Some(FIRST_REQUEST))
+        .set_tcp_no_delay(true)
+        .build();
+    let server = Server::builder().set_config(config).build(address).await.map_err(|error| {
+        anyhow::anyhow!("cannot serve JSON-RPC at {address}: {error}; stop what uses it, or change rpc_listen")
+    })?;
+    let local = server.local_addr()?;
+    Ok((local, server.start(module(api)?)))
+}
+
+fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
+    let mut module = RpcModule::new(api);
+    register(&mut module, method::TX_SUBMIT, |params, api| async move { tx::submit(&api, one(&params)?) })?;
+    register(&mut module, method::TX_WAIT, |params, api| async move {
+        let (id, timeout_ms) = parse(&params, "[id, timeoutMs]")?;
+        tx::wait(&api, id, timeout_ms).await
+    })?;
+    register(&mut module, method::TX_STATUS, |params, api| async move { tx::status(&api, one(&params)?) })?;
+    register(&mut module, method::DID_RESOLVE, |params, api| async move { did::resolve(&api, &params) })?;
+    register(&mut module, method::CHAIN_STATUS, |_, api| async move { Ok(chain::status(&api)) })?;
+    register(&mut module, method::CHAIN_BLOCK, |params, api| async move { chain::block(&api, one(&params)?) })?;
+    register(&mut module, method::NET_PEERS, |_, api| async move { Ok(net::peers(&api)) })?;
+    module.register_method("rpc.discover", |_, _, _| discover::document())?;
+    Ok(module)
+}
+
+/// Registers a method, and counts its calls.
+fn register<F, R, T>(module: &mut RpcModule<Api>, name: &'static str, call: F) -> anyhow::Result<()>
+where
+    F: Fn(Params<'static>, Arc<Api>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<T, Refusal>> + Send + 'static,
+    T: Serialize + Clone + Send + 'static,
+    Result<T, Refusal>: IntoResponse,
+{
+    module.register_async_method(name, move |params, api, _| {
+        let answer = call(params, Arc::clone(&api));
+        async move {
+            let answer = answer.await;
+            let outcome = if answer.is_ok() { "ok" } else { "error" };
+            api.metrics.rpc_calls.with_label_values(&[name, outcome]).inc();
+            answer
+        }
+    })?;
+    Ok(())
+}
+
+/// The only parameter of a method.
+fn one<T: DeserializeOwned>(params: &Params<'_>) -> Result<T, Refusal> {
+    let (value,): (T,) = parse(params, "one parameter")?;
+    Ok(value)
+}
+
+fn parse<T: DeserializeOwned>(params: &Params<'_>, expected: &str) -> Result<T, Refusal> {
+    params.parse().map_err(|error| {
+        let problem: String = error.data().map_or_else(String::new, |data| data.get().chars().take(300).collect());
+        refusal(code::INVALID_PARAMS, format!("expected {expected}, as a list: {problem}"))
+    })
+}
+
+fn refusal(code: i32, message: impl Into<String>) -> Refusal {
+    ErrorObjectOwned::owned(code, message, None::<()>)
+}
+
+/// A fault of this node: the caller learns that it is one, the log learns which.
+fn internal(error: &dyn std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "a call failed");
+    refusal(code::INTERNAL, "the node failed; its log says why. Ask another node")
+}

@@ -1,0 +1,116 @@
+//! `rpc.discover`: this surface, described in OpenRPC 1.3 (<https://spec.open-rpc.org>).
+
+use client::api::{code, method};
+use serde_json::{Value, json};
+
+/// The OpenRPC document.
+pub(super) fn document() -> Value {
+    json!({
+        "openrpc": "1.3.2",
+        "info": {
+            "title": "RealDID node",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Submit DID transactions, learn what became of them, resolve DIDs.",
+            "license": { "name": "Apache-2.0" },
+        },
+        "methods": [
+            described(
+                method::TX_SUBMIT,
+                "Hands in a transaction; answers at once with its id. Submitting it again does no harm.",
+                vec![param("transaction", true, "standard base64 of the transaction's canonical bytes", text())],
+                ("submitted", "its id, and the last height at which it can be applied", object()),
+                &["malformed", "refused", "busy"],
+            ),
+            described(
+                method::TX_WAIT,
+                "Waits for a transaction's receipt.",
+                vec![
+                    param("id", true, "the transaction's id: 64 hex digits", text()),
+                    param("timeoutMs", true, "how long to wait, in milliseconds", integer()),
+                ],
+                ("receipt", "what became of it", object()),
+                &["timedOut", "busy", "unavailable"],
+            ),
+            described(
+                method::TX_STATUS,
+                "What is known of a transaction now: final, pending, or unknown with the height until which it can land.",
+                vec![param("id", true, "the transaction's id: 64 hex digits", text())],
+                ("fate", "its state", object()),
+                &[],
+            ),
+            described(
+                method::DID_RESOLVE,
+                "Resolves a DID (W3C DID Resolution 1.0). That it does not resolve is a result, not an error.",
+                vec![
+                    param("did", true, "such as did:realdid:test:z6…", text()),
+                    param("options", false, "versionId: a version's number, as text", object()),
+                ],
+                ("resolution", "didDocument, didResolutionMetadata, didDocumentMetadata", object()),
+                &[],
+            ),
+            described(
+                method::CHAIN_STATUS,
+                "Where the node stands.",
+                Vec::new(),
+                ("status", "height, view, peers, parameters", object()),
+                &[],
+            ),
+            described(
+                method::CHAIN_BLOCK,
+                "A final block.",
+                vec![param("height", true, "from 1", integer())],
+                ("block", "its digest, parent, time, batches and the ids of its transactions", object()),
+                &["notFound"],
+            ),
+            described(
+                method::NET_PEERS,
+                "The node's peers.",
+                Vec::new(),
+                ("peers", "name, key, address, connection", json!({ "type": "array", "items": object() })),
+                &[],
+            ),
+        ],
+        "components": { "errors": errors() },
+    })
+}
+
+fn described(name: &str, summary: &str, params: Vec<Value>, result: (&str, &str, Value), faults: &[&str]) -> Value {
+    let (result, description, schema) = result;
+    let faults = faults.iter().map(|fault| json!({ "$ref": format!("#/components/errors/{fault}") }));
+    json!({
+        "name": name,
+        "summary": summary,
+        "paramStructure": "by-position",
+        "params": params,
+        "result": { "name": result, "description": description, "schema": schema },
+        "errors": faults.collect::<Vec<_>>(),
+    })
+}
+
+fn param(name: &str, required: bool, description: &str, schema: Value) -> Value {
+    json!({ "name": name, "required": required, "description": description, "schema": schema })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn integer() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn object() -> Value {
+    json!({ "type": "object" })
+}
+
+fn errors() -> Value {
+    let error = |code: i32, message: &str| json!({ "code": code, "message": message });
+    json!({
+        "malformed": error(code::MALFORMED, "not base64 of a transaction's canonical bytes: mend it"),
+        "refused": error(code::REFUSED, "breaks a rule that needs no state: mend it"),
+        "busy": error(code::BUSY, "the node is full: submit again after data.retryAfterMs"),
+        "timedOut": error(code::TIMED_OUT, "no receipt in time: it can still land until data.canLandUntil"),
+        "notFound": error(code::NOT_FOUND, "not there (yet)"),
+        "unavailable": error(code::UNAVAILABLE, "the node is stopping: ask another"),
+    })
+}

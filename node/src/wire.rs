@@ -1,0 +1,104 @@
+//! What nodes say to one another beside consensus itself: who holds which batches, and requests for blocks and
+//! batches that somebody missed.
+//!
+//! Frames on the votes channel are [`Gossip`]; frames on the batches channel are a batch's own bytes; requests and
+//! answers are [`Ask`] and [`Answer`]. All in the canonical encoding, all bounded before they are read.
+
+use consensus::{Candidate, Certificate, Message};
+use genesis::Digest;
+use genesis::encoding::{DecodeError, decode, encode};
+use serde::{Deserialize, Serialize};
+
+/// The most bytes in a frame of the votes channel.
+pub const MAX_GOSSIP_BYTES: usize = consensus::message::MAX_MESSAGE_BYTES + 16;
+/// The most bytes in an answer.
+pub const MAX_ANSWER_BYTES: usize = 8 << 20;
+/// The most digests in one acknowledgement or one request.
+pub const MAX_DIGESTS: usize = 1_024;
+
+/// A frame on the votes channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Gossip {
+    /// A replica's message.
+    Consensus(Message),
+    /// "These batches are here, valid and durable." At most [`MAX_DIGESTS`].
+    Held(Vec<Digest>),
+}
+
+/// A request to a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// Final blocks from this height on.
+    Blocks(genesis::Height),
+    /// These batches. At most [`MAX_DIGESTS`].
+    Batches(Vec<Digest>),
+}
+
+/// An answer to an [`Ask`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Blocks in order, the last covered by the certificate; none past the answerer's tip.
+    Blocks(Vec<Candidate>, Option<Certificate>),
+    /// Those of the batches that are here, as many as fit.
+    Batches(Vec<Vec<u8>>),
+}
+
+/// What the ledger keeps as a block's proof: the agreed candidate, and its own certificate where it has one (else a
+/// later block's covers it).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Proof {
+    /// What was agreed.
+    pub candidate: Candidate,
+    /// That it was.
+    pub commit: Option<Certificate>,
+}
+
+impl Gossip {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// When it is none, or names too many digests.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let gossip = decode(bytes, MAX_GOSSIP_BYTES)?;
+        match &gossip {
+            Self::Held(digests) => bounded(digests.len()).map(|()| gossip),
+            Self::Consensus(_) => Ok(gossip),
+        }
+    }
+}
+
+impl Ask {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// When it is none, or names too many digests.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let ask = decode(bytes, 64 << 10)?;
+        match &ask {
+            Self::Batches(digests) => bounded(digests.len()).map(|()| ask),
+            Self::Blocks(_) => Ok(ask),
+        }
+    }
+}
+
+fn bounded(count: usize) -> Result<(), DecodeError> {
+    if count <= MAX_DIGESTS {
+        return Ok(());
+    }
+    Err(DecodeError::Malformed { reason: format!("{count} digests, but at most {MAX_DIGESTS} go into a message") })
+}
+
+impl Proof {
+    /// Its bytes for the store.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads it from the store.
+    ///
+    /// # Errors
+    /// When the bytes are damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes, 2 * consensus::message::MAX_MESSAGE_BYTES)
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run consists of.
+
+use std::time::Duration;
+
+use genesis::Parameters;
+
+use super::chance::Chance;
+
+/// From the least to the most.
+pub type Range = (Duration, Duration);
+
+/// All that is fixed before a run begins. Times are simulated.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// `n`.
+    pub validators: usize,
+    /// How many of them run twice with one key and two journals: each pair is one Byzantine validator that
+    /// equivocates, votes on both sides, and remembers nothing of its other half.
+    pub twins: usize,
+    /// How many of them lose their whole disk in a crash. More than `f` with the twins would be no test.
+    pub forgetful: usize,
+    /// What the network was founded with.
+    pub parameters: Parameters,
+    /// How many payload items are announced while the faults last.
+    pub items: u64,
+    /// For how long there are faults.
+    pub weather: Duration,
+    /// What a message takes.
+    pub delay: Range,
+    /// How many of 100 messages take much longer (and so are overtaken) while the faults last.
+    pub late_percent: u64,
+    /// What those take.
+    pub late: Range,
+    /// How many of 100 messages are lost while the faults last.
+    pub loss_percent: u64,
+    /// How many of 100 messages arrive twice while the faults last.
+    pub twice_percent: u64,
+    /// What making records durable takes.
+    pub sync: Range,
+    /// What executing a block takes.
+    pub execute: Range,
+    /// What judging a block takes, once its payload is there.
+    pub judge: Range,
+    /// How often somebody crashes, on average.
+    pub crash_every: Option<Duration>,
+    /// How often a part of the network is cut off, on average.
+    pub cut_every: Option<Duration>,
+    /// How far the clocks of honest machines are wrong, each way.
+    pub clock_error: Duration,
+    /// How many machines have clocks that are wrong by up to a minute, each way.
+    pub mad_clocks: usize,
+    /// Whether journals are rewritten from `Replica::records` now and then.
+    pub rewrite_journals: bool,
+    /// Whether every receiver decodes and verifies the bytes by itself.
+    pub as_bytes: bool,
+    /// Whether everything sent and finalised is printed.
+    pub narrate: bool,
+}
+
+const fn ms(least: u64, most: u64) -> Range {
+    (Duration::from_millis(least), Duration::from_millis(most))
+}
+
+impl Plan {
+    /// A network without faults, with every message under way for 5 ms.
+    pub fn calm(validators: usize) -> Self {
+        Self {
+            validators,
+            twins: 0,
+            forgetful: 0,
+            parameters: Parameters::default(),
+            items: 0,
+            weather: Duration::ZERO,
+            delay: ms(5, 5),
+            late_percent: 0,
+            late: ms(5, 5),
+            loss_percent: 0,
+            twice_percent: 0,
+            sync: ms(0, 0),
+            execute: ms(1, 1),
+            judge: ms(0, 0),
+            crash_every: None,
+            cut_every: None,
+            clock_error: Duration::ZERO,
+            mad_clocks: 0,
+            rewrite_journals: false,
+            as_bytes: false,
+            narrate: false,
+        }
+    }
+
+    /// A network with faults that stay within what the protocol bears.
+    pub fn drawn(chance: &mut Chance, validators: usize) -> Self {
+        let delta_ms = chance.between(100, 400);
+        let parameters = Parameters {
+            delta_ms,
+            delta_cap_ms: delta_ms * chance.between(1, 16),
+            heartbeat_ms: chance.between(5_000, 30_000),
+            clock_bound_ms: 500,
+            max_block_batches: chance.between(1, 6),
+            ..Parameters::default()
+        };
+        let mut seldom = |percent: u64, least: u64, most: u64| {
+            chance.percent(percent).then(|| Duration::from_millis(chance.between(least, most)))
+        };
+        let crash_every = seldom(70, 1_000, 8_000);
+        let cut_every = seldom(60, 1_000, 8_000);
+        let faulty = (validators as u64 - 1) / 3;
+        let twins = if chance.percent(25) { chance.between(0, faulty) } else { 0 };
+        let forgetful = if chance.percent(15) { chance.between(0, faulty - twins) } else { 0 };
+        let mad_clocks = chance.between(0, faulty - twins - forgetful) as usize;
+        let slowest = chance.between(10, delta_ms / 2);
+        Self {
+            validators,
+            twins: twins as usize,
+            forgetful: forgetful as usize,
+            parameters,
+            items: chance.between(1, 24),
+            weather: Duration::from_millis(chance.between(3_000, 20_000)),
+            delay: ms(1, slowest),
+            late_percent: chance.between(0, 10),
+            late: ms(slowest, 20 * delta_ms),
+            loss_percent: if chance.percent(60) { chance.between(1, 30) } else { 0 },
+            twice_percent: chance.between(0, 8),
+            sync: ms(0, chance.between(0, 40)),
+            execute: ms(0, chance.between(1, 300)),
+            judge: ms(0, chance.between(0, 100)),
+            crash_every,
+            cut_every,
+            clock_error: Duration::from_millis(chance.between(0, 240)),
+            mad_clocks,
+            rewrite_journals: chance.percent(50),
+            as_bytes: chance.percent(3),
+            narrate: false,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What a replica asks for is done, and letters are carried.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use consensus::message::{Fetch, VoteKind};
+use consensus::{Action, Message, Recipient};
+use genesis::{Digest, Domain};
+
+use super::{Event, HostId, Letter, Sent, World};
+use crate::simulation::Failure;
+
+/// How many checked messages are remembered, so that one sent again is not checked again.
+const CHECKED: usize = 20_000;
+
+impl World {
+    pub(super) fn perform(&mut self, host: HostId, actions: Vec<Action>) -> Result<(), Failure> {
+        for action in actions {
+            match action {
+                Action::Send(to, message) => self.send(host, to, &message)?,
+                Action::Judge(block) => {
+                    self.machines[host.0].judging = Some(block);
+                    let delay = self.chance.duration(self.plan.judge);
+                    self.schedule(delay, host, Event::Judge);
+                }
+                Action::Finalize { block, certificate } => {
+                    let machine = &self.machines[host.0];
+                    self.witness
+                        .finalized(host, machine, &block, certificate.as_ref())
+                        .map_err(|what| self.failure(what))?;
+                    if self.plan.narrate {
+                        println!("{:?} {host} finalises {} {block:?}", self.now(), block.height);
+                    }
+                    let machine = &mut self.machines[host.0];
+                    machine.final_height = block.height;
+                    machine.to_execute.push_back((block, certificate));
+                    if machine.to_execute.len() == 1 {
+                        self.execute_next(host);
+                    }
+                }
+                Action::Synchronize { after } => {
+                    let others: Vec<_> = self.hosts().into_iter().filter(|other| *other != host).collect();
+                    if let Some(other) = self.chance.pick(&others) {
+                        self.post(host, other, Letter::WantBlocks(after));
+                    }
+                }
+                Action::Halt(fork) => return Err(self.failure(format!("{host} halts: {fork}"))),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn execute_next(&mut self, host: HostId) {
+        let delay = self.chance.duration(self.plan.execute);
+        self.schedule(delay, host, Event::Executed);
+    }
+
+    fn send(&mut self, host: HostId, to: Recipient, message: &Message) -> Result<(), Failure> {
+        let bytes = message.encode();
+        let machine = &self.machines[host.0];
+        if !machine.byzantine {
+            self.witness
+                .sent(host, machine, message, bytes.len())
+                .map_err(|what| self.failure(what))?;
+        }
+        if self.plan.narrate {
+            println!("{:?} {host} to {to:?}: {message:?}", self.now());
+        }
+        let name = Digest::of(Domain::Batch, &bytes);
+        self.note(&name.as_bytes()[..8]);
+        let letter = if self.plan.as_bytes {
+            Letter::Bytes(bytes.into())
+        } else {
+            Letter::Checked(self.check(host, name, message)?)
+        };
+        if let Some(log) = &mut self.log {
+            log.push(Sent { at: self.now, by: host, what: kind(message) });
+        }
+        let index = self.machines[host.0].index;
+        for other in self.hosts() {
+            let theirs = self.machines[other.0].index;
+            let meant = match to {
+                Recipient::All => theirs != index,
+                Recipient::One(peer) => theirs == peer && theirs != index,
+            };
+            let dropped = self.filter.as_mut().is_some_and(|drops| drops(host, other, message));
+            if meant && !dropped {
+                self.post(host, other, letter.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn check(
+        &mut self,
+        host: HostId,
+        name: Digest,
+        message: &Message,
+    ) -> Result<Rc<consensus::Verified<Message>>, Failure> {
+        if let Some(checked) = self.checked.get(&name) {
+            return Ok(Rc::clone(checked));
+        }
+        if self.checked.len() >= CHECKED {
+            self.checked.clear();
+        }
+        let checked = message.clone().verify(&self.context);
+        let checked = checked.map_err(|error| self.failure(format!("{host} sends {message:?}: {error}")))?;
+        let checked = Rc::new(checked);
+        self.checked.insert(name, Rc::clone(&checked));
+        Ok(checked)
+    }
+
+    /// Puts a letter under way.
+    pub(super) fn post(&mut self, from: HostId, to: HostId, letter: Letter) {
+        if self.cut.contains(&(from, to)) {
+            return;
+        }
+        let mut copies = 1;
+        if self.faulty_links {
+            if self.chance.percent(self.plan.loss_percent) {
+                copies = 0;
+            } else if self.chance.percent(self.plan.twice_percent) {
+                copies = 2;
+            }
+        }
+        for _ in 0..copies {
+            let late = self.faulty_links && self.chance.percent(self.plan.late_percent);
+            let range = if late { self.plan.late } else { self.plan.delay };
+            let delay = self.chance.duration(range).max(Duration::from_micros(1));
+            self.schedule(delay, to, Event::Deliver { from, letter: letter.clone() });
+        }
+    }
+}
+
+fn kind(message: &Message) -> &'static str {
+    match message {
+        Message::PrePrepare(_) => "pre-prepare",
+        Message::Vote(vote) => match vote.kind {
+            VoteKind::Prepare => "prepare",
+            VoteKind::Commit => "commit",
+            VoteKind::ViewChange => "view-change",
+        },
+        Message::Certificate(_) => "certificate",
+        Message::Fetch(Fetch::Newest { .. }) => "fetch newest",
+        Message::Fetch(Fetch::Candidate(_)) => "fetch candidate",
+        Message::Fetch(Fetch::Certificates { .. }) => "fetch certificates",
+    }
+}
