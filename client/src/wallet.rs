@@ -257,13 +257,11 @@ fn unused_name(entry: &Entry, current: &Current) -> String {
     }
 }
 
-/// 16 fresh random bytes, from the source that keys come from.
+/// 16 fresh random bytes from where secret keys come from.
 fn fresh_salt() -> Salt {
+    let seed = SecretKey::generate().seed();
     let mut salt = [0; 16];
-    // A throw-away key's public half is as random as its seed; hashing keeps any structure of curve points out.
-    let PublicKey::Ed25519(public) = SecretKey::generate().public();
-    let digest = Digest::of(genesis::Domain::Inception, &public);
-    salt.copy_from_slice(&digest.as_bytes()[..16]);
+    salt.copy_from_slice(&seed[..16]);
     Salt(salt)
 }
 

@@ -9,6 +9,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::scalar::Scalar;
 use ed25519_dalek::Signer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -95,9 +97,14 @@ impl PublicKey {
     /// than the identity. Stricter than ZIP-215, so that a registered key has one encoding and one owner.
     pub fn is_registrable(&self) -> bool {
         let Self::Ed25519(bytes) = self;
-        let compressed = curve25519_dalek::edwards::CompressedEdwardsY(*bytes);
+        let compressed = CompressedEdwardsY(*bytes);
         compressed.decompress().is_some_and(|point| {
-            point.compress() == compressed && point.is_torsion_free() && !point.is_small_order()
+            // With ℓ the order of the subgroup, (ℓ−1)·P = −P says that P is in it; in variable time, since the key
+            // is public, that takes a third of what `is_torsion_free` does.
+            let minus_one = -Scalar::ONE;
+            let multiple =
+                EdwardsPoint::vartime_double_scalar_mul_basepoint(&minus_one, &point, &Scalar::ZERO);
+            point.compress() == compressed && multiple == -point && !point.is_small_order()
         })
     }
 }

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `realdid` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    node::cli::main()
+}

@@ -1,0 +1,197 @@
+//! The commands of `realdid`, a verb a file.
+//!
+//! Every error says what failed, with which value, and what to do; it goes to stderr, answers go to stdout. With
+//! `--json` both are JSON. This is the one place where errors lose their type ([`anyhow`]).
+
+mod bench;
+mod did;
+mod keys;
+mod output;
+mod reset;
+mod start;
+mod status;
+mod testnet;
+mod tx;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use client::api::code;
+use client::{Client, Keyring, RpcError};
+use output::Output;
+
+/// What the exit codes mean; part of the interface.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed; the message says why and what to do
+  2    the command line is wrong
+  3    no answer in time: what became of a transaction is not known yet (`realdid tx wait ID`)
+  4    there is no such thing, or it is deactivated
+  5    the transaction is final, but changed nothing; or the node refuses it
+  130  interrupted
+
+The first network in two commands:
+  realdid testnet --dir ./localnet-home
+  realdid start --home ./localnet-home/node0        (and node1, node2, node3, each in a terminal)
+Then:
+  realdid did create --rpc http://127.0.0.1:26601";
+
+/// RealDID: a permissioned ledger for decentralized identifiers (DIDs).
+///
+/// Run a node, make DIDs and look at the network. `realdid help COMMAND` tells more about each command.
+#[derive(Debug, Parser)]
+#[command(name = "realdid", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Testnet(testnet::Testnet),
+    Start(start::Start),
+    Status(status::Status),
+    #[command(subcommand)]
+    Did(did::Did),
+    #[command(subcommand)]
+    Tx(tx::Tx),
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    Bench(bench::Bench),
+    Reset(reset::Reset),
+}
+
+/// An end of a command that has an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+enum Ending {
+    /// What became of a transaction is not known yet.
+    #[error("{0}")]
+    FateUnknown(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// A transaction is final, but changed nothing.
+    #[error("{0}")]
+    NotApplied(String),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Which node to ask.
+#[derive(Debug, Args)]
+struct Rpc {
+    /// The node's JSON-RPC.
+    #[arg(long, value_name = "URL", env = "REALDID_RPC", default_value = "http://127.0.0.1:26601")]
+    rpc: String,
+}
+
+/// Where the keys of DIDs are.
+#[derive(Debug, Args)]
+struct KeyringFolder {
+    /// The folder with the keys of your DIDs [default: ~/.realdid/keyring].
+    #[arg(long, value_name = "DIR", env = "REALDID_KEYRING")]
+    keyring: Option<PathBuf>,
+}
+
+impl Rpc {
+    fn client(&self) -> Result<Client, RpcError> {
+        Client::new(&self.rpc)
+    }
+}
+
+impl KeyringFolder {
+    fn open(&self) -> anyhow::Result<Keyring> {
+        let folder = match &self.keyring {
+            Some(folder) => folder.clone(),
+            None => std::env::home_dir()
+                .filter(|home| !home.as_os_str().is_empty())
+                .context("there is no home folder to keep keys in: name a folder with --keyring DIR")?
+                .join(".realdid/keyring"),
+        };
+        Ok(Keyring::open(folder)?)
+    }
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.json);
+    match cli.command.run(&output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = exit_code(&error);
+            output.error(&error, code);
+            ExitCode::from(code)
+        }
+    }
+}
+
+impl Command {
+    fn run(self, output: &Output) -> anyhow::Result<()> {
+        match self {
+            Self::Testnet(testnet) => testnet.run(output),
+            Self::Start(start) => start.run(),
+            Self::Status(status) => block_on(status.run(output)),
+            Self::Did(did) => block_on(did.run(output)),
+            Self::Tx(tx) => block_on(tx.run(output)),
+            Self::Keys(keys) => keys.run(output),
+            Self::Bench(bench) => bench.run(output),
+            Self::Reset(reset) => reset.run(output),
+        }
+    }
+}
+
+/// Runs a command that talks to a node, until it ends or Ctrl-C.
+fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            result = command => result,
+            _ = tokio::signal::ctrl_c() => Err(Ending::Interrupted.into()),
+        }
+    })
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(ending) = cause.downcast_ref::<Ending>() {
+            return match ending {
+                Ending::FateUnknown(_) => 3,
+                Ending::NotFound(_) => 4,
+                Ending::NotApplied(_) => 5,
+                Ending::Interrupted => 130,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<RpcError>() {
+            return match error.call().map(|error| error.code) {
+                Some(code::TIMED_OUT) => 3,
+                Some(code::NOT_FOUND) => 4,
+                Some(code::REFUSED | code::MALFORMED) => 5,
+                _ => 1,
+            };
+        }
+    }
+    1
+}
+
+/// A time such as `30s`, `500ms`, `2m`, or a number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, millis) = [("ms", 1), ("s", 1_000), ("m", 60_000), ("", 1_000)]
+        .into_iter()
+        .find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, millis)))
+        .unwrap_or((text, 1_000));
+    let number: u64 = number.parse().map_err(|_| "expected a time such as 30s, 500ms or 2m".to_owned())?;
+    let millis = number.checked_mul(millis).filter(|millis| *millis <= 86_400_000);
+    millis.map(Duration::from_millis).ok_or_else(|| "expected at most a day".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! `realdid reset`: deletes what a node has written.
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::output::Output;
+use crate::home::Home;
+
+/// Delete a node's chain and voting record; its keys, settings and genesis document stay.
+///
+/// The node gets the chain from the others again. Its voting record is gone for good: a validator that votes again
+/// without it can contradict what it signed before, which is taken for an attack. Do this on test networks only,
+/// and there to all nodes at once.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  realdid reset --home ./localnet-home/node0 --yes")]
+pub(super) struct Reset {
+    /// The node's folder.
+    #[arg(long, value_name = "DIR", env = "REALDID_HOME")]
+    home: PathBuf,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Reset {
+    pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
+        let home = Home::open(self.home)?;
+        let _lock = home.lock()?;
+        let data = home.data();
+        let existed = data.exists();
+        if existed {
+            if !self.yes && !confirmed(&data.display().to_string())? {
+                bail!("nothing was deleted");
+            }
+            fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+        }
+        output.answer(&json!({ "home": home.path(), "deleted": existed }), || {
+            if existed {
+                format!("Deleted {}. The node starts from genesis and catches up with the others.", data.display())
+            } else {
+                format!("There was nothing to delete: {} does not exist.", data.display())
+            }
+        })
+    }
+}
+
+fn confirmed(data: &str) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("this deletes {data}, the node's voting record with it: say --yes if you mean it");
+    }
+    eprint!(
+        "This deletes {data}.\nIts voting record goes with it: a validator that votes again without one can sign two \
+         blocks for one height,\nwhich breaks the network's safety. Go on only on a test network. Type `yes`: "
+    );
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! `realdid start`: runs a node.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, parse_log_level};
+use crate::home::Home;
+
+/// Run the node in a folder, until Ctrl-C or SIGTERM.
+///
+/// It finds its peers by the genesis document and catches up by itself. Logs go to stderr.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  realdid start --home ./localnet-home/node0\n  \
+                        realdid start --home ./localnet-home/node0 --log-format json --log-level info,p2p=debug")]
+pub(super) struct Start {
+    /// The node's folder, as `realdid testnet` makes it.
+    #[arg(long, value_name = "DIR", env = "REALDID_HOME")]
+    home: PathBuf,
+    /// How log lines look [default: as config.toml says].
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+    /// error, warn, info, debug, trace, or a list such as info,p2p=debug [default: as config.toml says].
+    #[arg(long, value_name = "LEVEL", value_parser = |text: &str| parse_log_level(text).map(|_| text.to_owned()))]
+    log_level: Option<String>,
+}
+
+impl Start {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let home = Home::open(self.home)?;
+        let log = home.config()?.log;
+        let level = self.log_level.unwrap_or(log.level);
+        let filter = parse_log_level(&level).map_err(anyhow::Error::msg)?;
+        install_log(self.log_format.unwrap_or(log.format), filter);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("realdid").build()?;
+        runtime.block_on(crate::node::run(home))
+    }
+}
+
+fn install_log(format: LogFormat, filter: EnvFilter) {
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Pretty => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            lines.with_ansi(colour).with_target(false).init();
+        }
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).init(),
+    }
+}

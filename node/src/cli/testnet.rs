@@ -1,0 +1,198 @@
+//! `realdid testnet`: the folders of a network on one machine.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use client::{KeyFile, private_file};
+use genesis::validators::MAX_VALIDATORS;
+use genesis::{Genesis, Parameters, PublicKey, UnixMillis, Validator};
+use serde_json::json;
+
+use super::output::Output;
+use crate::config::Config;
+use crate::home::{Home, NODE_ROLES};
+
+/// Where the ports of a node stand from one another.
+const PORTS_PER_NODE: u32 = 10;
+
+/// Make the folders of a network that runs on this machine.
+///
+/// Each node gets a folder with settings (config.toml), the genesis document (genesis.toml) and fresh keys. Node i
+/// listens on 127.0.0.1: peers at BASE+10i, JSON-RPC at +1, metrics and health at +2.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  realdid testnet --validators 4 --dir ./localnet-home\n  \
+                        realdid start --home ./localnet-home/node0")]
+pub(super) struct Testnet {
+    /// How many validators. Four keep going while one is down; fewer than four cannot lose any.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=MAX_VALIDATORS as i64))]
+    validators: u32,
+    /// The folder to make; it must be empty or absent.
+    #[arg(long, value_name = "DIR", default_value = "./localnet-home")]
+    dir: PathBuf,
+    /// The first port.
+    #[arg(long, value_name = "PORT", default_value_t = 26_600, value_parser = clap::value_parser!(u16).range(1..))]
+    base_port: u16,
+    /// The network's name: the third part of its DIDs. 2 to 32 of a-z and 0-9, starting with a letter.
+    #[arg(long, value_name = "NAME", default_value = "test")]
+    network: String,
+    /// Replace the testnet in DIR: its keys, chain and all. Other files stay.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Testnet {
+    pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
+        let last = u32::from(self.base_port) + PORTS_PER_NODE * (self.validators - 1) + 2;
+        ensure!(
+            last <= u32::from(u16::MAX),
+            "{} validators from --base-port {} need ports up to {last}, but the last one is {}: choose a lower \
+             --base-port",
+            self.validators,
+            self.base_port,
+            u16::MAX,
+        );
+        self.clear()?;
+        let count = self.validators as usize;
+        let keys: Vec<[KeyFile; 3]> = (0..count).map(|_| NODE_ROLES.map(KeyFile::generate)).collect();
+        let validators = keys.iter().enumerate().map(|(index, keys)| self.validator(index as u32, keys));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970: set it")?;
+        let time = UnixMillis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        let genesis = Genesis::new(self.network.clone(), time, Parameters::default(), validators.collect())?;
+        let document = genesis.to_toml();
+
+        let bar = output.progress(count as u64, "writing the nodes' folders");
+        for (index, keys) in keys.iter().enumerate() {
+            self.write(index as u32, keys, &document)
+                .with_context(|| format!("cannot make {}", self.home(index as u32).path().display()))?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        self.report(output, &genesis)
+    }
+
+    fn report(&self, output: &Output, genesis: &Genesis) -> anyhow::Result<()> {
+        let nodes: Vec<_> = (0..self.validators)
+            .map(|index| {
+                let [p2p, rpc, metrics] = self.addresses(index);
+                json!({
+                    "name": format!("node{index}"),
+                    "home": self.home(index).path(),
+                    "p2p": p2p,
+                    "rpc": format!("http://{rpc}"),
+                    "metrics": format!("http://{metrics}"),
+                })
+            })
+            .collect();
+        let json = json!({ "network": self.network, "chain": genesis.chain(), "nodes": nodes });
+        output.answer(&json, || {
+            let [_, rpc, _] = self.addresses(0);
+            let (dir, count) = (self.dir.display(), self.validators);
+            let mut text = format!(
+                "{} is ready in {dir}: {count} validators, {} of them decide.\nchain {}\n",
+                output.bold(&format!("Network `{}`", self.network)),
+                genesis.validators().quorum(),
+                genesis.chain(),
+            );
+            if count < 4 {
+                text += "\nFor development only: with fewer than 4 validators one fault stops the network.\n";
+            }
+            text += "\nStart each node in a terminal of its own:\n";
+            for index in 0..count.min(8) {
+                text += &format!("  realdid start --home {}\n", self.home(index).path().display());
+            }
+            if count > 8 {
+                text += &format!("  … up to node{}\n", count - 1);
+            }
+            text += &format!(
+                "Then look at the network and register a DID:\n  realdid status --rpc http://{rpc}\n  \
+                 realdid did create --rpc http://{rpc}\n"
+            );
+            text
+        })
+    }
+
+    /// Makes room, if that is allowed.
+    fn clear(&self) -> anyhow::Result<()> {
+        let dir = &self.dir;
+        if !dir.exists() {
+            return Ok(());
+        }
+        let failed = || format!("cannot read {}", dir.display());
+        let entries: Vec<PathBuf> = fs::read_dir(dir)
+            .with_context(failed)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .with_context(failed)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        if !self.force {
+            bail!("{} is not empty: choose another --dir, or replace the testnet in it with --force", dir.display());
+        }
+        let nodes: Vec<&PathBuf> = entries.iter().filter(|path| is_node(path)).collect();
+        // All are claimed before the first is removed.
+        let mut locks = Vec::new();
+        for path in &nodes {
+            if let Ok(home) = Home::open(path.as_path()) {
+                locks.push(home.lock()?);
+            }
+        }
+        for path in nodes {
+            fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, index: u32, keys: &[KeyFile; 3], genesis: &str) -> anyhow::Result<()> {
+        let home = self.home(index);
+        fs::create_dir_all(home.path())?;
+        private_file::create_folder(&home.keys())?;
+        for key in keys {
+            key.write_new(&home.key_path(key.role))?;
+        }
+        let [p2p, rpc, metrics] = self.addresses(index);
+        fs::write(home.genesis_path(), genesis)?;
+        // Last: a folder with settings is a whole one.
+        fs::write(home.config_path(), Config::at(p2p, rpc, metrics).to_toml())?;
+        Ok(())
+    }
+
+    fn validator(&self, index: u32, keys: &[KeyFile; 3]) -> Validator {
+        let [consensus_key, network_key, governance_key]: [PublicKey; 3] =
+            keys.each_ref().map(|key| key.secret.public());
+        let [p2p, ..] = self.addresses(index);
+        Validator {
+            name: format!("node{index}"),
+            consensus_key,
+            network_key,
+            governance_key,
+            address: p2p.to_string(),
+        }
+    }
+
+    fn home(&self, index: u32) -> Home {
+        Home::new(self.dir.join(format!("node{index}")))
+    }
+
+    /// Where node `index` serves peers, JSON-RPC and metrics. `run` checked that the ports exist.
+    fn addresses(&self, index: u32) -> [SocketAddr; 3] {
+        let first = u32::from(self.base_port) + PORTS_PER_NODE * index;
+        [0, 1, 2].map(|offset| {
+            let port = u16::try_from(first + offset).unwrap_or(u16::MAX);
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+        })
+    }
+}
+
+/// Whether `path` is a folder that `testnet` made.
+fn is_node(path: &Path) -> bool {
+    let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("node"));
+    number.is_some_and(|number| number.parse::<u32>().is_ok()) && path.is_dir()
+}
+
+#[cfg(test)]
+mod tests;
