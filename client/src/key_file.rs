@@ -201,7 +201,8 @@ pub(crate) fn secret_text(secret: &SecretKey) -> Zeroizing<String> {
 pub(crate) fn parse_secret(public: &str, secret: &str) -> Result<SecretKey, String> {
     let public: PublicKey = public.parse().map_err(|_| "its public key is not a Multikey".to_owned())?;
     let unsound = || format!("the secret key of {public} is damaged");
-    let encoded = secret.strip_prefix('z').filter(|text| text.len() < MAX_SECRET_CHARS).ok_or_else(unsound)?;
+    let encoded =
+        secret.strip_prefix('z').filter(|text| text.len() < MAX_SECRET_CHARS).ok_or_else(unsound)?;
     let mut bytes = Zeroizing::new([0_u8; MAX_SECRET_CHARS]);
     let length = bs58::decode(encoded).onto(bytes.as_mut_slice()).map_err(|_| unsound())?;
     let seed = bytes[..length].strip_prefix(&SECRET_MULTICODEC).ok_or_else(unsound)?;

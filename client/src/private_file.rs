@@ -170,7 +170,12 @@ pub fn write(path: &Path, text: &str, existing: Existing) -> Result<(), PrivateF
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder", folder))
 }
 
-fn write_and_move(path: &Path, temporary: &Path, text: &str, existing: Existing) -> Result<(), PrivateFileError> {
+fn write_and_move(
+    path: &Path,
+    temporary: &Path,
+    text: &str,
+    existing: Existing,
+) -> Result<(), PrivateFileError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -203,8 +208,10 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

@@ -19,7 +19,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::{Block, ChainStatus, Fate, Peer, Receipt, ResolveOptions, Submitted, TimedOut, code, method};
+use crate::api::{
+    Block, ChainStatus, Fate, Peer, Receipt, ResolveOptions, Submitted, TimedOut, code, method,
+};
 
 /// How long the node is given to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +67,9 @@ pub enum RpcError {
         problem: String,
     },
     /// There is no connection.
-    #[error("{problem} at {url}: is the node running there? Start it with `realdid start --home DIR`, or check --rpc")]
+    #[error(
+        "{problem} at {url}: is the node running there? Start it with `realdid start --home DIR`, or check --rpc"
+    )]
     Unreachable {
         /// Where.
         url: String,
@@ -73,7 +77,9 @@ pub enum RpcError {
         problem: String,
     },
     /// The node did not answer in time.
-    #[error("no answer from {url} within {seconds} s: it may be overloaded or stopped; try again, or ask another node")]
+    #[error(
+        "no answer from {url} within {seconds} s: it may be overloaded or stopped; try again, or ask another node"
+    )]
     Silent {
         /// Where.
         url: String,
@@ -81,7 +87,9 @@ pub enum RpcError {
         seconds: u64,
     },
     /// The answer is not one of this API.
-    #[error("{url} gave an answer that is not a RealDID node's: {problem}. Is it the RPC port (the node's base port + 1)?")]
+    #[error(
+        "{url} gave an answer that is not a RealDID node's: {problem}. Is it the RPC port (the node's base port + 1)?"
+    )]
     Answer {
         /// Where.
         url: String,
@@ -144,7 +152,9 @@ impl Client {
     pub fn new(url: &str) -> Result<Self, RpcError> {
         let refused = |problem: &str| RpcError::Url { url: shown(url), problem: problem.to_owned() };
         if url.starts_with("https://") {
-            return Err(refused("this build speaks plain HTTP; reach the node through a tunnel or a local proxy"));
+            return Err(refused(
+                "this build speaks plain HTTP; reach the node through a tunnel or a local proxy",
+            ));
         }
         if !url.starts_with("http://") {
             return Err(refused("it does not start with http://"));
@@ -245,7 +255,10 @@ impl Client {
     ///
     /// # Errors
     /// When the node cannot be asked; a transaction that it refuses is an answer.
-    pub async fn submit_many(&self, transactions: &[&str]) -> Result<Vec<Result<Submitted, CallError>>, RpcError> {
+    pub async fn submit_many(
+        &self,
+        transactions: &[&str],
+    ) -> Result<Vec<Result<Submitted, CallError>>, RpcError> {
         let calls = transactions.iter().map(|transaction| {
             let mut params = ArrayParams::new();
             insert(&mut params, transaction)?;
@@ -266,8 +279,10 @@ impl Client {
     ) -> Result<Vec<Result<Receipt, CallError>>, RpcError> {
         let first = timeout.min(WAIT_SLICE);
         // All together stay within what the whole call is given.
-        let other = (CALL_TIMEOUT / 2).div_f64(ids.len().max(1) as f64).min(Duration::from_millis(200)).min(first);
-        let calls = ids.iter().enumerate().map(|(place, id)| wait_params(id, if place == 0 { first } else { other }));
+        let other =
+            (CALL_TIMEOUT / 2).div_f64(ids.len().max(1) as f64).min(Duration::from_millis(200)).min(first);
+        let calls =
+            ids.iter().enumerate().map(|(place, id)| wait_params(id, if place == 0 { first } else { other }));
         self.batch(&self.waits, WAIT_SLICE + CALL_TIMEOUT, method::TX_WAIT, calls).await
     }
 
@@ -293,7 +308,11 @@ impl Client {
         Ok(answers.into_iter().map(|answer| answer.map_err(CallError::from)).collect())
     }
 
-    async fn call<P: Serialize, T: DeserializeOwned>(&self, method: &str, params: &[P]) -> Result<T, RpcError> {
+    async fn call<P: Serialize, T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &[P],
+    ) -> Result<T, RpcError> {
         let mut array = ArrayParams::new();
         params.iter().try_for_each(|param| insert(&mut array, param))?;
         self.request(method, array).await
@@ -368,7 +387,8 @@ mod tests {
 
     #[test]
     fn a_url_that_is_no_nodes_is_refused_with_an_example() {
-        for url in ["", "127.0.0.1:26601", "https://example.org", "ws://127.0.0.1:1", "http://", "http://a b"] {
+        for url in ["", "127.0.0.1:26601", "https://example.org", "ws://127.0.0.1:1", "http://", "http://a b"]
+        {
             let error = Client::new(url).unwrap_err().to_string();
             assert!(error.contains("http://127.0.0.1:26601"), "{error}");
         }

@@ -7,7 +7,9 @@
 //! Nothing here is submitted or written: see [`crate::keyring`] for the order of the two.
 
 use genesis::{Digest, Height, PublicKey, SecretKey};
-use ledger::{Create, Deactivate, Did, Document, Key, Operation, Purposes, Salt, Transaction, Update, Version};
+use ledger::{
+    Create, Deactivate, Did, Document, Key, Operation, Purposes, Salt, Transaction, Update, Version,
+};
 use serde_json::Value;
 
 use crate::api::ChainStatus;
@@ -88,7 +90,9 @@ pub enum WalletError {
         did: Did,
     },
     /// No key of the keyring may change it.
-    #[error("none of the {held} keys that the keyring holds for {did} may change it: its document has others now")]
+    #[error(
+        "none of the {held} keys that the keyring holds for {did} may change it: its document has others now"
+    )]
     NoControl {
         /// Which DID.
         did: Did,
@@ -191,9 +195,9 @@ pub fn update(
     }
     let held = HeldKey { name: unused_name(entry, current), secret: SecretKey::generate() };
     keys.push(document_key(held.name.clone(), &held.secret));
-    let operation =
-        Update { did: entry.did.id(), replaces: current.version, document: Document { keys } };
-    let transaction = Transaction::sign(terms.chain, Operation::Update(operation), terms.expires_at, &[signer]);
+    let operation = Update { did: entry.did.id(), replaces: current.version, document: Document { keys } };
+    let transaction =
+        Transaction::sign(terms.chain, Operation::Update(operation), terms.expires_at, &[signer]);
     Ok((held, Pending::new(transaction)))
 }
 
@@ -271,7 +275,8 @@ impl Current {
     /// # Errors
     /// When the DID does not resolve, or the answer is not such a result.
     pub fn from_resolution(did: &Did, resolution: &Value) -> Result<Self, WalletError> {
-        let malformed = |problem: &str| WalletError::Malformed { did: did.clone(), problem: problem.to_owned() };
+        let malformed =
+            |problem: &str| WalletError::Malformed { did: did.clone(), problem: problem.to_owned() };
         let error = &resolution["didResolutionMetadata"]["error"];
         if !error.is_null() {
             let problem = error["detail"].as_str().unwrap_or("the node does not say why").to_owned();
@@ -288,15 +293,19 @@ impl Current {
         if document["id"].as_str() != Some(&did.to_string()) {
             return Err(malformed("its document is not the DID's"));
         }
-        let methods =
-            document["verificationMethod"].as_array().ok_or_else(|| malformed("it has no verificationMethod"))?;
+        let methods = document["verificationMethod"]
+            .as_array()
+            .ok_or_else(|| malformed("it has no verificationMethod"))?;
         let keys = methods.iter().map(|method| {
             let url = method["id"].as_str().ok_or_else(|| malformed("a verification method has no id"))?;
             let name = url.rsplit_once('#').map_or(url, |(_, name)| name).to_owned();
             let public = method["publicKeyMultibase"].as_str().and_then(|text| text.parse().ok());
-            let public = public.ok_or_else(|| malformed("a verification method has no sound publicKeyMultibase"))?;
+            let public =
+                public.ok_or_else(|| malformed("a verification method has no sound publicKeyMultibase"))?;
             let has = |name: &str| {
-                document[name].as_array().is_some_and(|urls| urls.iter().any(|other| other.as_str() == Some(url)))
+                document[name]
+                    .as_array()
+                    .is_some_and(|urls| urls.iter().any(|other| other.as_str() == Some(url)))
             };
             let purposes = Purposes::NAMED
                 .into_iter()

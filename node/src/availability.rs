@@ -268,7 +268,11 @@ mod tests {
         assert_eq!(known.judge(&[digest(1)], Height(41)), Payload::Invalid(digest(1)));
         assert!(!known.hold(held(1, 50), now), "it is not available again");
         known.order(&[digest(2)], Height(141));
-        assert_eq!(known.judge(&[digest(1)], Height(142)), Payload::Missing(vec![digest(1)]), "forgotten in time");
+        assert_eq!(
+            known.judge(&[digest(1)], Height(142)),
+            Payload::Missing(vec![digest(1)]),
+            "forgotten in time"
+        );
         assert_eq!(known.expire(Height(50), now), [digest(3)]);
     }
 

@@ -43,7 +43,8 @@ impl Batcher {
     /// Seals batches until the intake closes.
     pub async fn run(self) {
         // Digests must differ from those before a restart: the count goes on from the clock's microseconds.
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut sequence = since_epoch.as_micros() as u64;
         loop {
             match due(&self.mempool.load(), Instant::now()) {

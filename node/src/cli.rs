@@ -20,6 +20,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use client::api::code;
+use client::keyring::KeyringError;
+use client::wallet::WalletError;
 use client::{Client, Keyring, RpcError};
 use output::Output;
 
@@ -169,6 +171,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
                 Ending::NotApplied(_) => 5,
                 Ending::Interrupted => 130,
             };
+        }
+        if matches!(cause.downcast_ref(), Some(KeyringError::NoSuchDid { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(WalletError::Deactivated { .. } | WalletError::Unresolved { .. })
+            )
+        {
+            return 4;
         }
         if let Some(error) = cause.downcast_ref::<RpcError>() {
             return match error.call().map(|error| error.code) {

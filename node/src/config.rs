@@ -156,8 +156,8 @@ impl Config {
     /// The file with every setting and what it means.
     pub fn to_toml(&self) -> String {
         let Self { p2p_listen, rpc_listen, metrics_listen, observers, log, rpc, mempool } = self;
-        let observers =
-            observers.iter().map(|key| format!("\n  \"{key}\",")).collect::<String>() + if observers.is_empty() { "" } else { "\n" };
+        let observers = observers.iter().map(|key| format!("\n  \"{key}\",")).collect::<String>()
+            + if observers.is_empty() { "" } else { "\n" };
         let RpcConfig { max_connections, max_body_bytes, max_batch, wait_timeout_max_ms } = rpc;
         format!(
             r#"# Settings of this RealDID node. What all nodes agree on stands in genesis.toml.
@@ -221,7 +221,9 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 pub fn parse_log_level(text: &str) -> Result<tracing_subscriber::EnvFilter, String> {
     let refused = || {
         let text: String = text.chars().take(80).collect();
-        format!("`{text}` is not a log level: expected error, warn, info, debug, trace, or a list such as info,p2p=debug")
+        format!(
+            "`{text}` is not a log level: expected error, warn, info, debug, trace, or a list such as info,p2p=debug"
+        )
     };
     // The filter's own parser takes any word for the name of a part: at least one level must be among them.
     let levels = ["off", "error", "warn", "info", "debug", "trace"];

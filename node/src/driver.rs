@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consensus::{Action, Block, Candidate, Certificate, Input, Message, Now, Output, Recipient, Replica, Status};
+use consensus::{
+    Action, Block, Candidate, Certificate, Input, Message, Now, Output, Recipient, Replica, Status,
+};
 use consensus::{Verdict, Verified};
 use genesis::encoding::encode;
 use genesis::{Digest, Height, PublicKey, UnixMillis, ValidatorIndex};
@@ -292,7 +294,11 @@ impl Work {
         }
         let status = self.driver.replica.status();
         self.driver.metrics.observe(&status);
-        self.driver.snapshot.send_replace(Snapshot { status, executed: self.executed, final_at: self.final_at });
+        self.driver.snapshot.send_replace(Snapshot {
+            status,
+            executed: self.executed,
+            final_at: self.final_at,
+        });
         Ok(())
     }
 
@@ -364,9 +370,11 @@ impl Work {
     }
 
     fn want(&self, digests: Vec<Digest>, from: &[ValidatorIndex]) {
-        let known = digests.first().map(|digest| self.driver.availability.holders(digest)).unwrap_or_default();
+        let known =
+            digests.first().map(|digest| self.driver.availability.holders(digest)).unwrap_or_default();
         let holders = from.iter().chain(&known).filter(|holder| **holder != self.driver.me);
-        let holders = holders.filter_map(|holder| self.driver.keys.get(usize::from(holder.0)).copied()).collect();
+        let holders =
+            holders.filter_map(|holder| self.driver.keys.get(usize::from(holder.0)).copied()).collect();
         // A fetcher that is full is asked again, by the next housekeeping or the next look at the payload.
         let _ = self.driver.fetch.try_send(Want { digests, holders });
     }

@@ -91,7 +91,11 @@ impl Executor {
     }
 
     /// Executes one block; false when the node stops before its batches came.
-    fn execute(&self, Final { block, certificate }: Final, stop: &CancellationToken) -> Result<bool, ExecutorError> {
+    fn execute(
+        &self,
+        Final { block, certificate }: Final,
+        stop: &CancellationToken,
+    ) -> Result<bool, ExecutorError> {
         let Some(batches) = self.batches(&block, stop)? else { return Ok(false) };
         let timer = self.metrics.apply_seconds.start_timer();
         let proof = Proof { candidate: block.candidate().clone(), commit: certificate };
@@ -164,6 +168,8 @@ impl Executor {
         }
         let Some(bytes) = self.store.batch(digest)? else { return Ok(None) };
         let checked = CheckedBatch::decode_already_verified(&bytes, &self.genesis);
-        checked.map(|batch| Some(Arc::new(batch))).map_err(|problem| ExecutorError::Batch { digest: *digest, problem })
+        checked
+            .map(|batch| Some(Arc::new(batch)))
+            .map_err(|problem| ExecutorError::Batch { digest: *digest, problem })
     }
 }

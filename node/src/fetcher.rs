@@ -106,14 +106,21 @@ impl Fetcher {
 
     fn forget_what_came(&self, wanted: &mut BTreeMap<Digest, Wanted>) {
         // An error of the disk shows itself where it can stop the node: in the intake and the executor.
-        wanted.retain(|digest, wanted| wanted.tries < MAX_TRIES && !self.store.has_batch(digest).unwrap_or(false));
+        wanted.retain(|digest, wanted| {
+            wanted.tries < MAX_TRIES && !self.store.has_batch(digest).unwrap_or(false)
+        });
     }
 
     /// The batches that are due, for the peer that the first of them is to be asked from.
     fn next_request(&self, wanted: &mut BTreeMap<Digest, Wanted>) -> Option<(PublicKey, Vec<Digest>)> {
         let now = Instant::now();
-        let connected: Vec<PublicKey> =
-            self.network.peers().into_iter().filter(|peer| peer.link.is_some()).map(|peer| peer.key).collect();
+        let connected: Vec<PublicKey> = self
+            .network
+            .peers()
+            .into_iter()
+            .filter(|peer| peer.link.is_some())
+            .map(|peer| peer.key)
+            .collect();
         let due: Vec<Digest> = wanted
             .iter()
             .filter(|(_, wanted)| wanted.next <= now)
@@ -157,7 +164,9 @@ impl Fetcher {
                     }
                 }
             }
-            Ok(Answer::Blocks(..)) => tracing::warn!(%peer, "a peer answered with blocks when asked for batches"),
+            Ok(Answer::Blocks(..)) => {
+                tracing::warn!(%peer, "a peer answered with blocks when asked for batches")
+            }
             Err(error) => tracing::warn!(%peer, %error, "a peer's answer is malformed"),
         }
     }

@@ -41,11 +41,15 @@ impl Health {
     pub fn look(&self) -> Readiness {
         let snapshot = *self.snapshot.borrow();
         let peers = self.network.peers();
-        let validators = peers.iter().filter(|peer| peer.role == Role::Validator && peer.link.is_some()).count() + 1;
+        let validators =
+            peers.iter().filter(|peer| peer.role == Role::Validator && peer.link.is_some()).count() + 1;
         let lag = snapshot.status.tip.height.since(snapshot.executed);
         let waited = snapshot.final_at.unwrap_or(self.started).elapsed();
         let problem = if validators < self.quorum {
-            Some(format!("{validators} of the {} validators that decide are connected, itself counted", self.quorum))
+            Some(format!(
+                "{validators} of the {} validators that decide are connected, itself counted",
+                self.quorum
+            ))
         } else if lag > MAX_LAG {
             Some(format!("catching up: {lag} final blocks wait to be executed"))
         } else if snapshot.status.armed && waited > STUCK_AFTER {

@@ -35,7 +35,9 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<(SocketAddr, tokio::task::JoinHandle<()>)> {
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
-        anyhow::anyhow!("cannot serve metrics at {address}: {error}; stop what uses it, or change metrics_listen")
+        anyhow::anyhow!(
+            "cannot serve metrics at {address}: {error}; stop what uses it, or change metrics_listen"
+        )
     })?;
     let local = listener.local_addr()?;
     let pages = Arc::new(pages);

@@ -148,8 +148,16 @@ impl Journal {
         entry.extend(checksum(self.number, self.length, &body).to_le_bytes());
         entry.extend(&body);
         let path = || segment_path(&self.folder, self.number);
-        self.file.write_all(&entry).map_err(|source| JournalError::Io { doing: "writing", path: path(), source })?;
-        self.file.sync_data().map_err(|source| JournalError::Io { doing: "syncing", path: path(), source })?;
+        self.file.write_all(&entry).map_err(|source| JournalError::Io {
+            doing: "writing",
+            path: path(),
+            source,
+        })?;
+        self.file.sync_data().map_err(|source| JournalError::Io {
+            doing: "syncing",
+            path: path(),
+            source,
+        })?;
         self.length += entry.len() as u64;
         self.failed = false;
         Ok(())
@@ -263,7 +271,9 @@ fn read_segment(path: &Path, number: u64, owner: Owner, last: bool) -> Result<Ve
                 offset += ENTRY_HEAD_BYTES + body.len();
             }
             None if last && !sound_entry_after(&bytes, offset, number) => break,
-            None => return Err(damaged(offset, "an entry fails its checksum, and is not the last one".into())),
+            None => {
+                return Err(damaged(offset, "an entry fails its checksum, and is not the last one".into()));
+            }
         }
     }
     Ok(records)
@@ -275,7 +285,8 @@ fn check_header(path: &Path, bytes: &[u8], number: u64, owner: Owner) -> Result<
         offset: 0,
         problem: problem.to_owned(),
     };
-    let array = |from: usize| <[u8; 8]>::try_from(&bytes[from..from + 8]).map(u64::from_le_bytes).unwrap_or_default();
+    let array =
+        |from: usize| <[u8; 8]>::try_from(&bytes[from..from + 8]).map(u64::from_le_bytes).unwrap_or_default();
     let mut chain = [0; 32];
     chain.copy_from_slice(&bytes[8..40]);
     if &bytes[..8] != HEADER_MAGIC {

@@ -11,7 +11,7 @@
 
 pub mod availability;
 pub mod batcher;
-// pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod executor;

@@ -2,8 +2,8 @@
 
 use consensus::Status;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// All figures of a node. Names start with `realdid_`.
@@ -75,7 +75,11 @@ impl Metrics {
                 r.register(Box::new(gauge.clone()))?;
                 gauge
             },
-            waiting_batches: gauge(r, "consensus_waiting_batches", "batches that wait for a block to name them")?,
+            waiting_batches: gauge(
+                r,
+                "consensus_waiting_batches",
+                "batches that wait for a block to name them",
+            )?,
             messages_sent: counters(r, "consensus_messages_sent_total", "messages sent, by kind", &["kind"])?,
             messages_refused: counter(r, "consensus_messages_refused_total", "messages that were not valid")?,
             journal_seconds: seconds(r, "consensus_journal_seconds", "making records durable")?,
@@ -86,7 +90,12 @@ impl Metrics {
             commit_seconds: seconds(r, "ledger_commit_seconds", "making a block durable")?,
             executed_height: gauge(r, "ledger_height", "height of the newest executed block")?,
             transactions: counters(r, "ledger_transactions_total", "transactions, by code", &["code"])?,
-            rpc_calls: counters(r, "rpc_calls_total", "calls, by method and outcome", &["method", "outcome"])?,
+            rpc_calls: counters(
+                r,
+                "rpc_calls_total",
+                "calls, by method and outcome",
+                &["method", "outcome"],
+            )?,
             mempool_transactions: gauge(r, "mempool_transactions", "transactions without a receipt")?,
             mempool_bytes: gauge(r, "mempool_bytes", "their bytes")?,
             peers: gauge(r, "p2p_peers_connected", "peers with a connection")?,
@@ -129,7 +138,9 @@ impl Metrics {
             self.p2p_dropped.with_label_values(&[name]).set(sum(|traffic| traffic.drops.queue_full));
         }
         let counts = gathered.store.counts;
-        for (kind, count) in [("dids", counts.dids), ("receipts", counts.receipts), ("versions", counts.versions)] {
+        for (kind, count) in
+            [("dids", counts.dids), ("receipts", counts.receipts), ("versions", counts.versions)]
+        {
             self.ledger_entries.with_label_values(&[kind]).set(count as i64);
         }
         for (family, bytes) in &gathered.store.disk_bytes {
@@ -147,7 +158,12 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, promet
     Ok(gauge)
 }
 
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
     let gauges = IntGaugeVec::new(Opts::new(format!("realdid_{name}"), help), labels)?;
     registry.register(Box::new(gauges.clone()))?;
     Ok(gauges)
@@ -173,7 +189,8 @@ fn counters(
 /// From 50 µs to 6.5 s, each bound twice the last.
 fn seconds(registry: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
     let buckets = prometheus::exponential_buckets(0.000_05, 2.0, 18)?;
-    let histogram = Histogram::with_opts(HistogramOpts::new(format!("realdid_{name}"), help).buckets(buckets))?;
+    let histogram =
+        Histogram::with_opts(HistogramOpts::new(format!("realdid_{name}"), help).buckets(buckets))?;
     registry.register(Box::new(histogram.clone()))?;
     Ok(histogram)
 }

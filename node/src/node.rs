@@ -70,8 +70,11 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
     let shelf = Arc::new(Shelf::default());
 
     let validators = genesis.validators();
-    let context =
-        consensus::Context { chain: genesis.chain(), epoch: genesis::Epoch::ZERO, validators: validators.clone() };
+    let context = consensus::Context {
+        chain: genesis.chain(),
+        epoch: genesis::Epoch::ZERO,
+        validators: validators.clone(),
+    };
     let (tip, certificate) = tip(&store, &genesis)?;
     let replica_config = consensus::Config {
         context: context.clone(),
@@ -99,7 +102,8 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
     let status = replica.status();
     let (snapshot, snapshots) = watch::channel(Snapshot { status, executed: tip.height, final_at: None });
 
-    let mut availability = Availability::new(me, validators.quorum(), genesis.parameters().max_batch_lifetime);
+    let mut availability =
+        Availability::new(me, validators.quorum(), genesis.parameters().max_batch_lifetime);
     let held = restore(&store, &genesis, me, &mempool, &mut availability)?;
     events.try_send(Event::Held(held)).context("the first event of the driver")?;
 
@@ -277,7 +281,8 @@ fn open_journal(
 /// The ledger's newest block, as consensus knows it.
 fn tip(store: &Store, genesis: &Genesis) -> anyhow::Result<(Tip, Option<consensus::Certificate>)> {
     let Some(block) = store.block(store.tip().height)? else { return Ok((Tip::genesis(genesis), None)) };
-    let proof = Proof::decode(&block.proof).with_context(|| format!("the proof of block {}", block.height))?;
+    let proof =
+        Proof::decode(&block.proof).with_context(|| format!("the proof of block {}", block.height))?;
     let view = proof.candidate.view;
     Ok((Tip { height: block.height, view, digest: block.digest, time: block.time }, proof.commit))
 }

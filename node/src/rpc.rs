@@ -76,7 +76,9 @@ pub async fn serve(address: SocketAddr, api: Api) -> anyhow::Result<(SocketAddr,
         .set_tcp_no_delay(true)
         .build();
     let server = Server::builder().set_config(config).build(address).await.map_err(|error| {
-        anyhow::anyhow!("cannot serve JSON-RPC at {address}: {error}; stop what uses it, or change rpc_listen")
+        anyhow::anyhow!(
+            "cannot serve JSON-RPC at {address}: {error}; stop what uses it, or change rpc_listen"
+        )
     })?;
     let local = server.local_addr()?;
     Ok((local, server.start(module(api)?)))
@@ -92,7 +94,11 @@ fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
     register(&mut module, method::TX_STATUS, |params, api| async move { tx::status(&api, one(&params)?) })?;
     register(&mut module, method::DID_RESOLVE, |params, api| async move { did::resolve(&api, &params) })?;
     register(&mut module, method::CHAIN_STATUS, |_, api| async move { Ok(chain::status(&api)) })?;
-    register(&mut module, method::CHAIN_BLOCK, |params, api| async move { chain::block(&api, one(&params)?) })?;
+    register(
+        &mut module,
+        method::CHAIN_BLOCK,
+        |params, api| async move { chain::block(&api, one(&params)?) },
+    )?;
     register(&mut module, method::NET_PEERS, |_, api| async move { Ok(net::peers(&api)) })?;
     module.register_method("rpc.discover", |_, _, _| discover::document())?;
     Ok(module)
@@ -126,7 +132,8 @@ fn one<T: DeserializeOwned>(params: &Params<'_>) -> Result<T, Refusal> {
 
 fn parse<T: DeserializeOwned>(params: &Params<'_>, expected: &str) -> Result<T, Refusal> {
     params.parse().map_err(|error| {
-        let problem: String = error.data().map_or_else(String::new, |data| data.get().chars().take(300).collect());
+        let problem: String =
+            error.data().map_or_else(String::new, |data| data.get().chars().take(300).collect());
         refusal(code::INVALID_PARAMS, format!("expected {expected}, as a list: {problem}"))
     })
 }

@@ -85,7 +85,9 @@ fn bounded(count: usize) -> Result<(), DecodeError> {
     if count <= MAX_DIGESTS {
         return Ok(());
     }
-    Err(DecodeError::Malformed { reason: format!("{count} digests, but at most {MAX_DIGESTS} go into a message") })
+    Err(DecodeError::Malformed {
+        reason: format!("{count} digests, but at most {MAX_DIGESTS} go into a message"),
+    })
 }
 
 impl Proof {

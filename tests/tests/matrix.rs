@@ -7,17 +7,18 @@ use std::ops::Range;
 
 fn all_hold(nodes: usize, seeds: Range<u64>) {
     let mut failures = Vec::new();
-    let (mut steps, mut blocks) = (0, 0);
+    let (mut steps, mut blocks, mut longest) = (0, 0, (0, 0));
     for seed in seeds {
         match tests::simulation::run(seed, nodes) {
             Ok(report) => {
                 steps += report.steps;
                 blocks += report.blocks;
+                longest = longest.max((report.steps, seed));
             }
             Err(failure) => failures.push(failure.to_string()),
         }
     }
-    println!("{nodes} nodes: {steps} steps, {blocks} blocks");
+    println!("{nodes} nodes: {steps} steps, {blocks} blocks; {} steps in seed {}", longest.0, longest.1);
     assert!(failures.is_empty(), "{} seeds fail:\n{}", failures.len(), failures.join("\n"));
 }
 

@@ -178,7 +178,8 @@ fn a_view_change_for_a_far_view_by_one_member_disturbs_nobody() -> Outcome {
     work(&mut world, 0, 3, SECOND)?;
     let liar = ValidatorIndex(3);
     for far in [7, 50, 1_000_000, u64::MAX - 1] {
-        let vote = forge::vote(&world.context, (liar, &secret(liar)), VoteKind::ViewChange, View(far), Digest::ZERO);
+        let vote =
+            forge::vote(&world.context, (liar, &secret(liar)), VoteKind::ViewChange, View(far), Digest::ZERO);
         for host in [0, 1, 2] {
             let checked = Message::Vote(vote.clone()).verify(&world.context);
             let Ok(checked) = checked else { panic!("the forged vote is well signed: {checked:?}") };
@@ -321,8 +322,13 @@ fn one_that_was_down_for_a_thousand_blocks_catches_up_and_its_vote_counts() -> O
 #[test]
 fn every_message_survives_its_encoding() -> Outcome {
     for seed in 0..40 {
-        let plan = Plan { as_bytes: true, ..Plan::drawn(&mut tests::simulation::chance::Chance::new(seed), 4) };
-        tests::simulation::weather::run_plan(seed, plan, "cargo nextest run --release -p tests every_message".into())?;
+        let plan =
+            Plan { as_bytes: true, ..Plan::drawn(&mut tests::simulation::chance::Chance::new(seed), 4) };
+        tests::simulation::weather::run_plan(
+            seed,
+            plan,
+            "cargo nextest run --release -p tests every_message".into(),
+        )?;
     }
     Ok(())
 }

@@ -47,7 +47,8 @@ fn a_receipt_of_a_failure_has_no_version() {
 
 #[test]
 fn a_receipt_with_a_code_of_a_later_version_is_read() {
-    let json = json!({ "id": digest(1).to_string(), "height": 1, "index": 0, "code": 999, "result": "later" });
+    let json =
+        json!({ "id": digest(1).to_string(), "height": 1, "index": 0, "code": 999, "result": "later" });
     let receipt: Receipt = serde_json::from_value(json).unwrap();
     assert_eq!((receipt.code, receipt.is_applied()), (999, false));
 }

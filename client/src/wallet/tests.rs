@@ -75,7 +75,8 @@ fn an_added_key_stands_beside_the_present_ones() {
     let Operation::Update(operation) = &pending.transaction.operation else { panic!("an update") };
     assert_eq!(operation.document.keys.len(), 2);
     entry.keys.push(key);
-    let current = Current::from_resolution(&entry.did, &resolution(&entry.did, &pending.transaction, 2)).unwrap();
+    let current =
+        Current::from_resolution(&entry.did, &resolution(&entry.did, &pending.transaction, 2)).unwrap();
     assert_eq!((current.keys.len(), current.version), (2, Version(2)));
     let error = update(&terms(), &entry, &current, Present::Keep, 2).unwrap_err();
     assert!(matches!(error, WalletError::TooManyKeys { count: 2, .. }), "{error}");
@@ -106,7 +107,8 @@ fn a_deactivated_did_is_not_changed() {
     let (entry, current) = created();
     let pending = deactivate(&terms(), &entry, &current).unwrap();
     sound(&pending);
-    let current = Current::from_resolution(&entry.did, &resolution(&entry.did, &pending.transaction, 2)).unwrap();
+    let current =
+        Current::from_resolution(&entry.did, &resolution(&entry.did, &pending.transaction, 2)).unwrap();
     assert!(current.deactivated);
     let error = update(&terms(), &entry, &current, Present::Drop, 20).unwrap_err();
     assert!(matches!(error, WalletError::Deactivated { .. }), "{error}");
@@ -145,8 +147,12 @@ fn an_answer_that_is_no_resolution_is_refused() {
     assert!(with(&|answer| *answer = json!(null)).contains("versionId"));
     assert!(with(&|answer| answer["didDocument"] = json!(null)).contains("not the DID's"));
     assert!(with(&|answer| answer["didDocument"]["id"] = json!("did:web:x")).contains("not the DID's"));
-    assert!(with(&|answer| answer["didDocument"]["verificationMethod"] = json!(3)).contains("verificationMethod"));
+    assert!(
+        with(&|answer| answer["didDocument"]["verificationMethod"] = json!(3)).contains("verificationMethod")
+    );
     assert!(with(&|answer| answer["didDocumentMetadata"]["versionId"] = json!("x")).contains("versionId"));
     let error = json!({ "detail": "did:x is not registered" });
-    assert!(with(&|answer| answer["didResolutionMetadata"]["error"] = error.clone()).contains("not registered"));
+    assert!(
+        with(&|answer| answer["didResolutionMetadata"]["error"] = error.clone()).contains("not registered")
+    );
 }

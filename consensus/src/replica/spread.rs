@@ -1,6 +1,6 @@
 //! P8: everything that matters is sent again until it is settled, and certificates reach those who lack them.
 
-use genesis::{ValidatorIndex, View};
+use genesis::ValidatorIndex;
 
 use super::receive::grace;
 use super::{Now, Own, Replica};
@@ -60,11 +60,14 @@ impl Replica {
     fn unsettled(&self) -> Vec<Message> {
         let current = self.own.get(&self.view);
         let proposal = current.and_then(|own| own.proposal).and_then(|digest| self.blocks.get(&digest));
-        let votes = |own: &Own| [own.prepare.clone(), own.view_change.clone()];
+        // Once nothing waits here any more, a view is given up aloud only together with others: a network that is
+        // done stays silent (P10).
+        let gives_up = self.armed.is_some() || self.others_gave_up();
+        let votes = |own: &Own| [own.prepare.clone(), own.view_change.clone().filter(|_| gives_up)];
         let of_view = current.into_iter().flat_map(votes).flatten();
-        let failed = |view: &View| self.failed.contains_key(view);
-        let commits = self.own.iter().rev().filter(|(view, _)| !failed(view));
-        let commits = commits.filter_map(|(_, own)| own.commit.clone()).take(COMMITS_RESENT);
+        // COMMIT is sent in certified views alone; the views that failed may be many more.
+        let certified = self.prepared.keys().rev().filter(|view| !self.failed.contains_key(view));
+        let commits = certified.filter_map(|view| self.own.get(view)?.commit.clone()).take(COMMITS_RESENT);
         let votes = of_view.chain(commits).map(Message::Vote);
         proposal.map(super::Known::message).into_iter().chain(votes).collect()
     }

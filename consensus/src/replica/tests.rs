@@ -1,1 +1,189 @@
+//! Each rule with a replica driven by hand: validator 0 of four, who leads view 4; the others are the test's puppets.
 
+mod recovery;
+mod timing;
+mod verification;
+mod voting;
+
+use std::time::Duration;
+
+use genesis::{
+    Digest, Domain, Epoch, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator, ValidatorIndex,
+    View,
+};
+
+use super::{Config, Input, Now, Replica, Verdict};
+use crate::candidate::{Block, Candidate, Parent, Tip};
+use crate::certificate::Certificate;
+use crate::message::{Context, Message, VoteKind};
+use crate::output::{Action, Output, Record};
+
+const ME: u16 = 0;
+const DELTA: u64 = 400;
+
+fn key(role: u8, index: u16) -> SecretKey {
+    let mut seed = [role; 32];
+    seed[..2].copy_from_slice(&index.to_le_bytes());
+    SecretKey::from_seed(seed)
+}
+
+fn founded(validators: u16) -> Genesis {
+    let list = (0..validators).map(|index| Validator {
+        name: format!("node{index}"),
+        consensus_key: key(1, index).public(),
+        network_key: key(2, index).public(),
+        governance_key: key(3, index).public(),
+        address: format!("127.0.0.1:{}", 1_000 + index),
+    });
+    let time = UnixMillis(1_000_000);
+    Genesis::new("test".into(), time, Parameters::default(), list.collect()).unwrap()
+}
+
+fn context() -> Context {
+    let genesis = founded(4);
+    Context { chain: genesis.chain(), epoch: Epoch::ZERO, validators: genesis.validators().clone() }
+}
+
+fn item(number: u64) -> Digest {
+    Digest::of(Domain::Batch, &number.to_le_bytes())
+}
+
+fn at(milliseconds: u64) -> Now {
+    let genesis = UnixMillis(1_000_000);
+    Now { elapsed: Duration::from_millis(milliseconds), clock: genesis.plus(milliseconds) }
+}
+
+fn vote(voter: u16, kind: VoteKind, view: u64, digest: Digest) -> Message {
+    Message::Vote(context().vote((ValidatorIndex(voter), &key(1, voter)), kind, View(view), digest))
+}
+
+fn certificate(kind: VoteKind, view: u64, digest: Digest) -> Certificate {
+    let signatures = (1..4).map(|voter| {
+        let Message::Vote(vote) = vote(voter, kind, view, digest) else { unreachable!() };
+        (vote.voter, vote.signature)
+    });
+    Certificate { kind, view: View(view), digest, signatures: signatures.collect() }
+}
+
+fn failed(view: u64) -> Message {
+    Message::Certificate(certificate(VoteKind::ViewChange, view, Digest::ZERO))
+}
+
+fn genesis_parent() -> Parent {
+    Parent { view: View::ZERO, digest: context().chain }
+}
+
+fn parent(block: &Block) -> Parent {
+    Parent { view: block.view, digest: block.digest() }
+}
+
+/// A block of `view` at `height`, a little later than its height asks for.
+fn block(view: u64, height: u64, parent: Parent, payload: &[Digest]) -> Block {
+    Block::new(Candidate {
+        epoch: Epoch::ZERO,
+        view: View(view),
+        height: Height(height),
+        parent,
+        time: UnixMillis(1_000_000 + height),
+        payload: payload.to_vec(),
+    })
+}
+
+fn proposal(block: &Block) -> Message {
+    let leader = context().validators.leader(block.view);
+    Message::PrePrepare(context().propose(&key(1, leader.0), block))
+}
+
+/// One replica, with everything that it ever asked for.
+struct Driven {
+    replica: Replica,
+    records: Vec<Record>,
+    sent: Vec<Message>,
+    judged: Vec<Digest>,
+    finalized: Vec<Block>,
+}
+
+impl Driven {
+    fn new() -> Self {
+        Self::from(Vec::new(), Tip::genesis(&founded(4)))
+    }
+
+    fn config() -> Config {
+        let parameters = Parameters::default();
+        Config { context: context(), me: ValidatorIndex(ME), secret: key(1, ME), parameters }
+    }
+
+    fn from(records: Vec<Record>, tip: Tip) -> Self {
+        let (replica, output) = Replica::recover(Self::config(), at(0), tip, None, records.clone()).unwrap();
+        let (sent, judged, finalized) = (Vec::new(), Vec::new(), Vec::new());
+        let mut driven = Self { replica, records, sent, judged, finalized };
+        driven.take(output);
+        driven
+    }
+
+    fn take(&mut self, output: Output) {
+        let append = |records: &[Record]| {
+            self.records.extend_from_slice(records);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        for action in output.persist(append).unwrap() {
+            match action {
+                Action::Send(_, message) => self.sent.push(message),
+                Action::Judge(block) => self.judged.push(block.digest()),
+                Action::Finalize { block, .. } => self.finalized.push(block),
+                Action::Synchronize { .. } => {}
+                Action::Halt(fork) => panic!("{fork}"),
+            }
+        }
+    }
+
+    fn step(&mut self, now: u64, input: Input) {
+        let output = self.replica.step(at(now), input);
+        self.take(output);
+    }
+
+    fn hear(&mut self, now: u64, from: u16, message: Message) {
+        let message = message.verify(&context()).unwrap();
+        self.step(now, Input::Received { from: ValidatorIndex(from), message });
+    }
+
+    /// The leader's proposal, judged valid.
+    fn hear_valid(&mut self, now: u64, block: &Block) {
+        let leader = context().validators.leader(block.view);
+        self.hear(now, leader.0, proposal(block));
+        self.step(now, Input::Judged { digest: block.digest(), verdict: Verdict::Valid });
+    }
+
+    /// The votes of validators 1 and 2, who make a quorum with this one.
+    fn hear_two(&mut self, now: u64, kind: VoteKind, view: u64, digest: Digest) {
+        for voter in [1, 2] {
+            self.hear(now, voter, vote(voter, kind, view, digest));
+        }
+    }
+
+    /// The own votes of `kind` in `view` that were sent, each counted once however often it was sent again.
+    fn voted(&self, kind: VoteKind, view: u64) -> Vec<Digest> {
+        let mut digests: Vec<Digest> = Vec::new();
+        for message in &self.sent {
+            if let Message::Vote(vote) = message
+                && (vote.kind, vote.view) == (kind, View(view))
+                && !digests.contains(&vote.digest)
+            {
+                digests.push(vote.digest);
+            }
+        }
+        digests
+    }
+
+    fn proposed(&self) -> Vec<Block> {
+        let own = |message: &Message| match message {
+            Message::PrePrepare(proposal) => Some(Block::new(proposal.candidate.clone())),
+            _ => None,
+        };
+        self.sent.iter().filter_map(own).collect()
+    }
+
+    fn view(&self) -> u64 {
+        self.replica.status().view.0
+    }
+}

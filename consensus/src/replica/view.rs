@@ -164,13 +164,17 @@ impl Replica {
         if own.is_some_and(|own| own.view_change.is_some() || own.commit.is_some()) {
             return;
         }
-        let others = self.tallies.get(&self.view).map_or(0, |tally| tally.view_changes_by_others(self.me));
-        let joined = others > self.context.validators.faulty();
         let late = self.view_deadline().is_some_and(|deadline| deadline <= now.elapsed);
         let rejected = self.phase == Phase::Rejected;
-        if joined || late || rejected || self.leader_is_away(now) {
+        if self.others_gave_up() || late || rejected || self.leader_is_away(now) {
             self.cast(now, VoteKind::ViewChange, self.view, Digest::ZERO);
         }
+    }
+
+    /// P5: f+1 others gave the current view up, so at least one honest one.
+    pub(super) fn others_gave_up(&self) -> bool {
+        let others = self.tallies.get(&self.view).map_or(0, |tally| tally.view_changes_by_others(self.me));
+        others > self.context.validators.faulty()
     }
 
     /// The block that a new one extends: the highest with a prepare certificate, else the tip.

@@ -24,6 +24,15 @@ impl Output {
     /// Prints the answer: `value` as JSON, or the text.
     pub(super) fn answer(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let text = if self.json { serde_json::to_string_pretty(value)? } else { text() };
+        Self::print(&text)
+    }
+
+    /// Prints `value` where programs read.
+    pub(super) fn answer_json(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        if self.json { Self::print(&serde_json::to_string_pretty(value)?) } else { Ok(()) }
+    }
+
+    fn print(text: &str) -> anyhow::Result<()> {
         match writeln!(io::stdout().lock(), "{}", text.trim_end()).and_then(|()| io::stdout().flush()) {
             // Whoever reads has seen enough, as `head` does.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -109,7 +118,8 @@ mod tests {
 
     #[test]
     fn each_cause_is_told_once() {
-        let inner = anyhow::anyhow!("disk full").context("cannot write a.toml: disk full").context("no testnet");
+        let inner =
+            anyhow::anyhow!("disk full").context("cannot write a.toml: disk full").context("no testnet");
         assert_eq!(full_text(&inner), "no testnet: cannot write a.toml: disk full");
         let error: anyhow::Result<()> = Err(io::Error::other("disk full")).context("cannot write a.toml");
         assert_eq!(full_text(&error.unwrap_err()), "cannot write a.toml: disk full");

@@ -41,7 +41,10 @@ impl Reset {
         }
         output.answer(&json!({ "home": home.path(), "deleted": existed }), || {
             if existed {
-                format!("Deleted {}. The node starts from genesis and catches up with the others.", data.display())
+                format!(
+                    "Deleted {}. The node starts from genesis and catches up with the others.",
+                    data.display()
+                )
             } else {
                 format!("There was nothing to delete: {} does not exist.", data.display())
             }

@@ -34,7 +34,8 @@ impl Start {
         let level = self.log_level.unwrap_or(log.level);
         let filter = parse_log_level(&level).map_err(anyhow::Error::msg)?;
         install_log(self.log_format.unwrap_or(log.format), filter);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("realdid").build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("realdid").build()?;
         runtime.block_on(crate::node::run(home))
     }
 }

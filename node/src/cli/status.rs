@@ -18,13 +18,16 @@ pub(super) struct Status {
 impl Status {
     pub(super) async fn run(self, output: &Output) -> anyhow::Result<()> {
         let client = self.rpc.client()?;
-        let (status, peers) = (client.status().await?, client.peers().await?);
+        let (status, mut peers) = (client.status().await?, client.peers().await?);
+        // Validators first; node2 before node10.
+        peers.sort_by_key(|peer| (!peer.validator, peer.name.len(), peer.name.clone()));
         output.answer(&json!({ "status": status, "peers": peers }), || screen(output, &status, &peers))
     }
 }
 
 fn screen(output: &Output, status: &ChainStatus, peers: &[Peer]) -> String {
-    let ready = if status.ready { "ready" } else { "not ready: it catches up, or reaches too few validators" };
+    let ready =
+        if status.ready { "ready" } else { "not ready: it catches up, or reaches too few validators" };
     let age = match status.seconds_since_block {
         Some(seconds) => format!("{seconds} s ago"),
         None => "none seen since the start".to_owned(),
@@ -35,15 +38,24 @@ fn screen(output: &Output, status: &ChainStatus, peers: &[Peer]) -> String {
         ("chain", status.chain.to_string()),
         ("height", format!("{} (newest block: {age})", output.bold(&status.height.to_string()))),
         ("view", format!("{}, led by {}", status.view, status.leader)),
-        ("validators", format!("{}, of which {} decide (epoch {})", status.validators, status.quorum, status.epoch)),
-        ("waiting", format!("{} transactions, {} batches", status.pending_transactions, status.waiting_batches)),
+        (
+            "validators",
+            format!("{}, of which {} decide (epoch {})", status.validators, status.quorum, status.epoch),
+        ),
+        (
+            "waiting",
+            format!("{} transactions, {} batches", status.pending_transactions, status.waiting_batches),
+        ),
     ];
     let title = format!("{} on network `{}`", status.node, status.network);
     let mut text = format!("{}\n", output.bold(&title));
     for (name, value) in rows {
         text += &format!("  {name:<11}{value}\n");
     }
-    text += &format!("{}\n", output.bold(&format!("Peers: {} of {} connected", status.peers_connected, peers.len())));
+    text += &format!(
+        "{}\n",
+        output.bold(&format!("Peers: {} of {} connected", status.peers_connected, peers.len()))
+    );
     for peer in peers {
         let link = match (peer.connected, peer.round_trip_ms) {
             (false, _) => "away".to_owned(),

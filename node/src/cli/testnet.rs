@@ -55,7 +55,6 @@ impl Testnet {
             self.base_port,
             u16::MAX,
         );
-        self.clear()?;
         let count = self.validators as usize;
         let keys: Vec<[KeyFile; 3]> = (0..count).map(|_| NODE_ROLES.map(KeyFile::generate)).collect();
         let validators = keys.iter().enumerate().map(|(index, keys)| self.validator(index as u32, keys));
@@ -63,6 +62,7 @@ impl Testnet {
         let time = UnixMillis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         let genesis = Genesis::new(self.network.clone(), time, Parameters::default(), validators.collect())?;
         let document = genesis.to_toml();
+        self.clear()?;
 
         let bar = output.progress(count as u64, "writing the nodes' folders");
         for (index, keys) in keys.iter().enumerate() {
@@ -131,7 +131,10 @@ impl Testnet {
             return Ok(());
         }
         if !self.force {
-            bail!("{} is not empty: choose another --dir, or replace the testnet in it with --force", dir.display());
+            bail!(
+                "{} is not empty: choose another --dir, or replace the testnet in it with --force",
+                dir.display()
+            );
         }
         let nodes: Vec<&PathBuf> = entries.iter().filter(|path| is_node(path)).collect();
         // All are claimed before the first is removed.

@@ -46,7 +46,8 @@ pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {
     let mut transactions = Vec::new();
     for digest in &block.batches {
         let bytes = api.store.batch(digest).map_err(|error| internal(&error))?;
-        let bytes = bytes.ok_or_else(|| internal(&format_args!("batch {digest} of block {height} is missing")))?;
+        let bytes =
+            bytes.ok_or_else(|| internal(&format_args!("batch {digest} of block {height} is missing")))?;
         let batch = CheckedBatch::decode_already_verified(&bytes, &api.genesis);
         let batch = batch.map_err(|error| internal(&error))?;
         transactions.extend(batch.transactions().iter().map(|transaction| transaction.id()));

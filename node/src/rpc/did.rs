@@ -9,7 +9,8 @@ use super::{Api, Refusal, internal, refusal};
 
 pub(super) fn resolve(api: &Api, params: &Params<'_>) -> Result<Value, Refusal> {
     let fault = |error: ErrorObjectOwned| {
-        let problem: String = error.data().map_or_else(String::new, |data| data.get().chars().take(300).collect());
+        let problem: String =
+            error.data().map_or_else(String::new, |data| data.get().chars().take(300).collect());
         refusal(code::INVALID_PARAMS, format!("expected [did] or [did, options]: {problem}"))
     };
     let mut params = params.sequence();

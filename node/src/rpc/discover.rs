@@ -74,7 +74,13 @@ pub(super) fn document() -> Value {
     })
 }
 
-fn described(name: &str, summary: &str, params: Vec<Value>, result: (&str, &str, Value), faults: &[&str]) -> Value {
+fn described(
+    name: &str,
+    summary: &str,
+    params: Vec<Value>,
+    result: (&str, &str, Value),
+    faults: &[&str],
+) -> Value {
     let (result, description, schema) = result;
     let faults = faults.iter().map(|fault| json!({ "$ref": format!("#/components/errors/{fault}") }));
     json!({

@@ -61,7 +61,10 @@ pub(super) async fn wait(api: &Api, id: Digest, timeout_ms: u64) -> Result<Recei
         return Ok(receipt);
     }
     let Some(waiting) = api.mempool.wait(id) else {
-        return Err(refusal(code::BUSY, "too many calls wait for receipts at this node: ask another, or tx_status"));
+        return Err(refusal(
+            code::BUSY,
+            "too many calls wait for receipts at this node: ask another, or tx_status",
+        ));
     };
     // It may have come between the look and the wait.
     if let Some(receipt) = receipt(api, &id)? {
@@ -84,7 +87,8 @@ fn timed_out(api: &Api, id: Digest, timeout: Duration) -> Result<Receipt, Refusa
         Fate::Unknown { can_land_until, .. } => *can_land_until,
     };
     let health = api.health.look();
-    let trouble = if health.ready { String::new() } else { format!(" This node is not ready: {}.", health.why) };
+    let trouble =
+        if health.ready { String::new() } else { format!(" This node is not ready: {}.", health.why) };
     let message = format!(
         "no receipt within {} ms: the transaction is {} and can still land until height {can_land_until}; the chain \
          is at {height}.{trouble} Wait again with the same id; submitting it again does no harm",
@@ -105,7 +109,9 @@ pub(super) fn status(api: &Api, id: Digest) -> Result<Fate, Refusal> {
         Some(expires_at) => Fate::Pending { expires_at },
         None => Fate::Unknown {
             height,
-            can_land_until: Height(height.0.saturating_add(api.genesis.parameters().max_transaction_lifetime)),
+            can_land_until: Height(
+                height.0.saturating_add(api.genesis.parameters().max_transaction_lifetime),
+            ),
         },
     })
 }

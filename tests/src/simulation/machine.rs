@@ -153,9 +153,9 @@ impl Store {
 
     /// The newest block, with its certificate if it has one of its own.
     pub fn tip(&self) -> (Tip, Option<Certificate>) {
-        self.blocks.last().map_or((self.genesis, None), |(block, certificate)| {
-            (Tip::of(block), certificate.clone())
-        })
+        self.blocks
+            .last()
+            .map_or((self.genesis, None), |(block, certificate)| (Tip::of(block), certificate.clone()))
     }
 
     /// Adds the next block.

@@ -23,6 +23,8 @@ pub struct Plan {
     pub parameters: Parameters,
     /// How many payload items are announced while the faults last.
     pub items: u64,
+    /// How many of 100 times an item reaches a machine that is not of the first quorum up to 10 s late.
+    pub late_items_percent: u64,
     /// For how long there are faults.
     pub weather: Duration,
     /// What a message takes.
@@ -70,6 +72,7 @@ impl Plan {
             forgetful: 0,
             parameters: Parameters::default(),
             items: 0,
+            late_items_percent: 0,
             weather: Duration::ZERO,
             delay: ms(5, 5),
             late_percent: 0,
@@ -116,6 +119,7 @@ impl Plan {
             forgetful: forgetful as usize,
             parameters,
             items: chance.between(1, 24),
+            late_items_percent: chance.between(0, 20),
             weather: Duration::from_millis(chance.between(3_000, 20_000)),
             delay: ms(1, slowest),
             late_percent: chance.between(0, 10),

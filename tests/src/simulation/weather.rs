@@ -213,5 +213,11 @@ fn check_silence(world: &mut World) -> Result<(), Failure> {
 }
 
 fn newest_view(world: &World) -> u64 {
-    world.hosts().into_iter().filter_map(|host| world.status(host)).map(|status| status.view.0).max().unwrap_or(0)
+    world
+        .hosts()
+        .into_iter()
+        .filter_map(|host| world.status(host))
+        .map(|status| status.view.0)
+        .max()
+        .unwrap_or(0)
 }

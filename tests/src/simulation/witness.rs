@@ -141,7 +141,10 @@ impl Witness {
             Some(first) if first.digest() == digest => return Ok(()),
             Some(first) => {
                 let (other, view) = (first.digest(), block.view);
-                return Err(format!("FORK: {host} finalises {digest} of view {view} at height {height}, where {other} of view {} is final", first.view));
+                return Err(format!(
+                    "FORK: {host} finalises {digest} of view {view} at height {height}, where {other} of view {} is final",
+                    first.view
+                ));
             }
             None => {}
         }

@@ -136,11 +136,8 @@ impl World {
     /// When the first steps break a rule already.
     pub fn new(seed: u64, plan: Plan, again: String) -> Result<Self, Failure> {
         let genesis = found(&plan);
-        let context = Context {
-            chain: genesis.chain(),
-            epoch: Epoch::ZERO,
-            validators: genesis.validators().clone(),
-        };
+        let context =
+            Context { chain: genesis.chain(), epoch: Epoch::ZERO, validators: genesis.validators().clone() };
         let tip = Tip::genesis(&genesis);
         let longest = 400 + 32 * plan.parameters.max_block_batches as usize + 128 * plan.validators;
         let mut world = Self {
@@ -213,9 +210,12 @@ impl World {
         let (tip, certificate) = machine.store.tip();
         machine.final_height = tip.height;
         let records = machine.journal.durable.clone();
-        let recovered = catch_unwind(AssertUnwindSafe(|| Replica::recover(config, now, tip, certificate, records)));
-        let recovered = recovered.map_err(|panic| self.failure(format!("{host} panics at start: {}", said(&*panic))))?;
-        let (replica, output) = recovered.map_err(|error| self.failure(format!("{host} cannot start: {error}")))?;
+        let recovered =
+            catch_unwind(AssertUnwindSafe(|| Replica::recover(config, now, tip, certificate, records)));
+        let recovered =
+            recovered.map_err(|panic| self.failure(format!("{host} panics at start: {}", said(&*panic))))?;
+        let (replica, output) =
+            recovered.map_err(|error| self.failure(format!("{host} cannot start: {error}")))?;
         self.machines[host.0].replica = Some(replica);
         self.take(host, output)?;
         let waiting = self.waiting_at(host);
@@ -435,7 +435,8 @@ impl World {
             let machine = &self.machines[other.0];
             *other == host || (machine.replica.is_some() && !self.cut.contains(&(*other, host)))
         };
-        let held = self.hosts().into_iter().filter(holds).any(|other| self.machines[other.0].items.contains(&item));
+        let held =
+            self.hosts().into_iter().filter(holds).any(|other| self.machines[other.0].items.contains(&item));
         if !held {
             self.schedule(Duration::from_millis(500), host, Event::Arrive(item));
             return Ok(());

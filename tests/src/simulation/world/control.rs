@@ -44,7 +44,13 @@ impl World {
         let line = |host: HostId| match self.status(host) {
             Some(s) => format!(
                 "  {host} (validator {}): view {}, height {} of view {}, Δ {:?}, armed {}, waiting {}, executed {}\n",
-                self.machines[host.0].index.0, s.view, s.tip.height, s.tip.view, s.delta, s.armed, s.waiting,
+                self.machines[host.0].index.0,
+                s.view,
+                s.tip.height,
+                s.tip.view,
+                s.delta,
+                s.armed,
+                s.waiting,
                 self.machines[host.0].store.blocks.len()
             ),
             None => format!("  {host} is down\n"),
@@ -137,7 +143,7 @@ impl World {
                 self.machines[host.0].items.insert(item);
                 self.schedule(self.plan.delay.0, host, Event::Arrive(item));
             } else {
-                let slow = self.chance.percent(10) && self.faulty_links;
+                let slow = self.faulty_links && self.chance.percent(self.plan.late_items_percent);
                 let most = if slow { Duration::from_secs(10) } else { self.plan.delay.1 * 2 };
                 let delay = self.chance.duration((self.plan.delay.0, most));
                 self.schedule(delay, host, Event::Arrive(item));
@@ -148,10 +154,11 @@ impl World {
 
     /// Hands `message` to `to` as if the validator of `from` had sent it.
     pub fn inject(&mut self, from: HostId, to: HostId, message: Verified<Message>) {
-        self.schedule(Duration::from_micros(1), to, Event::Deliver {
-            from,
-            letter: Letter::Checked(std::rc::Rc::new(message)),
-        });
+        self.schedule(
+            Duration::from_micros(1),
+            to,
+            Event::Deliver { from, letter: Letter::Checked(std::rc::Rc::new(message)) },
+        );
     }
 
     /// Puts an input into a replica directly.
@@ -165,12 +172,10 @@ impl World {
     /// Whether every honest machine is up, has executed every announced item, and has the same tip as the others.
     pub fn is_settled(&self) -> bool {
         let honest = || self.machines.iter().filter(|machine| !machine.byzantine);
-        let all = |machine: &super::Machine| {
-            self.announced.keys().all(|item| machine.store.ordered.contains(item))
-        };
+        let all =
+            |machine: &super::Machine| self.announced.keys().all(|item| machine.store.ordered.contains(item));
         let height = self.witness.chain().len();
-        honest().all(|machine| {
-            machine.replica.is_some() && machine.store.blocks.len() == height && all(machine)
-        })
+        honest()
+            .all(|machine| machine.replica.is_some() && machine.store.blocks.len() == height && all(machine))
     }
 }

@@ -59,9 +59,7 @@ impl World {
         let bytes = message.encode();
         let machine = &self.machines[host.0];
         if !machine.byzantine {
-            self.witness
-                .sent(host, machine, message, bytes.len())
-                .map_err(|what| self.failure(what))?;
+            self.witness.sent(host, machine, message, bytes.len()).map_err(|what| self.failure(what))?;
         }
         if self.plan.narrate {
             println!("{:?} {host} to {to:?}: {message:?}", self.now());

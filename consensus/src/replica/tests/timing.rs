@@ -1,0 +1,165 @@
+//! P8 to P11: what is sent again, when views are given up, and when nothing is said.
+
+use super::*;
+use crate::message::Fetch;
+
+use VoteKind::{Commit, Prepare, ViewChange};
+
+fn due(me: &Driven, now: u64) -> Option<u64> {
+    me.replica.deadline(at(now)).map(|due| due.as_millis() as u64)
+}
+
+#[test]
+fn p8_what_is_signed_is_sent_again_until_it_is_settled() {
+    let mut me = Driven::new();
+    let first = block(1, 1, genesis_parent(), &[item(1)]);
+    me.hear_valid(1, &first);
+    let count = |me: &Driven, kind| {
+        let is = |message: &&Message| matches!(message, Message::Vote(vote) if vote.kind == kind);
+        me.sent.iter().filter(is).count()
+    };
+    assert_eq!(count(&me, Prepare), 1);
+    me.step(1 + DELTA, Input::Tick);
+    assert_eq!(count(&me, Prepare), 2);
+    me.hear_two(500, Prepare, 1, first.digest());
+    me.step(500 + 2 * DELTA, Input::Tick);
+    assert_eq!(count(&me, Prepare), 2, "the certificate settled it");
+    assert!(count(&me, Commit) >= 2);
+    me.hear_two(2_000, Commit, 1, first.digest());
+    let before = me.sent.len();
+    me.step(3_000, Input::Tick);
+    me.step(5_000, Input::Tick);
+    let votes = me.sent[before..].iter().filter(|message| matches!(message, Message::Vote(_))).count();
+    assert_eq!(votes, 0, "what is final is settled");
+}
+
+#[test]
+fn p8_who_enters_a_view_tells_those_who_do_not_show_that_they_did() {
+    let mut me = Driven::new();
+    me.hear(1, 1, failed(1));
+    me.hear(2, 2, vote(2, ViewChange, 2, Digest::ZERO));
+    let before = me.sent.len();
+    // A quarter of Δ, which the failed view has raised to 600 ms.
+    me.step(151, Input::Tick);
+    let certificates = me.sent[before..].iter().filter(|message| matches!(message, Message::Certificate(_)));
+    assert_eq!(certificates.count(), 1, "validators 1 (who sent it) and 2 are there; 3 is told");
+}
+
+#[test]
+fn p8_a_question_for_what_is_newest_is_answered_with_the_entry_certificate() {
+    let mut me = Driven::new();
+    me.hear(1, 1, failed(1));
+    let before = me.sent.len();
+    me.hear(2, 3, Message::Fetch(Fetch::Newest { view: View(1), finalized: View::ZERO }));
+    assert_eq!(me.sent[before..], [failed(1)]);
+}
+
+#[test]
+fn p8_a_question_for_many_certificates_is_answered_with_a_bounded_number_of_single_ones() {
+    let mut me = Driven::new();
+    for view in 1..=200 {
+        me.hear(1, 1, failed(view));
+    }
+    let before = me.sent.len();
+    me.hear(2, 3, Message::Fetch(Fetch::Certificates { from: View(1), to: View(u64::MAX) }));
+    assert_eq!(me.sent.len() - before, 64);
+    assert_eq!(me.sent[before], failed(200), "the newest first");
+}
+
+#[test]
+fn p9_a_view_is_given_up_2_delta_after_something_waits_and_3_delta_when_the_proposal_came() {
+    let mut me = Driven::new();
+    me.step(5_000, Input::Tick);
+    me.step(5_000, Input::Available(vec![item(1)]));
+    assert_eq!(due(&me, 5_000), Some(5_000 + 2 * DELTA));
+    me.hear(5_010, 1, proposal(&block(1, 1, genesis_parent(), &[item(1)])));
+    me.step(5_000 + 2 * DELTA, Input::Tick);
+    assert!(me.voted(ViewChange, 1).is_empty());
+    me.step(5_000 + 3 * DELTA, Input::Tick);
+    assert_eq!(me.voted(ViewChange, 1).len(), 1);
+}
+
+#[test]
+fn p9_a_failed_view_raises_delta_by_half_and_a_final_one_lowers_it() {
+    let mut me = Driven::new();
+    me.hear(1, 1, failed(1));
+    assert_eq!(me.replica.status().delta, Duration::from_millis(600));
+    let second = block(2, 1, genesis_parent(), &[item(1)]);
+    me.hear_valid(2, &second);
+    me.hear_two(3, Prepare, 2, second.digest());
+    me.hear_two(4, Commit, 2, second.digest());
+    assert_eq!(me.replica.status().delta, Duration::from_millis(400));
+}
+
+#[test]
+fn p9_a_leader_not_heard_from_while_a_quorum_was_is_skipped_at_once() {
+    let mut me = Driven::new();
+    me.step(0, Input::Available(vec![item(1)]));
+    for view in 1..=6 {
+        for voter in [1, 2] {
+            me.hear(view * 1_000, voter, vote(voter, ViewChange, view, Digest::ZERO));
+        }
+    }
+    // View 7 is led by validator 3, who has said nothing.
+    assert_eq!(me.replica.status().leader, ValidatorIndex(3));
+    me.hear(6_001, 1, vote(1, Prepare, 7, item(9)));
+    assert_eq!(me.voted(ViewChange, 7).len(), 1);
+}
+
+#[test]
+fn p10_an_idle_replica_says_nothing_until_a_heartbeat_is_due() {
+    let mut me = Driven::new();
+    assert_eq!(due(&me, 0), Some(60_000));
+    me.step(59_999, Input::Tick);
+    assert!(me.sent.is_empty() && !me.replica.status().armed);
+    me.step(60_000, Input::Tick);
+    assert!(me.replica.status().armed);
+    me.step(60_000 + 2 * DELTA, Input::Tick);
+    assert_eq!(me.voted(ViewChange, 1).len(), 1, "the leader made no heartbeat");
+}
+
+#[test]
+fn p10_who_gave_up_alone_falls_silent_when_nothing_waits_any_more() {
+    let mut me = Driven::new();
+    me.step(0, Input::Available(vec![item(1)]));
+    me.step(2 * DELTA, Input::Tick);
+    assert_eq!(me.voted(ViewChange, 1).len(), 1);
+    me.step(1_000, Input::Withdrawn(vec![item(1)]));
+    let before = me.sent.len();
+    for now in 2..50 {
+        me.step(now * 1_000, Input::Tick);
+    }
+    assert_eq!(me.sent.len(), before);
+    // But not when others want the view to end too.
+    for voter in [1, 2] {
+        me.hear(50_000, voter, vote(voter, ViewChange, 1, Digest::ZERO));
+    }
+    assert_eq!(me.view(), 2);
+}
+
+#[test]
+fn p11_a_time_ahead_of_the_clock_waits_and_one_unit_above_the_parent_never_does() {
+    let early =
+        Candidate { time: UnixMillis(1_005_000), ..block(1, 1, genesis_parent(), &[]).candidate().clone() };
+    let early = Block::new(early);
+    let mut me = Driven::new();
+    me.hear(1_000, 1, proposal(&early));
+    assert!(me.voted(Prepare, 1).is_empty());
+    assert_eq!(due(&me, 1_000), Some(3_000), "the bound is two seconds");
+    me.step(3_000, Input::Tick);
+    assert_eq!(me.voted(Prepare, 1), [early.digest()]);
+    // The next is one unit later, however far that is above this clock.
+    me.hear_two(3_000, Prepare, 1, early.digest());
+    let next =
+        Candidate { time: UnixMillis(1_005_001), ..block(2, 2, parent(&early), &[]).candidate().clone() };
+    me.hear(3_000, 2, proposal(&Block::new(next)));
+    assert_eq!(me.voted(Prepare, 2).len(), 1);
+}
+
+#[test]
+fn p11_no_time_is_too_old() {
+    let mut me = Driven::new();
+    let old = block(1, 1, genesis_parent(), &[]);
+    me.hear(50_000, 1, proposal(&old));
+    assert_eq!(me.voted(Prepare, 1), [old.digest()]);
+}

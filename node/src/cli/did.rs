@@ -1,0 +1,224 @@
+//! `realdid did`: makes, changes and resolves DIDs.
+//!
+//! The order of a change is the keyring's: key and transaction on the disk first, then the network. Whatever
+//! interrupts it, `realdid did resume` finishes it.
+
+mod change;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use client::api::{ChainStatus, Receipt, ResolveOptions};
+use client::wallet::{self, Current, Present, Terms};
+use client::{Client, Keyring, RpcError};
+use ledger::Did as DidText;
+use serde_json::{Value, json};
+
+use super::output::Output;
+use super::{Ending, KeyringFolder, Rpc, duration};
+use change::Change;
+
+/// Make, change, end and resolve DIDs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Did {
+    /// Make a key and register a DID for it; prints the DID.
+    ///
+    /// The key goes into the keyring folder before anything is sent, so that it cannot be lost.
+    #[command(after_help = "Example:\n  realdid did create --rpc http://127.0.0.1:26601")]
+    Create {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Give a DID a new key in place of the present ones.
+    #[command(after_help = "Examples:\n  realdid did update did:realdid:test:z…\n  \
+                            realdid did update did:realdid:test:z… --add-key")]
+    Update {
+        /// The DID.
+        did: DidText,
+        /// Add the new key and keep the present ones.
+        #[arg(long)]
+        add_key: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// End a DID, for good: it never resolves to a document again.
+    #[command(after_help = "Example:\n  realdid did deactivate did:realdid:test:z…")]
+    Deactivate {
+        /// The DID.
+        did: DidText,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Finish changes that were interrupted before their receipt was seen.
+    #[command(after_help = "Examples:\n  realdid did resume\n  realdid did resume did:realdid:test:z…")]
+    Resume {
+        /// The DID [default: all in the keyring].
+        did: Option<DidText>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print the document of a DID; with --json the whole DID Resolution result.
+    #[command(after_help = "Examples:\n  realdid did resolve did:realdid:test:z…\n  \
+                            realdid did resolve did:realdid:test:z… --version 1 --json")]
+    Resolve {
+        /// The DID.
+        did: String,
+        /// Which version, from 1 [default: the newest].
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+        #[command(flatten)]
+        rpc: Rpc,
+    },
+}
+
+/// What all changes take.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    #[command(flatten)]
+    rpc: Rpc,
+    #[command(flatten)]
+    keyring: KeyringFolder,
+    /// How long to wait for the receipt.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+}
+
+impl Did {
+    pub(super) async fn run(self, output: &Output) -> anyhow::Result<()> {
+        match self {
+            Self::Create { common } => create(&common.ready().await?, output).await,
+            Self::Update { did, add_key, common } => {
+                let present = if add_key { Present::Keep } else { Present::Drop };
+                update(&common.ready().await?, output, &did, present).await
+            }
+            Self::Deactivate { did, common } => deactivate(&common.ready().await?, output, &did).await,
+            Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
+            Self::Resolve { did, version, rpc } => resolve(&rpc.client()?, output, &did, version).await,
+        }
+    }
+}
+
+/// What all changes need.
+struct Ready {
+    client: Client,
+    keyring: Keyring,
+    status: ChainStatus,
+    timeout: Duration,
+}
+
+impl Common {
+    async fn ready(self) -> anyhow::Result<Ready> {
+        let (client, keyring) = (self.rpc.client()?, self.keyring.open()?);
+        // A node that cannot be reached is found before a key is made.
+        let status = client.status().await?;
+        Ok(Ready { client, keyring, status, timeout: self.timeout })
+    }
+}
+
+impl Ready {
+    fn terms(&self) -> Terms {
+        Terms::of(&self.status)
+    }
+
+    fn change<'a>(&'a self, did: &'a DidText, output: &'a Output) -> Change<'a> {
+        Change { client: &self.client, keyring: &self.keyring, did, timeout: self.timeout, output }
+    }
+
+    async fn current(&self, did: &DidText) -> anyhow::Result<Current> {
+        let resolution = self.client.resolve(&did.to_string(), &ResolveOptions::default()).await?;
+        Ok(Current::from_resolution(did, &resolution)?)
+    }
+
+    fn report(&self, output: &Output, did: &DidText, receipt: &Receipt, text: String) -> anyhow::Result<()> {
+        let json = json!({
+            "did": did, "version": receipt.version, "id": receipt.id, "height": receipt.height,
+            "result": receipt.result, "keyring": self.keyring.folder(),
+        });
+        output.answer(&json, || text)
+    }
+}
+
+async fn create(ready: &Ready, output: &Output) -> anyhow::Result<()> {
+    let entry = wallet::create(&ready.terms());
+    ready.keyring.insert(&entry)?;
+    let receipt = ready.change(&entry.did, output).finish(entry.pending.as_ref()).await?;
+    output.note(&format!(
+        "Registered in block {}. Its key is in {}.",
+        receipt.height,
+        ready.keyring.folder().display()
+    ));
+    ready.report(output, &entry.did, &receipt, entry.did.to_string())
+}
+
+async fn update(ready: &Ready, output: &Output, did: &DidText, present: Present) -> anyhow::Result<()> {
+    let change = ready.change(did, output);
+    change.resume(&ready.terms()).await?;
+    let entry = ready.keyring.read(did)?;
+    let current = ready.current(did).await?;
+    let most = ready.status.parameters.max_document_keys;
+    let (key, pending) = wallet::update(&ready.terms(), &entry, &current, present, most)?;
+    let name = key.name.clone();
+    ready.keyring.begin(did, Some(key), pending.clone())?;
+    let receipt = change.finish(Some(&pending)).await?;
+    let version = receipt.version.map(|version| version.to_string()).unwrap_or_default();
+    let done = match present {
+        Present::Drop => "is now the only key of",
+        Present::Keep => "was added to",
+    };
+    let text = format!("`{name}` {done} {did}: version {version}, in block {}.", receipt.height);
+    ready.report(output, did, &receipt, text)
+}
+
+async fn deactivate(ready: &Ready, output: &Output, did: &DidText) -> anyhow::Result<()> {
+    let change = ready.change(did, output);
+    change.resume(&ready.terms()).await?;
+    let entry = ready.keyring.read(did)?;
+    let current = ready.current(did).await?;
+    let pending = wallet::deactivate(&ready.terms(), &entry, &current)?;
+    ready.keyring.begin(did, None, pending.clone())?;
+    let receipt = change.finish(Some(&pending)).await?;
+    let text = format!("{did} is deactivated, for good, in block {}.", receipt.height);
+    ready.report(output, did, &receipt, text)
+}
+
+async fn resume(ready: &Ready, output: &Output, did: Option<DidText>) -> anyhow::Result<()> {
+    let dids = match did {
+        Some(did) => vec![did],
+        None => ready.keyring.dids()?,
+    };
+    let (mut receipts, mut text) = (Vec::new(), String::new());
+    for did in &dids {
+        // Another network's are left to its own nodes.
+        if ready.keyring.read(did)?.chain != ready.status.chain && dids.len() > 1 {
+            continue;
+        }
+        if let Some(receipt) = ready.change(did, output).resume(&ready.terms()).await? {
+            text += &format!("{did}: {} in block {}\n", receipt.result, receipt.height);
+            receipts.push(receipt);
+        }
+    }
+    output.answer(&receipts, || if text.is_empty() { "Nothing is pending.".to_owned() } else { text })
+}
+
+async fn resolve(client: &Client, output: &Output, did: &str, version: Option<u64>) -> anyhow::Result<()> {
+    let options = ResolveOptions { version_id: version.map(|version| version.to_string()) };
+    let result: Result<Value, RpcError> = client.resolve(did, &options).await;
+    let result = result?;
+    let document = &result["didDocument"];
+    if !document.is_null() {
+        if result["didDocumentMetadata"]["deactivated"].as_bool() == Some(true) {
+            output.note("Beware: this is an old version; the DID is deactivated.");
+        }
+        let pretty = serde_json::to_string_pretty(document)?;
+        return output.answer(&result, || pretty);
+    }
+    let error = &result["didResolutionMetadata"]["error"];
+    let ending = match (error["status"].as_u64(), error["detail"].as_str()) {
+        (Some(404), Some(detail)) => Ending::NotFound(detail.to_owned()).into(),
+        (_, Some(detail)) => anyhow::Error::msg(detail.to_owned()),
+        (_, None) => Ending::NotFound(format!("{did} is deactivated: it has no document any more")).into(),
+    };
+    // For people the error says it all.
+    output.answer_json(&result)?;
+    Err(ending)
+}

@@ -1,0 +1,116 @@
+//! One change of a DID, from the keyring to its receipt.
+
+use std::time::{Duration, Instant};
+
+use client::api::{Busy, Fate, Receipt, code};
+use client::keyring::Pending;
+use client::wallet::{self, Terms};
+use client::{Client, Keyring, RpcError};
+use ledger::{Code, Did, Operation};
+
+use crate::cli::Ending;
+use crate::cli::output::Output;
+
+/// A change under way.
+pub(super) struct Change<'a> {
+    pub(super) client: &'a Client,
+    pub(super) keyring: &'a Keyring,
+    pub(super) did: &'a Did,
+    pub(super) timeout: Duration,
+    pub(super) output: &'a Output,
+}
+
+impl Change<'_> {
+    /// Finishes what an earlier command left unfinished, where there is such a thing.
+    ///
+    /// # Errors
+    /// When there is still no receipt, or it says that nothing was changed.
+    pub(super) async fn resume(&self, terms: &Terms) -> anyhow::Result<Option<Receipt>> {
+        let entry = self.keyring.read(self.did)?;
+        let Some(pending) = &entry.pending else { return Ok(None) };
+        self.output.note(&format!("Finishing the change that was interrupted ({}).", pending.id));
+        let renewed = match self.client.fate(&pending.id).await? {
+            Fate::Unknown { height, .. } if height > pending.expires_at() => {
+                let renewed = wallet::renew(terms, &entry, pending)?;
+                self.keyring.renew(self.did, &pending.id, renewed.clone())?;
+                Some(renewed)
+            }
+            _ => None,
+        };
+        self.finish(Some(renewed.as_ref().unwrap_or(pending))).await.map(Some)
+    }
+
+    /// Submits a change that the keyring holds, waits for its receipt and notes that it is settled.
+    ///
+    /// # Errors
+    /// When there is no receipt in time, or it says that nothing was changed.
+    pub(super) async fn finish(&self, pending: Option<&Pending>) -> anyhow::Result<Receipt> {
+        let Some(pending) = pending else {
+            anyhow::bail!("the keyring holds no pending change of {}", self.did);
+        };
+        let spinner = self.output.spinner(format!("waiting for the receipt of {}", pending.id));
+        let receipt = self.submit_and_wait(pending).await;
+        spinner.finish_and_clear();
+        let receipt = match receipt {
+            Ok(receipt) => receipt,
+            Err(error) => return Err(self.unfinished(pending, error)),
+        };
+        self.keyring.settle(self.did, &pending.id)?;
+        // The DID is the hash of what this keyring made: whoever registered it, it was this very inception.
+        let is_create = matches!(pending.transaction.operation, Operation::Create(_));
+        let exists = is_create && receipt.code == Code::DidExists.number();
+        if receipt.is_applied() || exists {
+            return Ok(receipt);
+        }
+        let advice = match receipt.result.as_ref() {
+            "version_mismatch" => {
+                "another change came first; look at it with `realdid did resolve`, then try again"
+            }
+            "expired" => "it waited too long; try again",
+            "unauthorised" => "the DID's document has other keys now",
+            _ => "nothing was changed",
+        };
+        let Receipt { id, height, result, .. } = &receipt;
+        Err(Ending::NotApplied(format!(
+            "{}: transaction {id} is final in block {height}, but was not applied ({result}): {advice}",
+            self.did
+        ))
+        .into())
+    }
+
+    async fn submit_and_wait(&self, pending: &Pending) -> Result<Receipt, RpcError> {
+        let (start, bytes) = (Instant::now(), pending.bytes());
+        loop {
+            match self.client.submit(&bytes).await {
+                Ok(_) => break,
+                Err(RpcError::Call { error, .. })
+                    if error.code == code::BUSY && start.elapsed() < self.timeout =>
+                {
+                    let busy = error.data.and_then(|data| serde_json::from_value(data).ok());
+                    let Busy { retry_after_ms } = busy.unwrap_or(Busy { retry_after_ms: 100 });
+                    tokio::time::sleep(Duration::from_millis(retry_after_ms.clamp(10, 5_000))).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.client.wait(&pending.id, self.timeout.saturating_sub(start.elapsed())).await
+    }
+
+    fn unfinished(&self, pending: &Pending, error: RpcError) -> anyhow::Error {
+        let refused = error.call().is_some_and(|error| matches!(error.code, code::REFUSED | code::MALFORMED));
+        if refused {
+            return match self.keyring.settle(self.did, &pending.id) {
+                Ok(()) => error.into(),
+                Err(problem) => problem.into(),
+            };
+        }
+        let (did, height) = (self.did, pending.expires_at());
+        Ending::FateUnknown(format!(
+            "{error}\nThe keys of {did} are safe in {}. Transaction {} can land until height {height}. Finish with: \
+             realdid did resume {did}",
+            self.keyring.folder().display(),
+            pending.id,
+        ))
+        .into()
+    }
+}

@@ -1,0 +1,212 @@
+//! `realdid tx`: transactions that were made elsewhere, and what became of any.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use client::api::{Fate, Receipt, decode_transaction};
+use genesis::Digest;
+use ledger::Transaction;
+use serde_json::{Value, json};
+
+use super::output::Output;
+use super::{Ending, Rpc, duration};
+
+/// The most bytes that a transaction's file may have. Networks allow far less.
+const MAX_FILE_BYTES: usize = 4 << 20;
+
+/// Submit transactions, and learn what became of them.
+#[derive(Debug, Subcommand)]
+pub(super) enum Tx {
+    /// Hand in a signed transaction; prints its id at once.
+    #[command(after_help = "Examples:\n  realdid tx submit ./registration.tx\n  \
+                            cat registration.tx | realdid tx submit -")]
+    Submit {
+        /// The transaction: its canonical bytes, or their base64. `-` reads stdin.
+        #[arg(value_name = "FILE")]
+        file: String,
+        #[command(flatten)]
+        rpc: Rpc,
+    },
+    /// Wait until a transaction is final; prints its receipt.
+    ///
+    /// Exit code 3 when the time is up: the message then says until which height it can still land.
+    #[command(after_help = "Example:\n  realdid tx wait 3f0c…9a --timeout 30s")]
+    Wait {
+        /// The transaction's id: 64 hex digits.
+        id: Digest,
+        /// How long to wait.
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+        timeout: Duration,
+        #[command(flatten)]
+        rpc: Rpc,
+    },
+    /// Show what became of a transaction (by its id), or what a transaction says (from its file).
+    #[command(after_help = "Examples:\n  realdid tx show 3f0c…9a\n  realdid tx show ./registration.tx")]
+    Show {
+        /// An id (64 hex digits: asks the node), a file, or `-` for stdin (asks nobody).
+        #[arg(value_name = "ID|FILE")]
+        what: String,
+        #[command(flatten)]
+        rpc: Rpc,
+    },
+}
+
+impl Tx {
+    pub(super) async fn run(self, output: &Output) -> anyhow::Result<()> {
+        match self {
+            Self::Submit { file, rpc } => {
+                let (_, bytes) = read_transaction(&file)?;
+                let submitted = rpc.client()?.submit(&bytes).await?;
+                output.note(&format!(
+                    "Accepted, not final yet: it can be applied until height {}. Next: realdid tx wait {}",
+                    submitted.expires_at, submitted.id
+                ));
+                output.answer(&submitted, || submitted.id.to_string())
+            }
+            Self::Wait { id, timeout, rpc } => {
+                let client = rpc.client()?;
+                let spinner = output.spinner(format!("waiting for the receipt of {id}"));
+                let receipt = client.wait(&id, timeout).await;
+                spinner.finish_and_clear();
+                let receipt = receipt?;
+                output.answer(&receipt, || receipt_text(&receipt))?;
+                applied(&receipt)
+            }
+            Self::Show { what, rpc } => match what.parse::<Digest>() {
+                Ok(id) => fate(&rpc, output, &id).await,
+                Err(_) => show(output, &what),
+            },
+        }
+    }
+}
+
+async fn fate(rpc: &Rpc, output: &Output, id: &Digest) -> anyhow::Result<()> {
+    let fate = rpc.client()?.fate(id).await?;
+    output.answer(&fate, || match &fate {
+        Fate::Final { receipt } => receipt_text(receipt),
+        Fate::Pending { expires_at } => {
+            format!("{id} is pending: the node holds it; it can be applied until height {expires_at}.")
+        }
+        Fate::Unknown { height, can_land_until } => format!(
+            "{id} is unknown to this node: up to height {height} it is not in the chain. If another node holds it, \
+             it can be applied until height {can_land_until} at most."
+        ),
+    })?;
+    match fate {
+        Fate::Final { receipt } => applied(&receipt),
+        Fate::Pending { .. } => Ok(()),
+        Fate::Unknown { .. } => Err(Ending::NotFound(format!("transaction {id} is not known here")).into()),
+    }
+}
+
+fn applied(receipt: &Receipt) -> anyhow::Result<()> {
+    if receipt.is_applied() {
+        return Ok(());
+    }
+    let Receipt { id, height, result, .. } = receipt;
+    Err(Ending::NotApplied(format!(
+        "transaction {id} is final in block {height}, but changed nothing: {result}"
+    ))
+    .into())
+}
+
+fn receipt_text(receipt: &Receipt) -> String {
+    let Receipt { id, height, index, result, did, version, .. } = receipt;
+    let mut text = format!("{id} is final: {result}, in block {height} at place {index}.");
+    if let Some(did) = did {
+        text += &format!("\n{did}");
+    }
+    if let Some(version) = version {
+        text += &format!(" is at version {version}.");
+    }
+    text
+}
+
+fn show(output: &Output, file: &str) -> anyhow::Result<()> {
+    let (transaction, bytes) = read_transaction(file)?;
+    let json = described(&transaction, bytes.len())?;
+    let pretty = serde_json::to_string_pretty(&json)?;
+    output.answer(&json, || pretty)
+}
+
+fn described(transaction: &Transaction, length: usize) -> anyhow::Result<Value> {
+    let Transaction { chain, operation, expires_at, signers, signatures } = transaction;
+    Ok(json!({
+        "id": transaction.id(),
+        "chain": chain,
+        "bytes": length,
+        "did": operation.did(),
+        "operation": serde_json::to_value(operation)?,
+        "expiresAt": expires_at,
+        "signers": signers,
+        "signatures": signatures,
+    }))
+}
+
+/// The transaction in a file (or stdin, `-`), and its canonical bytes. Bytes and base64 are told apart by trying.
+fn read_transaction(file: &str) -> anyhow::Result<(Transaction, Vec<u8>)> {
+    let mut content = Vec::new();
+    let limit = MAX_FILE_BYTES as u64 + 1;
+    if file == "-" {
+        io::stdin().lock().take(limit).read_to_end(&mut content).context("cannot read stdin")?;
+    } else {
+        let opened = File::open(file).with_context(|| {
+            format!(
+                "cannot read {file}: expected an id (64 hex digits), a transaction's file, or - for stdin"
+            )
+        })?;
+        opened.take(limit).read_to_end(&mut content).with_context(|| format!("cannot read {file}"))?;
+    }
+    if content.len() > MAX_FILE_BYTES {
+        bail!("{file} has more than {MAX_FILE_BYTES} bytes: it is not a transaction");
+    }
+    let from_text = std::str::from_utf8(&content).ok().and_then(|text| decode_transaction(text.trim()).ok());
+    let bytes = from_text.unwrap_or(content);
+    let transaction = genesis::encoding::decode(&bytes, MAX_FILE_BYTES).with_context(|| {
+        format!("{file} is not a transaction: expected its canonical bytes, or their base64")
+    })?;
+    Ok((transaction, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use client::api::encode_transaction;
+    use client::wallet::{Terms, registration};
+    use genesis::{Height, SecretKey};
+
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_read_from_bytes_and_from_base64() {
+        let terms = Terms { network: "test".into(), chain: Digest::ZERO, expires_at: Height(9) };
+        let (did, transaction) = registration(&terms, &SecretKey::from_seed([1; 32]));
+        let bytes = genesis::encoding::encode(&transaction);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tx");
+        for content in [bytes.clone(), format!("{}\n", encode_transaction(&bytes)).into_bytes()] {
+            std::fs::write(&path, content).unwrap();
+            let (read, canonical) = read_transaction(path.to_str().unwrap()).unwrap();
+            assert_eq!((&read, &canonical), (&transaction, &bytes));
+        }
+        let json = described(&transaction, bytes.len()).unwrap();
+        assert_eq!(json["did"], did.id().to_string());
+        assert_eq!(json["expiresAt"], 9);
+        assert_eq!(json["operation"]["create"]["document"]["keys"][0]["name"], "key-1");
+    }
+
+    #[test]
+    fn what_is_no_transaction_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tx");
+        for content in ["", "AAAA", "not base64", &"A".repeat(MAX_FILE_BYTES + 4)] {
+            std::fs::write(&path, content).unwrap();
+            let error = read_transaction(path.to_str().unwrap()).unwrap_err().to_string();
+            assert!(error.contains("a.tx") && error.contains("not a transaction"), "{error}");
+        }
+        let error = read_transaction("/nowhere/b.tx").unwrap_err().to_string();
+        assert!(error.contains("/nowhere/b.tx") && error.contains("64 hex digits"), "{error}");
+    }
+}
