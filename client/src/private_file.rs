@@ -33,17 +33,28 @@ pub enum PrivateFileError {
     /// Others than the owner may read or write it.
     #[error(
         "{} may be read or changed by others (mode {mode:04o}): its secrets may be known. If you are sure that they \
-         are not, run: chmod {wanted:04o} '{}'",
+         are not, run: chmod 0600 '{}'",
         path.display(),
         path.display()
     )]
     Exposed {
-        /// Which file or folder.
+        /// Which file.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
-        /// What they should be.
-        wanted: u32,
+    },
+    /// Others than the owner may enter the folder.
+    #[error(
+        "others may enter {} (mode {mode:04o}): choose a folder that is for keys alone, or, if this one is, run: \
+         chmod 0700 '{}'",
+        path.display(),
+        path.display()
+    )]
+    OpenFolder {
+        /// Which folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// Not a plain file.
     #[error("{} is not a file", path.display())]
@@ -109,7 +120,7 @@ pub fn create_folder(path: &Path) -> Result<(), PrivateFileError> {
 pub fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
     let mode = fs::metadata(path).map_err(failed("read the folder", path))?.mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(PrivateFileError::Exposed { path: path.to_owned(), mode, wanted: 0o700 });
+        return Err(PrivateFileError::OpenFolder { path: path.to_owned(), mode });
     }
     Ok(())
 }
@@ -127,7 +138,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
     let metadata = file.metadata().map_err(failed("read", path))?;
     let (mode, length) = (metadata.mode() & 0o7777, metadata.len());
     if mode & 0o077 != 0 {
-        return Err(PrivateFileError::Exposed { path: path.to_owned(), mode, wanted: 0o600 });
+        return Err(PrivateFileError::Exposed { path: path.to_owned(), mode });
     }
     if length > MAX_BYTES {
         return Err(PrivateFileError::TooLarge { path: path.to_owned(), length });

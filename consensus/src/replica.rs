@@ -177,6 +177,8 @@ pub struct Replica {
     committed: Option<Certificate>,
     /// Blocks above the tip that were prepared here or are certified, and the current view's.
     blocks: BTreeMap<Digest, Known>,
+    /// How many of them were needed when that was last looked into.
+    blocks_kept: usize,
     /// Prepare certificates above the tip.
     prepared: BTreeMap<View, Certificate>,
     /// View-change certificates above the tip.

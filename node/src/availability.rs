@@ -118,6 +118,11 @@ impl Availability {
         self.announce(digest)
     }
 
+    /// Whether a final block named the batch, as far back as that matters.
+    pub fn is_ordered(&self, digest: &Digest) -> bool {
+        self.ordered.contains_key(digest)
+    }
+
     fn announce(&mut self, digest: Digest) -> bool {
         let Some(entry) = self.entries.get_mut(&digest) else { return false };
         let available = entry.held.is_some() && entry.holders.len() >= self.quorum && !entry.announced;
@@ -258,7 +263,9 @@ mod tests {
     #[test]
     fn an_ordered_an_expired_and_an_overlong_batch_may_not_be_named() {
         let (mut known, now) = (of_four(), Instant::now());
-        (1..=3).for_each(|byte| drop(known.hold(held(byte, 50), now)));
+        for byte in 1..=3 {
+            known.hold(held(byte, 50), now);
+        }
         assert_eq!(known.judge(&[digest(1), digest(2)], Height(50)), Payload::Ready);
         assert_eq!(known.judge(&[digest(1), digest(9)], Height(50)), Payload::Missing(vec![digest(9)]));
         assert_eq!(known.judge(&[digest(1)], Height(51)), Payload::Invalid(digest(1)));

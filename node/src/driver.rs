@@ -27,6 +27,7 @@ use crate::fetcher::Want;
 use crate::journal::{Journal, JournalError};
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::wire::{Gossip, MAX_DIGESTS};
 
 /// How many inputs of a kind share one sync at most.
@@ -102,6 +103,8 @@ pub struct Driver {
     pub fetch: mpsc::Sender<Want>,
     /// The block sync: "get what is after this height".
     pub sync: mpsc::Sender<Height>,
+    /// What authors have waiting.
+    pub quotas: Arc<Quotas>,
     /// Where expired batches are reported.
     pub mempool: Arc<Mempool>,
     /// For status and readiness.
@@ -234,7 +237,10 @@ impl Work {
                 let now = Instant::now();
                 self.acknowledge.extend(held.iter().map(|held| held.digest));
                 let known = &mut self.driver.availability;
+                let late: Vec<_> =
+                    held.iter().map(|held| held.digest).filter(|digest| known.is_ordered(digest)).collect();
                 let available: Vec<_> = held.into_iter().filter(|held| known.hold(*held, now)).collect();
+                self.driver.quotas.release(&late);
                 self.available(available.into_iter().map(|held| held.digest).collect());
                 self.judge_again();
             }
@@ -312,6 +318,7 @@ impl Work {
             }
             Action::Finalize { block, certificate } => {
                 self.driver.availability.order(&block.payload, block.height);
+                self.driver.quotas.release(&block.payload);
                 self.final_at = Some(Instant::now());
                 tracing::debug!(height = %block.height, view = %block.view, batches = block.payload.len(), "final");
                 // The executor is gone only when the node stops.
@@ -386,6 +393,7 @@ impl Work {
         let expired = self.driver.availability.expire(self.executed, now);
         if !expired.is_empty() {
             tracing::info!(count = expired.len(), "batches expired before a block named them");
+            self.driver.quotas.release(&expired);
             self.driver.mempool.unsealed(&expired, self.executed);
             self.step(Input::Withdrawn(expired));
         }

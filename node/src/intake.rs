@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::availability::Held;
 use crate::driver::Event;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::shelf::Shelf;
 
 /// How many batches are checked and made durable in one go at most.
@@ -38,6 +39,8 @@ pub struct Intake {
     pub store: Arc<Store>,
     /// Where checked ones wait for execution.
     pub shelf: Arc<Shelf>,
+    /// What authors have waiting.
+    pub quotas: Arc<Quotas>,
     /// The driver.
     pub events: mpsc::Sender<Event>,
     /// Figures.
@@ -58,6 +61,8 @@ enum Refused {
     NotItsAuthor { pusher: u16, author: u16 },
     #[error("it expires at height {expires_at}, but the tip is {tip} and the longest lifetime {most}")]
     Lifetime { expires_at: Height, tip: Height, most: u64 },
+    #[error("validator {author} has as much waiting as it may")]
+    Quota { author: u16 },
 }
 
 impl Intake {
@@ -117,6 +122,9 @@ impl Intake {
     }
 
     fn accept(&self, pusher: Option<ValidatorIndex>, bytes: &[u8]) -> Result<CheckedBatch, Refused> {
+        if let Some(author) = pusher.filter(|author| !self.quotas.has_room(*author, bytes.len())) {
+            return Err(Refused::Quota { author: author.0 });
+        }
         let batch = CheckedBatch::decode_and_check(bytes, &self.genesis)?;
         let Some(from) = pusher else { return Ok(batch) };
         if batch.author() != from {
@@ -139,6 +147,9 @@ impl Intake {
         let rows: Vec<(Digest, Height, &[u8])> =
             taken.iter().map(|(batch, bytes)| (batch.digest(), batch.expires_at(), bytes.as_ref())).collect();
         self.store.put_batches(&rows)?;
+        for (batch, bytes) in &taken {
+            self.quotas.charge(batch.digest(), batch.author(), bytes.len());
+        }
         let held = taken.iter().map(|(batch, _)| Held {
             digest: batch.digest(),
             author: batch.author(),

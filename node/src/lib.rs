@@ -4,8 +4,8 @@
 //! - [`cli`]: the commands, a verb a file; [`config`] and [`home`]: a node's folder and its settings
 //! - [`driver`]: step → persist → perform; [`journal`]: what must survive a crash; [`executor`]: what is final is
 //!   executed
-//! - [`mempool`], [`batcher`]: from clients to batches; [`intake`], [`availability`], [`shelf`], [`fetcher`]: batches
-//!   of all validators
+//! - [`mempool`], [`batcher`]: from clients to batches; [`intake`], [`availability`], [`quota`], [`shelf`],
+//!   [`fetcher`]: batches of all validators
 //! - [`sync`]: blocks for who was away; [`wire`]: what nodes say to one another
 //! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`]: for operators
 
@@ -24,6 +24,7 @@ pub mod journal;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
+pub mod quota;
 pub mod rpc;
 pub mod shelf;
 pub mod sync;

@@ -35,6 +35,7 @@ use crate::intake::{self, Arrival, Intake};
 use crate::journal::{Journal, Owner};
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::rpc::{self, Api};
 use crate::shelf::Shelf;
 use crate::sync::{self, Sync};
@@ -64,10 +65,10 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
     let started = Instant::now();
 
     let store = Arc::new(Store::open(&home.store(), &genesis)?);
-    let (journal, records) = open_journal(&home, &store, &identity)?;
+    let (mut journal, records) = open_journal(&home, &store, &identity)?;
     let metrics = Arc::new(Metrics::new()?);
     let mempool = Arc::new(Mempool::new(usize::try_from(config.mempool.max_bytes).unwrap_or(usize::MAX)));
-    let shelf = Arc::new(Shelf::default());
+    let (shelf, quotas) = (Arc::new(Shelf::default()), Arc::new(Quotas::default()));
 
     let validators = genesis.validators();
     let context = consensus::Context {
@@ -83,6 +84,8 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         parameters: genesis.parameters().clone(),
     };
     let (replica, first) = Replica::recover(replica_config, Driver::now(started), tip, certificate, records)?;
+    // Each start leaves one segment with what matters; the older ones go once the ledger has caught up.
+    journal.begin(&replica.records(), replica.status().tip.height)?;
 
     let members = members(&genesis, &config.observers);
     let network = p2p::Config {
@@ -104,13 +107,14 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
 
     let mut availability =
         Availability::new(me, validators.quorum(), genesis.parameters().max_batch_lifetime);
-    let held = restore(&store, &genesis, me, &mempool, &mut availability)?;
+    let held = restore(&store, &genesis, me, &mempool, &quotas, &mut availability)?;
     events.try_send(Event::Held(held)).context("the first event of the driver")?;
 
     let intake = Intake {
         genesis: Arc::clone(&genesis),
         store: Arc::clone(&store),
         shelf: Arc::clone(&shelf),
+        quotas: Arc::clone(&quotas),
         events: events.clone(),
         metrics: Arc::clone(&metrics),
     };
@@ -134,6 +138,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         finals,
         fetch: fetch.clone(),
         sync: sync_starts,
+        quotas,
         mempool: Arc::clone(&mempool),
         snapshot,
         metrics: Arc::clone(&metrics),
@@ -313,6 +318,7 @@ fn restore(
     genesis: &Genesis,
     me: ValidatorIndex,
     mempool: &Mempool,
+    quotas: &Quotas,
     availability: &mut Availability,
 ) -> anyhow::Result<Vec<Held>> {
     let tip = store.tip().height;
@@ -324,6 +330,7 @@ fn restore(
     for (digest, expires_at) in store.unordered_batches()? {
         let Some(bytes) = store.batch(&digest)? else { continue };
         let batch = CheckedBatch::decode_already_verified(&bytes, genesis)?;
+        quotas.charge(digest, batch.author(), bytes.len());
         held.push(Held { digest, author: batch.author(), expires_at });
         if batch.author() == me {
             mempool.adopt(digest, batch.transactions());

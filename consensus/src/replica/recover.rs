@@ -111,6 +111,7 @@ impl Replica {
             tip_certificate,
             committed: None,
             blocks: BTreeMap::new(),
+            blocks_kept: 0,
             prepared: BTreeMap::new(),
             failed: BTreeMap::new(),
             failed_from: tip.view.next(),

@@ -3,7 +3,7 @@
 
 use genesis::{Digest, View};
 
-use super::{Broken, Known, Now, Own, Phase, Replica, VIEWS_BEHIND};
+use super::{Broken, Known, MAX_UNFINAL, Now, Own, Phase, Replica, VIEWS_BEHIND};
 use crate::candidate::Parent;
 use crate::certificate::Certificate;
 use crate::message::{Message, Vote, VoteKind};
@@ -124,8 +124,13 @@ impl Replica {
         self.take_early_proposal();
     }
 
-    /// Blocks that nobody can ever need again: neither prepared here, nor certified, nor of this view.
+    /// Blocks that nobody can ever need again: neither prepared here, nor certified, nor of this view. Looked for
+    /// when there are twice as many as after the last time: a leader keeps its block of every view that failed,
+    /// and going through them all in each view would make long trouble longer.
     fn drop_stray_blocks(&mut self) {
+        if self.blocks.len() < 2 * self.blocks_kept + MAX_UNFINAL {
+            return;
+        }
         let (view, own, prepared, committed) = (self.view, &self.own, &self.prepared, &self.committed);
         self.blocks.retain(|digest, known| {
             let of = known.block.view;
@@ -136,6 +141,7 @@ impl Replica {
                 || prepared.get(&of).is_some_and(|certificate| certificate.digest == *digest)
                 || committed.as_ref().is_some_and(|certificate| certificate.digest == *digest)
         });
+        self.blocks_kept = self.blocks.len();
     }
 
     /// P5: a pre-prepare may overtake the votes that open its view.
