@@ -88,7 +88,8 @@ pub enum Input {
         /// The answer.
         verdict: Verdict,
     },
-    /// These digests wait to be ordered: a quorum has their contents, this node too, valid and durable.
+    /// These digests wait to be ordered: a quorum has their contents, this node too, valid and durable. What the
+    /// newest final blocks named is left out here, since the node may not have performed their `Finalize` yet.
     Available(Vec<Digest>),
     /// These no longer do: they expired.
     Withdrawn(Vec<Digest>),

@@ -112,12 +112,17 @@ impl Journal {
     /// When it is another node's, damaged, or the disk fails.
     pub fn open(folder: &Path, owner: Owner) -> Result<(Self, Vec<Record>), JournalError> {
         fs::create_dir_all(folder).map_err(at("creating", folder))?;
-        let numbers = segments(folder)?;
+        let mut numbers = segments(folder)?;
         let mut records = Vec::new();
         for (place, number) in numbers.iter().enumerate() {
             let last = place + 1 == numbers.len();
-            records.extend(read_segment(&segment_path(folder, *number), *number, owner, last)?);
+            let path = segment_path(folder, *number);
+            let (read, sound) = read_segment(&path, *number, owner, last)?;
+            records.extend(read);
+            // A torn tail goes at once: behind a younger segment it would look like damage.
+            drop_tail(&path, sound)?;
         }
+        numbers.retain(|number| segment_path(folder, *number).exists());
         // A new segment each time: a torn tail is never written behind.
         let number = numbers.last().map_or(1, |last| last + 1);
         let file = create_segment(folder, number, owner)?;
@@ -250,14 +255,34 @@ fn checksum(segment: u64, offset: u64, body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn read_segment(path: &Path, number: u64, owner: Owner, last: bool) -> Result<Vec<Record>, JournalError> {
+/// Cuts a segment to its sound part; removes it where not even the header is there.
+fn drop_tail(path: &Path, sound: usize) -> Result<(), JournalError> {
+    if sound < HEADER_BYTES {
+        return fs::remove_file(path).map_err(at("removing", path));
+    }
+    let file = OpenOptions::new().write(true).open(path).map_err(at("opening", path))?;
+    let length = file.metadata().map_err(at("reading", path))?.len();
+    if length > sound as u64 {
+        tracing::warn!(path = %path.display(), bytes = length - sound as u64, "dropped an entry that a crash had torn");
+        file.set_len(sound as u64).and_then(|()| file.sync_all()).map_err(at("cutting", path))?;
+    }
+    Ok(())
+}
+
+/// The records of a segment, and how many of its bytes are sound.
+fn read_segment(
+    path: &Path,
+    number: u64,
+    owner: Owner,
+    last: bool,
+) -> Result<(Vec<Record>, usize), JournalError> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(at("reading", path))?;
     let damaged =
         |offset: usize, problem: String| JournalError::Damaged { path: path.to_owned(), offset, problem };
     if bytes.len() < HEADER_BYTES {
         // The crash came before the header was synced, so before any entry.
-        return if last { Ok(Vec::new()) } else { Err(damaged(0, "the header is incomplete".into())) };
+        return if last { Ok((Vec::new(), 0)) } else { Err(damaged(0, "the header is incomplete".into())) };
     }
     check_header(path, &bytes, number, owner)?;
     let mut records = Vec::new();
@@ -276,7 +301,7 @@ fn read_segment(path: &Path, number: u64, owner: Owner, last: bool) -> Result<Ve
             }
         }
     }
-    Ok(records)
+    Ok((records, offset))
 }
 
 fn check_header(path: &Path, bytes: &[u8], number: u64, owner: Owner) -> Result<(), JournalError> {

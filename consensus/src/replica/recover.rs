@@ -66,7 +66,9 @@ impl Replica {
         Ok((replica, output))
     }
 
-    /// What a later [`Replica::recover`] needs, from the present state alone: the journal may start anew with it.
+    /// What a later [`Replica::recover`] needs, from the present state alone: the journal may start anew with it,
+    /// once the newest final block is executed and durable. (Final blocks that are not executed stand in the
+    /// earlier records alone.)
     pub fn records(&self) -> Vec<Record> {
         let certificates = self.failed.values().chain(self.prepared.values()).chain(&self.committed);
         let certificates = certificates.chain(&self.tip_certificate).cloned().map(Record::Certificate);
