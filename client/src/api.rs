@@ -287,8 +287,10 @@ pub struct Block {
     pub view: View,
     /// Its batches, in order.
     pub batches: Vec<Digest>,
-    /// The ids of its transactions, in order.
+    /// The ids of its transactions, in order; the first ones of a large block.
     pub transactions: Vec<Digest>,
+    /// Whether that list was cut.
+    pub more_transactions: bool,
 }
 
 /// A peer of a node.

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use genesis::{Digest, Height, PublicKey, SecretKey};
-use ledger::{Did, Transaction};
+use ledger::{Did, KeyNumber, Transaction};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -42,11 +42,11 @@ pub struct Entry {
     pub pending: Option<Pending>,
 }
 
-/// A secret key with its name in the document.
+/// A secret key with its number in the document.
 #[derive(Debug)]
 pub struct HeldKey {
-    /// Its name (the fragment of its DID URL).
-    pub name: String,
+    /// Its number (the fragment of its DID URL).
+    pub number: KeyNumber,
     /// The key.
     pub secret: SecretKey,
 }
@@ -109,7 +109,7 @@ struct Content<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct KeyContent<'a> {
-    name: &'a str,
+    number: KeyNumber,
     public_key_multibase: &'a str,
     secret_key_multibase: &'a str,
 }
@@ -279,7 +279,7 @@ impl Entry {
         }
         let held = |key: KeyContent<'_>| {
             let secret = parse_secret(key.public_key_multibase, key.secret_key_multibase)?;
-            Ok(HeldKey { name: key.name.to_owned(), secret })
+            Ok(HeldKey { number: key.number, secret })
         };
         let keys = content.keys.into_iter().map(held).collect::<Result<_, String>>()?;
         let pending = content.pending.map(|pending| {
@@ -306,8 +306,8 @@ impl Entry {
             text.push_str(if index == 0 { "\n" } else { ",\n" });
             let public = key.secret.public();
             text.push_str(&format!(
-                "    {{ \"name\": \"{}\", \"publicKeyMultibase\": \"{public}\",\n",
-                key.name
+                "    {{ \"number\": {}, \"publicKeyMultibase\": \"{public}\",\n",
+                key.number.get()
             ));
             text.push_str("      \"secretKeyMultibase\": \"");
             text.push_str(&secret_text(&key.secret));

@@ -6,9 +6,13 @@
 //!
 //! Nothing here is submitted or written: see [`crate::keyring`] for the order of the two.
 
+use std::collections::BTreeSet;
+use std::iter;
+
 use genesis::{Digest, Height, PublicKey, SecretKey};
 use ledger::{
-    Create, Deactivate, Did, Document, Key, Operation, Purposes, Salt, Transaction, Update, Version,
+    Create, Deactivate, Did, Document, Key, KeyNumber, Operation, Purposes, Salt, Transaction, Update,
+    Version,
 };
 use serde_json::Value;
 
@@ -44,8 +48,8 @@ pub struct Current {
 /// A key in a DID document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownKey {
-    /// Its name (the fragment of its DID URL).
-    pub name: String,
+    /// Its number (the fragment of its DID URL).
+    pub number: KeyNumber,
     /// The key.
     pub public: PublicKey,
     /// What it may be used for.
@@ -101,14 +105,14 @@ pub enum WalletError {
     },
     /// A key would be kept that this keyring did not make.
     #[error(
-        "the document of {did} has a key that this keyring did not make, `{name}` {public}: leave --add-key out to \
+        "the document of {did} has a key that this keyring did not make, `{number}` {public}: leave --add-key out to \
          replace all keys by a new one, or make the change where that key was made"
     )]
     ForeignKey {
         /// Which DID.
         did: Did,
-        /// The key's name.
-        name: String,
+        /// The key's number.
+        number: KeyNumber,
         /// The key.
         public: PublicKey,
     },
@@ -119,6 +123,12 @@ pub enum WalletError {
         did: Did,
         /// How many it has.
         count: usize,
+    },
+    /// Every number was given to a key already.
+    #[error("all {} key numbers of {did} are used: make a new DID with `realdid did create`", KeyNumber::LAST.get())]
+    NoNumberLeft {
+        /// Which DID.
+        did: Did,
     },
 }
 
@@ -155,13 +165,13 @@ impl Terms {
 pub fn create(terms: &Terms) -> Entry {
     let secret = SecretKey::generate();
     let (did, transaction) = registration(terms, &secret);
-    let keys = vec![HeldKey { name: "key-1".to_owned(), secret }];
+    let keys = vec![HeldKey { number: KeyNumber::FIRST, secret }];
     Entry { did, chain: terms.chain, keys, pending: Some(Pending::new(transaction)) }
 }
 
 /// The registration of a new DID whose only key is `secret`, with a fresh salt.
 pub fn registration(terms: &Terms, secret: &SecretKey) -> (Did, Transaction) {
-    let document = Document { keys: vec![document_key("key-1".to_owned(), secret)] };
+    let document = Document { keys: vec![document_key(KeyNumber::FIRST, secret)] };
     let operation = Create { document, salt: fresh_salt() };
     let did = Did::new(&terms.network, operation.did());
     (did, Transaction::sign(terms.chain, Operation::Create(operation), terms.expires_at, &[secret]))
@@ -185,16 +195,18 @@ pub fn update(
         if current.keys.len() as u64 >= max_keys {
             return Err(WalletError::TooManyKeys { did: entry.did.clone(), count: current.keys.len() });
         }
-        for ShownKey { name, public, purposes } in &current.keys {
+        for ShownKey { number, public, purposes } in &current.keys {
             if entry.key(public).is_none() {
-                let (did, name) = (entry.did.clone(), name.clone());
-                return Err(WalletError::ForeignKey { did, name, public: *public });
+                let did = entry.did.clone();
+                return Err(WalletError::ForeignKey { did, number: *number, public: *public });
             }
-            keys.push(Key { name: name.clone(), public: *public, purposes: *purposes });
+            keys.push(Key { number: *number, public: *public, purposes: *purposes });
         }
     }
-    let held = HeldKey { name: unused_name(entry, current), secret: SecretKey::generate() };
-    keys.push(document_key(held.name.clone(), &held.secret));
+    let number =
+        unused_number(entry, current).ok_or_else(|| WalletError::NoNumberLeft { did: entry.did.clone() })?;
+    let held = HeldKey { number, secret: SecretKey::generate() };
+    keys.push(document_key(number, &held.secret));
     let operation = Update { did: entry.did.id(), replaces: current.version, document: Document { keys } };
     let transaction =
         Transaction::sign(terms.chain, Operation::Update(operation), terms.expires_at, &[signer]);
@@ -242,23 +254,19 @@ fn controlling_key<'a>(entry: &'a Entry, current: &Current) -> Result<&'a Secret
     held.map(|key| &key.secret).ok_or_else(no_control)
 }
 
-fn document_key(name: String, secret: &SecretKey) -> Key {
-    Key { name, public: secret.public(), purposes: Purposes::ALL }
+fn document_key(number: KeyNumber, secret: &SecretKey) -> Key {
+    Key { number, public: secret.public(), purposes: Purposes::ALL }
 }
 
-/// `key-N` with the first N that neither the keyring nor the document used.
-fn unused_name(entry: &Entry, current: &Current) -> String {
-    let taken = |name: &String| {
-        entry.keys.iter().any(|key| key.name == *name) || current.keys.iter().any(|key| key.name == *name)
-    };
-    let mut number = entry.keys.len() + 1;
-    loop {
-        let name = format!("key-{number}");
-        if !taken(&name) {
-            return name;
-        }
-        number += 1;
-    }
+/// The number above all that the keyring ever gave and the document shows, so that a number never stands for two
+/// keys. Where there is none above, the lowest that is in neither: a node that claims a high number must not be able
+/// to end the DID's updates.
+fn unused_number(entry: &Entry, current: &Current) -> Option<KeyNumber> {
+    let held = entry.keys.iter().map(|key| key.number);
+    let used: BTreeSet<KeyNumber> = held.chain(current.keys.iter().map(|key| key.number)).collect();
+    let above = used.last().map_or(Some(KeyNumber::FIRST), |highest| highest.next());
+    let numbers = || iter::successors(Some(KeyNumber::FIRST), |number| number.next());
+    above.or_else(|| numbers().find(|number| !used.contains(number)))
 }
 
 /// 16 fresh random bytes from where secret keys come from.
@@ -290,7 +298,8 @@ impl Current {
         if document.is_null() && deactivated {
             return Ok(Self { version, deactivated, keys: Vec::new() });
         }
-        if document["id"].as_str() != Some(&did.to_string()) {
+        let subject = did.to_string();
+        if document["id"].as_str() != Some(&subject) {
             return Err(malformed("its document is not the DID's"));
         }
         let methods = document["verificationMethod"]
@@ -298,7 +307,10 @@ impl Current {
             .ok_or_else(|| malformed("it has no verificationMethod"))?;
         let keys = methods.iter().map(|method| {
             let url = method["id"].as_str().ok_or_else(|| malformed("a verification method has no id"))?;
-            let name = url.rsplit_once('#').map_or(url, |(_, name)| name).to_owned();
+            let fragment = url.strip_prefix(&subject).and_then(|rest| rest.strip_prefix('#'));
+            let number = fragment
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| malformed("a verification method's id is not the DID and #key-<n>"))?;
             let public = method["publicKeyMultibase"].as_str().and_then(|text| text.parse().ok());
             let public =
                 public.ok_or_else(|| malformed("a verification method has no sound publicKeyMultibase"))?;
@@ -311,7 +323,7 @@ impl Current {
                 .into_iter()
                 .filter(|(_, name)| has(name))
                 .fold(Purposes::NONE, |set, (purpose, _)| set.and(purpose));
-            Ok(ShownKey { name, public, purposes })
+            Ok(ShownKey { number, public, purposes })
         });
         Ok(Self { version, deactivated, keys: keys.collect::<Result<_, _>>()? })
     }

@@ -67,4 +67,5 @@ pub use candidate::{Block, Candidate, Parent, Tip};
 pub use certificate::Certificate;
 pub use message::{Context, Message, Verified};
 pub use output::{Action, Output, Recipient, Record};
+pub use pool::Offer;
 pub use replica::{Config, Input, Now, Replica, Status, Verdict};

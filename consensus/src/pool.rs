@@ -8,14 +8,32 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use genesis::Digest;
+use genesis::{Digest, Height};
 
 /// Of how many non-empty final blocks the digests are remembered: more than a node finalises within one sync.
 const REMEMBERED: usize = 256;
 
+/// A digest that waits to be ordered, and the heights of the blocks that may name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// What waits.
+    pub digest: Digest,
+    /// The first height that may name it.
+    pub first: Height,
+    /// The last height that may name it.
+    pub last: Height,
+}
+
+/// A digest that any block may name.
+impl From<Digest> for Offer {
+    fn from(digest: Digest) -> Self {
+        Self { digest, first: Height::ZERO, last: Height(u64::MAX) }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pool {
-    order: BTreeMap<u64, Digest>,
+    order: BTreeMap<u64, Offer>,
     places: BTreeMap<Digest, u64>,
     next: u64,
     /// The payloads of the newest final blocks, oldest first, and all that they name.
@@ -24,14 +42,14 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn insert(&mut self, digests: Vec<Digest>) {
-        for digest in digests {
-            if self.ordered.contains(&digest) {
+    pub(crate) fn insert(&mut self, offers: Vec<Offer>) {
+        for offer in offers {
+            if self.ordered.contains(&offer.digest) {
                 continue;
             }
-            if let std::collections::btree_map::Entry::Vacant(place) = self.places.entry(digest) {
+            if let std::collections::btree_map::Entry::Vacant(place) = self.places.entry(offer.digest) {
                 place.insert(self.next);
-                self.order.insert(self.next, digest);
+                self.order.insert(self.next, offer);
                 self.next += 1;
             }
         }
@@ -69,8 +87,13 @@ impl Pool {
         self.places.len()
     }
 
-    /// The oldest ones that are not in `ordered`.
-    pub(crate) fn without<'a>(&'a self, ordered: &'a BTreeSet<Digest>) -> impl Iterator<Item = Digest> + 'a {
-        self.order.values().copied().filter(|digest| !ordered.contains(digest))
+    /// The oldest ones that a block at `height` may name and that are not in `ordered`.
+    pub(crate) fn for_block<'a>(
+        &'a self,
+        height: Height,
+        ordered: &'a BTreeSet<Digest>,
+    ) -> impl Iterator<Item = Digest> + 'a {
+        let fits = move |offer: &&Offer| (offer.first..=offer.last).contains(&height);
+        self.order.values().filter(fits).map(|offer| offer.digest).filter(|digest| !ordered.contains(digest))
     }
 }

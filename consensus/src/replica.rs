@@ -27,7 +27,7 @@ use crate::certificate::Certificate;
 use crate::message::{Context, Fetch, Message, PrePrepare, Verified, Vote};
 use crate::output::Output;
 use crate::pacemaker::Pacemaker;
-use crate::pool::Pool;
+use crate::pool::{Offer, Pool};
 use crate::tally::Tally;
 
 /// How many views above its own a replica counts votes for, so that it need not ask for what overtook its own
@@ -90,7 +90,7 @@ pub enum Input {
     },
     /// These digests wait to be ordered: a quorum has their contents, this node too, valid and durable. What the
     /// newest final blocks named is left out here, since the node may not have performed their `Finalize` yet.
-    Available(Vec<Digest>),
+    Available(Vec<Offer>),
     /// These no longer do: they expired.
     Withdrawn(Vec<Digest>),
     /// Final blocks from a peer's store, each the parent of the next, the last covered by the certificate.
@@ -159,6 +159,8 @@ struct Peer {
     commit_seen: View,
     /// When it may next be answered about finality: bounds what repeats can cost.
     answer_after: Duration,
+    /// When its next question for many certificates may be answered.
+    certificates_after: Duration,
 }
 
 /// A validator's replica.
@@ -235,8 +237,10 @@ pub struct Status {
     pub leader: ValidatorIndex,
     /// Δ at present.
     pub delta: Duration,
-    /// Whether view timers run.
-    pub armed: bool,
+    /// Since when something waits, so that view timers run; in the time of `Now::elapsed`.
+    pub armed: Option<Duration>,
+    /// Whether a newer block is known to be final that is not here yet.
+    pub behind: bool,
     /// How many digests wait to be ordered.
     pub waiting: usize,
 }
@@ -250,7 +254,7 @@ impl Replica {
         match input {
             Input::Received { from, message } => self.receive(now, from, message.into_inner()),
             Input::Judged { digest, verdict } => self.judged(digest, verdict),
-            Input::Available(digests) => self.pool.insert(digests),
+            Input::Available(offers) => self.pool.insert(offers),
             Input::Withdrawn(digests) => self.pool.remove(&digests),
             Input::Synced { candidates, commit } => self.synced(now, candidates, commit.into_inner()),
             Input::Connected(peer) => self.greet(peer),
@@ -286,7 +290,8 @@ impl Replica {
             tip: self.tip,
             leader: self.leader(),
             delta: self.pacemaker.delta(),
-            armed: self.armed.is_some(),
+            armed: self.armed,
+            behind: self.committed.is_some(),
             waiting: self.pool.len(),
         }
     }

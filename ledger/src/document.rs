@@ -1,10 +1,13 @@
 //! A DID's keys, and what each may be used for.
 //!
-//! There is no free text in it, no service and no name: nothing that could say who the subject is.
+//! There is no text in it, no service and no name, and a key is called by a number: nothing that could say who the
+//! subject is.
 //!
 //! Invariant: a document that passed [`Document::check`] has at least one key that may change it, no two keys or
-//! names alike, and only keys that are registrable ([`PublicKey::is_registrable`]). Who may replace it is left to
+//! numbers alike, and only keys that are registrable ([`PublicKey::is_registrable`]). Who may replace it is left to
 //! [`crate::operation`], its W3C form to [`crate::resolution`].
+
+pub mod key_number;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,8 +16,7 @@ use genesis::{Digest, Domain, Parameters, PublicKey, encoding};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The most characters that a key's name may have.
-pub const MAX_NAME_CHARS: usize = 32;
+pub use key_number::KeyNumber;
 
 /// The document of a DID as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +30,8 @@ pub struct Document {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
-    /// The fragment that names it in DID URLs: 1 to [`MAX_NAME_CHARS`] of `a-z`, `0-9` and `-`.
-    pub name: String,
+    /// What it is called: the fragment `key-<n>` of its DID URL.
+    pub number: KeyNumber,
     /// The key.
     pub public: PublicKey,
     /// What it may be used for.
@@ -52,24 +54,16 @@ pub enum DocumentError {
         /// The network's limit.
         most: u64,
     },
-    /// A name that is not one.
-    #[error("key {index}: the name `{name}` must be 1 to {MAX_NAME_CHARS} of a-z, 0-9 and `-`")]
-    Name {
-        /// The key's place in the list, from 0.
-        index: usize,
-        /// The name, cut to what fits into a message.
-        name: String,
-    },
-    /// Two keys with one name.
-    #[error("key {index}: the name `{name}` is taken by a key before it")]
-    NameTwice {
+    /// Two keys with one number.
+    #[error("keys[{index}]: the number {} is taken by a key before it", number.get())]
+    NumberTwice {
         /// The second one's place in the list, from 0.
         index: usize,
-        /// The name.
-        name: String,
+        /// The number.
+        number: KeyNumber,
     },
     /// A key that is listed twice.
-    #[error("key {index}: `{key}` is listed twice: give one key all its purposes")]
+    #[error("keys[{index}]: `{key}` is listed twice: give one key all its purposes")]
     KeyTwice {
         /// The second one's place in the list, from 0.
         index: usize,
@@ -77,7 +71,7 @@ pub enum DocumentError {
         key: PublicKey,
     },
     /// A key that several encodings or several owners could stand for.
-    #[error("key {index}: `{key}` is not a sound Ed25519 key (canonical, in the prime-order subgroup)")]
+    #[error("keys[{index}]: `{key}` is not a sound Ed25519 key (canonical, in the prime-order subgroup)")]
     Unregistrable {
         /// Its place in the list, from 0.
         index: usize,
@@ -85,12 +79,12 @@ pub enum DocumentError {
         key: PublicKey,
     },
     /// A key without a purpose.
-    #[error("key {index}: `{name}` has no purpose: give it one, such as authentication")]
+    #[error("keys[{index}]: `{number}` has no purpose: give it one, such as authentication")]
     NoPurpose {
         /// Its place in the list, from 0.
         index: usize,
-        /// Its name.
-        name: String,
+        /// Its number.
+        number: KeyNumber,
     },
     /// Nobody could ever change the document again.
     #[error("no key has the purpose capabilityInvocation: nobody could ever update or deactivate the DID")]
@@ -116,21 +110,16 @@ impl Document {
         if !self.keys.iter().any(|key| key.purposes.contains(Purposes::CAPABILITY_INVOCATION)) {
             return Err(DocumentError::NoInvocationKey);
         }
-        let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
-        for (index, Key { name, public: key, purposes }) in self.keys.iter().enumerate() {
-            let name_fits = (1..=MAX_NAME_CHARS).contains(&name.len())
-                && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-            if !name_fits {
-                return Err(DocumentError::Name { index, name: name.chars().take(80).collect() });
-            }
-            if !names.insert(name) {
-                return Err(DocumentError::NameTwice { index, name: name.clone() });
+        let (mut numbers, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for (index, Key { number, public: key, purposes }) in self.keys.iter().enumerate() {
+            if !numbers.insert(number) {
+                return Err(DocumentError::NumberTwice { index, number: *number });
             }
             if !keys.insert(key) {
                 return Err(DocumentError::KeyTwice { index, key: *key });
             }
             if *purposes == Purposes::NONE {
-                return Err(DocumentError::NoPurpose { index, name: name.clone() });
+                return Err(DocumentError::NoPurpose { index, number: *number });
             }
         }
         Ok(())

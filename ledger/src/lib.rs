@@ -1,7 +1,7 @@
 //! What the agreed order means: DID operations, the state that they make, and its storage.
 //!
 //! - [`did`]: `did:realdid:<network>:<id>`, an id that only the holder of its first keys can register
-//! - [`document`]: the keys of a DID and what each may be used for; no free text
+//! - [`document`]: the numbered keys of a DID and what each may be used for; no text at all
 //! - [`operation`]: create, update, deactivate: who may, on which version, with what effect
 //! - [`transaction`]: an operation with its chain, expiry, signers and signatures, and the check of all of them
 //! - [`batch`]: what validators exchange: many transactions by one author, checked in one go
@@ -32,7 +32,7 @@ pub use apply::{Changes, StateView, apply};
 pub use batch::{Batch, BatchError, CheckedBatch};
 pub use block::{Block, Tip};
 pub use did::{Did, DidId};
-pub use document::{Document, Key, Purposes};
+pub use document::{Document, Key, KeyNumber, Purposes};
 pub use operation::{Create, Deactivate, Operation, Salt, Update};
 pub use receipt::{Code, Receipt};
 pub use record::{Header, Moment, Record, Version};

@@ -9,7 +9,7 @@ pub mod time;
 use serde_json::{Map, Value, json};
 
 use crate::did::DidError;
-use crate::{Did, DidId, Document, Record, Version};
+use crate::{Did, DidId, Document, KeyNumber, Record, Version};
 
 /// The JSON-LD context of DID Core 1.1, which defines Multikey too.
 const CONTEXT: &str = "https://www.w3.org/ns/did/v1.1";
@@ -249,13 +249,13 @@ impl Problem {
 /// The DID document of `did` with the keys of `document`, as JSON-LD.
 pub fn did_document(did: &Did, document: &Document) -> Value {
     let subject = did.to_string();
-    let url = |name: &str| format!("{subject}#{name}");
+    let url = |number: KeyNumber| format!("{subject}#{number}");
     let methods: Vec<Value> = document
         .keys
         .iter()
         .map(|key| {
             json!({
-                "id": url(&key.name),
+                "id": url(key.number),
                 "type": "Multikey",
                 "controller": subject,
                 "publicKeyMultibase": key.public.to_string(),
@@ -265,7 +265,7 @@ pub fn did_document(did: &Did, document: &Document) -> Value {
     let mut json = json!({ "@context": [CONTEXT], "id": subject, "verificationMethod": methods });
     for (purpose, name) in crate::Purposes::NAMED {
         let keys = document.keys.iter().filter(|key| key.purposes.contains(purpose));
-        let urls: Vec<String> = keys.map(|key| url(&key.name)).collect();
+        let urls: Vec<String> = keys.map(|key| url(key.number)).collect();
         if !urls.is_empty() {
             json[name] = urls.into();
         }

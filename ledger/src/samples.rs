@@ -9,8 +9,8 @@ use genesis::{
 };
 
 use crate::{
-    Block, Changes, CheckedBatch, CheckedTransaction, Create, Deactivate, DidId, Document, Key, Moment,
-    Operation, Purposes, Receipt, Record, Salt, StateView, Tip, Transaction, Update, Version,
+    Block, Changes, CheckedBatch, CheckedTransaction, Create, Deactivate, DidId, Document, Key, KeyNumber,
+    Moment, Operation, Purposes, Receipt, Record, Salt, StateView, Tip, Transaction, Update, Version,
 };
 
 /// A network of four with the default parameters.
@@ -34,10 +34,13 @@ pub fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed([seed; 32])
 }
 
-/// A document with the keys of these seeds, each for everything.
+/// A document with the keys of these seeds, each numbered by its seed and for everything.
 pub fn document(seeds: &[u8]) -> Document {
-    let key =
-        |seed: &u8| Key { name: format!("key-{seed}"), public: key(*seed).public(), purposes: Purposes::ALL };
+    let key = |seed: &u8| Key {
+        number: KeyNumber::new(u16::from(*seed)).unwrap(),
+        public: key(*seed).public(),
+        purposes: Purposes::ALL,
+    };
     Document { keys: seeds.iter().map(key).collect() }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use consensus::Offer;
 use genesis::{Digest, Height, ValidatorIndex};
 
 /// How many batches that are not here one peer may speak of.
@@ -25,8 +26,6 @@ const MAX_INVALID: usize = 1_024;
 pub struct Held {
     /// Its digest.
     pub digest: Digest,
-    /// Who made it.
-    pub author: ValidatorIndex,
     /// The last height of a block that may name it.
     pub expires_at: Height,
 }
@@ -78,10 +77,10 @@ impl Availability {
         }
     }
 
-    /// The batch is here, valid and durable. Says whether that makes it available.
-    pub fn hold(&mut self, held: Held, now: Instant) -> bool {
+    /// The batch is here, valid and durable. Offers it, if that makes it available.
+    pub fn hold(&mut self, held: Held, now: Instant) -> Option<Offer> {
         if self.ordered.contains_key(&held.digest) {
-            return false;
+            return None;
         }
         let me = self.me;
         let entry = self.entries.entry(held.digest).or_insert_with(|| Entry::new(now));
@@ -96,21 +95,21 @@ impl Availability {
         self.announce(held.digest)
     }
 
-    /// A peer says that it holds the batch. Says whether that makes it available.
-    pub fn held_by(&mut self, peer: ValidatorIndex, digest: Digest, now: Instant) -> bool {
+    /// A peer says that it holds the batch. Offers it, if that makes it available.
+    pub fn held_by(&mut self, peer: ValidatorIndex, digest: Digest, now: Instant) -> Option<Offer> {
         if self.ordered.contains_key(&digest) {
-            return false;
+            return None;
         }
         if !self.entries.contains_key(&digest) || self.entries[&digest].held.is_none() {
             let count = self.unseen.entry(peer).or_default();
             if *count >= MAX_UNSEEN_PER_PEER {
-                return false;
+                return None;
             }
             let entry = self.entries.entry(digest).or_insert_with(|| Entry::new(now));
             if entry.holders.insert(peer) {
                 *count += 1;
             }
-            return false;
+            return None;
         }
         if let Some(entry) = self.entries.get_mut(&digest) {
             entry.holders.insert(peer);
@@ -123,11 +122,12 @@ impl Availability {
         self.ordered.contains_key(digest)
     }
 
-    fn announce(&mut self, digest: Digest) -> bool {
-        let Some(entry) = self.entries.get_mut(&digest) else { return false };
-        let available = entry.held.is_some() && entry.holders.len() >= self.quorum && !entry.announced;
-        entry.announced |= available;
-        available
+    fn announce(&mut self, digest: Digest) -> Option<Offer> {
+        let entry = self.entries.get_mut(&digest)?;
+        let held = entry.held.filter(|_| entry.holders.len() >= self.quorum && !entry.announced)?;
+        entry.announced = true;
+        let first = Height(held.expires_at.0.saturating_sub(self.lifetime));
+        Some(Offer { digest, first, last: held.expires_at })
     }
 
     /// The batch with this digest can never be valid.
@@ -217,9 +217,13 @@ impl Availability {
         self.entries.get(digest).map(|entry| entry.holders.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// The batches that are here and wait to be ordered.
-    pub fn waiting(&self) -> impl Iterator<Item = (&Held, &BTreeSet<ValidatorIndex>)> {
-        self.entries.values().filter_map(|entry| entry.held.as_ref().map(|held| (held, &entry.holders)))
+    /// The batches that are here and wait to be ordered, each once, those after `place` first: who takes a few at a
+    /// time comes to all of them.
+    pub fn waiting_after(&self, place: Digest) -> impl Iterator<Item = (&Held, &BTreeSet<ValidatorIndex>)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let after = self.entries.range((Excluded(place), Unbounded));
+        let before = self.entries.range((Unbounded, Included(place)));
+        after.chain(before).filter_map(|(_, entry)| entry.held.as_ref().map(|held| (held, &entry.holders)))
     }
 }
 
@@ -238,7 +242,7 @@ mod tests {
     }
 
     fn held(byte: u8, expires_at: u64) -> Held {
-        Held { digest: digest(byte), author: ValidatorIndex(0), expires_at: Height(expires_at) }
+        Held { digest: digest(byte), expires_at: Height(expires_at) }
     }
 
     fn of_four() -> Availability {
@@ -248,16 +252,20 @@ mod tests {
     #[test]
     fn a_batch_is_available_once_a_quorum_with_this_node_holds_it_and_only_once() {
         let (mut known, now) = (of_four(), Instant::now());
-        assert!(!known.held_by(ValidatorIndex(1), digest(1), now));
-        assert!(!known.held_by(ValidatorIndex(2), digest(1), now));
-        assert!(!known.held_by(ValidatorIndex(3), digest(1), now), "a quorum without this node is none");
-        assert!(known.hold(held(1, 50), now));
-        assert!(!known.hold(held(1, 50), now));
-        assert!(!known.held_by(ValidatorIndex(3), digest(1), now));
+        assert!(known.held_by(ValidatorIndex(1), digest(1), now).is_none());
+        assert!(known.held_by(ValidatorIndex(2), digest(1), now).is_none());
+        assert!(
+            known.held_by(ValidatorIndex(3), digest(1), now).is_none(),
+            "a quorum without this node is none"
+        );
+        let offer = known.hold(held(1, 50), now).expect("available");
+        assert_eq!((offer.first, offer.last), (Height(0), Height(50)));
+        assert!(known.hold(held(1, 50), now).is_none());
+        assert!(known.held_by(ValidatorIndex(3), digest(1), now).is_none());
         known.hold(held(2, 50), now);
         known.held_by(ValidatorIndex(1), digest(2), now);
-        assert!(!known.held_by(ValidatorIndex(1), digest(2), now), "one peer twice is one holder");
-        assert!(known.held_by(ValidatorIndex(2), digest(2), now));
+        assert!(known.held_by(ValidatorIndex(1), digest(2), now).is_none(), "one peer twice is one holder");
+        assert!(known.held_by(ValidatorIndex(2), digest(2), now).is_some());
     }
 
     #[test]
@@ -269,11 +277,13 @@ mod tests {
         assert_eq!(known.judge(&[digest(1), digest(2)], Height(50)), Payload::Ready);
         assert_eq!(known.judge(&[digest(1), digest(9)], Height(50)), Payload::Missing(vec![digest(9)]));
         assert_eq!(known.judge(&[digest(1)], Height(51)), Payload::Invalid(digest(1)));
+        let early = Availability::new(ValidatorIndex(0), 1, 100).hold(held(4, 500), now).expect("available");
+        assert_eq!((early.first, early.last), (Height(400), Height(500)), "no leader names it before");
         known.hold(held(4, 500), now);
         assert_eq!(known.judge(&[digest(4)], Height(10)), Payload::Invalid(digest(4)));
         known.order(&[digest(1)], Height(40));
         assert_eq!(known.judge(&[digest(1)], Height(41)), Payload::Invalid(digest(1)));
-        assert!(!known.hold(held(1, 50), now), "it is not available again");
+        assert!(known.hold(held(1, 50), now).is_none(), "it is not available again");
         known.order(&[digest(2)], Height(141));
         assert_eq!(
             known.judge(&[digest(1)], Height(142)),

@@ -20,8 +20,14 @@ const FULL_BYTES: usize = 256 << 10;
 const MAX_AGE: Duration = Duration::from_millis(25);
 /// How many batches of this node may be under way.
 const MAX_SEALED: usize = 64;
-/// For how many heights a batch may be named; well below the most that the rules allow.
+/// For how many heights a batch may be named.
 const LIFETIME: u64 = 1_000;
+
+/// The expiry of a batch made at `tip`: below the most that the rules allow, so that peers whose tip is a little behind
+/// take it too.
+fn expiry(tip: Height, most: u64) -> Height {
+    tip.plus(LIFETIME.min(most - most / 4))
+}
 
 /// What the batcher needs.
 pub struct Batcher {
@@ -67,7 +73,7 @@ impl Batcher {
         if transactions.is_empty() {
             return Ok(());
         }
-        let expires_at = Height(self.store.tip().height.0 + LIFETIME.min(parameters.max_batch_lifetime));
+        let expires_at = expiry(self.store.tip().height, parameters.max_batch_lifetime);
         match CheckedBatch::assemble(self.me, sequence, expires_at, transactions.clone(), &self.genesis) {
             Ok((batch, bytes)) => {
                 let bytes: Arc<[u8]> = bytes.into();

@@ -48,7 +48,7 @@ Then:
 #[derive(Debug, Parser)]
 #[command(name = "realdid", version, after_help = EXIT_CODES, max_term_width = 100)]
 struct Cli {
-    /// Print JSON, for programs.
+    /// Print answers and errors as JSON, for programs.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -90,7 +90,7 @@ enum Ending {
 /// Which node to ask.
 #[derive(Debug, Args)]
 struct Rpc {
-    /// The node's JSON-RPC.
+    /// The node to talk to: the address of its JSON-RPC.
     #[arg(long, value_name = "URL", env = "REALDID_RPC", default_value = "http://127.0.0.1:26601")]
     rpc: String,
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use consensus::{
     Action, Block, Candidate, Certificate, Input, Message, Now, Output, Recipient, Replica, Status,
 };
-use consensus::{Verdict, Verified};
+use consensus::{Offer, Verdict, Verified};
 use genesis::encoding::encode;
 use genesis::{Digest, Height, PublicKey, UnixMillis, ValidatorIndex};
 use p2p::{Channel, Network, PeerEvent};
@@ -27,7 +27,7 @@ use crate::fetcher::Want;
 use crate::journal::{Journal, JournalError};
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
-use crate::quota::Quotas;
+use crate::quota::{Account, Quotas};
 use crate::wire::{Gossip, MAX_DIGESTS};
 
 /// How many inputs of a kind share one sync at most.
@@ -97,7 +97,8 @@ pub struct Driver {
     pub me: ValidatorIndex,
     /// The store, for pushing own batches again.
     pub store: Arc<ledger::Store>,
-    /// The executor. Bounded by [`MAX_BACKLOG`].
+    /// The executor. Blocks wait there while it is slow; a replica that is [`MAX_BACKLOG`] behind prepares nobody's
+    /// batches, which slows a network that needs its vote. (The bound that holds for all comes with checkpoints, P6.)
     pub finals: std::sync::mpsc::Sender<Final>,
     /// The fetcher.
     pub fetch: mpsc::Sender<Want>,
@@ -126,6 +127,11 @@ struct Work {
     executed: Height,
     final_at: Option<Instant>,
     acknowledged_at: Instant,
+    /// Where the last round of acknowledging and pushing again ended.
+    place: Digest,
+    looked_after: Instant,
+    /// When a message was last refused aloud.
+    refused_at: Option<Instant>,
 }
 
 impl Driver {
@@ -157,25 +163,21 @@ impl Driver {
             executed,
             final_at: None,
             acknowledged_at: Instant::now(),
+            place: Digest::ZERO,
+            looked_after: Instant::now(),
+            refused_at: None,
         };
-        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
-        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         work.settle()?;
         loop {
-            let deadline = work.driver.replica.deadline(work.now());
-            let tick = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until((work.driver.started + at).into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let housekeeping = work.looked_after + HOUSEKEEPING;
+            let deadline = work.driver.replica.deadline(work.now()).map(|at| work.driver.started + at);
+            let wake = deadline.map_or(housekeeping, |deadline| deadline.min(housekeeping));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(frame) = votes.recv() => work.frame(&frame),
                 Some(event) = events.recv() => work.event(event),
-                () = tick => work.step(Input::Tick),
-                _ = housekeeping.tick() => work.look_after()?,
+                () = tokio::time::sleep_until(wake.into()) => {}
             }
             for _ in 0..BURST {
                 let Ok(frame) = votes.try_recv() else { break };
@@ -184,6 +186,14 @@ impl Driver {
             for _ in 0..BURST {
                 let Ok(event) = events.try_recv() else { break };
                 work.event(event);
+            }
+            // Looked at on every turn: no flood of messages keeps time from passing.
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                work.step(Input::Tick);
+            }
+            if housekeeping <= now {
+                work.look_after()?;
             }
             work.settle()?;
         }
@@ -212,22 +222,27 @@ impl Work {
             Ok(Gossip::Held(digests)) => {
                 let now = Instant::now();
                 let known = &mut self.driver.availability;
-                let available: Vec<_> =
-                    digests.into_iter().filter(|digest| known.held_by(from, *digest, now)).collect();
-                self.available(available);
+                let offers =
+                    digests.into_iter().filter_map(|digest| known.held_by(from, digest, now)).collect();
+                self.available(offers);
             }
             Err(error) => self.refuse(from, &error),
         }
     }
 
-    fn refuse(&self, from: ValidatorIndex, error: &dyn std::fmt::Display) {
+    fn refuse(&mut self, from: ValidatorIndex, error: &dyn std::fmt::Display) {
         self.driver.metrics.messages_refused.inc();
-        tracing::warn!(from = from.0, %error, "a message was refused");
+        // All are counted; a line a second is enough, and no member can fill the disk with lines.
+        let now = Instant::now();
+        if self.refused_at.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1)) {
+            self.refused_at = Some(now);
+            tracing::warn!(from = from.0, %error, "a message was refused");
+        }
     }
 
-    fn available(&mut self, digests: Vec<Digest>) {
-        if !digests.is_empty() {
-            self.step(Input::Available(digests));
+    fn available(&mut self, offers: Vec<Offer>) {
+        if !offers.is_empty() {
+            self.step(Input::Available(offers));
         }
     }
 
@@ -239,9 +254,9 @@ impl Work {
                 let known = &mut self.driver.availability;
                 let late: Vec<_> =
                     held.iter().map(|held| held.digest).filter(|digest| known.is_ordered(digest)).collect();
-                let available: Vec<_> = held.into_iter().filter(|held| known.hold(*held, now)).collect();
+                let offers = held.into_iter().filter_map(|held| known.hold(held, now)).collect();
                 self.driver.quotas.release(&late);
-                self.available(available.into_iter().map(|held| held.digest).collect());
+                self.available(offers);
                 self.judge_again();
             }
             Event::Again(digest) => self.acknowledge.push(digest),
@@ -268,7 +283,8 @@ impl Work {
     fn greet(&mut self, key: &PublicKey) {
         tracing::info!(peer = %self.name(key), "connected");
         let Some(index) = self.indices.get(key).copied() else { return };
-        let waiting: Vec<_> = self.driver.availability.waiting().map(|(held, _)| held.digest).collect();
+        let waiting = self.driver.availability.waiting_after(Digest::ZERO);
+        let waiting: Vec<_> = waiting.map(|(held, _)| held.digest).collect();
         for digests in waiting.chunks(MAX_DIGESTS) {
             self.send(index, &Gossip::Held(digests.to_vec()));
         }
@@ -299,6 +315,9 @@ impl Work {
             }
         }
         let status = self.driver.replica.status();
+        if self.judging.as_ref().is_some_and(|block| block.view != status.view) {
+            self.judging = None; // Nobody waits for the verdict any more.
+        }
         self.driver.metrics.observe(&status);
         self.driver.snapshot.send_replace(Snapshot {
             status,
@@ -369,26 +388,27 @@ impl Work {
             }
             Payload::Missing(digests) => {
                 let leader = self.driver.replica.context().validators.leader(block.view);
-                return self.want(digests, &[leader]);
+                return self.want(digests, &[leader], Account::Leader(leader));
             }
         };
         self.judging = None;
         self.step(Input::Judged { digest: block.digest(), verdict });
     }
 
-    fn want(&self, digests: Vec<Digest>, from: &[ValidatorIndex]) {
+    fn want(&self, digests: Vec<Digest>, from: &[ValidatorIndex], account: Account) {
         let known =
             digests.first().map(|digest| self.driver.availability.holders(digest)).unwrap_or_default();
         let holders = from.iter().chain(&known).filter(|holder| **holder != self.driver.me);
         let holders =
             holders.filter_map(|holder| self.driver.keys.get(usize::from(holder.0)).copied()).collect();
         // A fetcher that is full is asked again, by the next housekeeping or the next look at the payload.
-        let _ = self.driver.fetch.try_send(Want { digests, holders });
+        let _ = self.driver.fetch.try_send(Want { digests, holders, account: Some(account) });
     }
 
     /// What time brings: pushes that were lost, batches that expired, segments that may go.
     fn look_after(&mut self) -> Result<(), DriverError> {
         let now = Instant::now();
+        self.looked_after = now;
         self.driver.journal.forget_before(self.executed)?;
         let expired = self.driver.availability.expire(self.executed, now);
         if !expired.is_empty() {
@@ -398,21 +418,24 @@ impl Work {
             self.step(Input::Withdrawn(expired));
         }
         for (digest, holders) in self.driver.availability.overdue(now) {
-            self.want(vec![digest], &holders);
+            self.want(vec![digest], &holders, Account::Acknowledged);
         }
         self.judge_again();
         if now.duration_since(self.acknowledged_at) >= ACKNOWLEDGE_AGAIN {
             self.acknowledged_at = now;
-            let waiting = self.driver.availability.waiting().take(MAX_DIGESTS);
-            self.acknowledge.extend(waiting.map(|(held, _)| held.digest));
             self.push_again();
+            let waiting = self.driver.availability.waiting_after(self.place).take(MAX_DIGESTS);
+            let waiting: Vec<_> = waiting.map(|(held, _)| held.digest).collect();
+            self.place = waiting.last().copied().unwrap_or_default();
+            self.acknowledge.extend(waiting);
         }
         Ok(())
     }
 
     /// Pushes own batches again to those who have not acknowledged them.
     fn push_again(&self) {
-        let own = self.driver.availability.waiting().filter(|(held, _)| held.author == self.driver.me);
+        let waiting = self.driver.availability.waiting_after(self.place);
+        let own = waiting.filter(|(held, _)| self.driver.mempool.is_sealed(&held.digest));
         for (held, holders) in own.take(PUSH_AGAIN) {
             // A failing disk shows itself in the intake and the executor, which stop the node.
             let Ok(Some(bytes)) = self.driver.store.batch(&held.digest) else { continue };

@@ -154,7 +154,7 @@ impl Executor {
                         missing.push(*digest);
                     }
                 }
-                let _ = self.fetch.try_send(Want { digests: missing, holders: Vec::new() });
+                let _ = self.fetch.try_send(Want { digests: missing, holders: Vec::new(), account: None });
                 self.shelf.wait(PATIENCE);
             };
             batches.push(batch);

@@ -3,7 +3,7 @@
 //! Whatever is wanted is asked for again, from another peer each time, until it is here or no longer wanted.
 //! Bounded in what is wanted and in requests at a time. What comes goes the way of all batches, through the intake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,18 +15,19 @@ use tokio::sync::mpsc;
 
 use crate::intake::Arrival;
 use crate::metrics::Metrics;
+use crate::quota::Account;
 use crate::wire::{Answer, Ask, MAX_ANSWER_BYTES};
 
 /// How many batches may be wanted at a time; more are refused, and will be wanted again by who needs them.
 const MAX_WANTED: usize = 8_192;
 /// How many batches one request asks for.
 const PER_REQUEST: usize = 64;
-/// How many requests run at a time.
-const REQUESTS: usize = 4;
+/// How long a peer may take. One request runs to each peer at a time, so that a silent one holds up only itself.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause before a batch is asked for again.
 const RETRY_AFTER: Duration = Duration::from_millis(150);
 /// What nobody has is given up after so many tries; a block that needs it will want it anew.
-const MAX_TRIES: u32 = 100;
+const MAX_TRIES: u32 = 50;
 
 /// Batches that are wanted, and who is said to hold them.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Want {
     pub digests: Vec<Digest>,
     /// Who is asked first: network keys.
     pub holders: Vec<PublicKey>,
+    /// On whose account they will wait; none where a final block names them.
+    pub account: Option<Account>,
 }
 
 /// What the task needs.
@@ -51,8 +54,15 @@ pub struct Fetcher {
 
 struct Wanted {
     holders: Vec<PublicKey>,
+    account: Option<Account>,
     tries: u32,
     next: Instant,
+}
+
+/// One request: to whom, for what.
+struct Request {
+    peer: PublicKey,
+    batches: BTreeMap<Digest, Option<Account>>,
 }
 
 /// The way to ask for batches, and its end for [`Fetcher::run`].
@@ -65,12 +75,12 @@ impl Fetcher {
     pub async fn run(self, mut wants: mpsc::Receiver<Want>) {
         let this = Arc::new(self);
         let mut wanted: BTreeMap<Digest, Wanted> = BTreeMap::new();
+        let mut busy: BTreeSet<PublicKey> = BTreeSet::new();
         let mut requests = tokio::task::JoinSet::new();
         loop {
-            let wait = wanted.values().map(|wanted| wanted.next).min();
-            let full = requests.len() >= REQUESTS;
+            let next = wanted.values().map(|wanted| wanted.next).min();
             let pause = async {
-                match wait.filter(|_| !full) {
+                match next {
                     Some(next) => tokio::time::sleep_until(next.into()).await,
                     None => std::future::pending().await,
                 }
@@ -80,14 +90,18 @@ impl Fetcher {
                     Some(want) => this.note(&mut wanted, want),
                     None => return,
                 },
-                Some(_) = requests.join_next() => {}
+                Some(done) = requests.join_next() => {
+                    // A task that panicked says nothing: its peer stays busy, and is not asked again.
+                    if let Ok(peer) = done {
+                        busy.remove(&peer);
+                    }
+                }
                 () = pause => {}
             }
-            this.forget_what_came(&mut wanted);
-            while requests.len() < REQUESTS {
-                let Some((peer, digests)) = this.next_request(&mut wanted) else { break };
+            for request in this.requests(&mut wanted, &busy) {
+                busy.insert(request.peer);
                 let this = Arc::clone(&this);
-                requests.spawn(async move { this.request(peer, digests).await });
+                requests.spawn(async move { this.request(request).await });
             }
         }
     }
@@ -97,70 +111,72 @@ impl Fetcher {
             if wanted.len() < MAX_WANTED || wanted.contains_key(&digest) {
                 let entry = wanted.entry(digest).or_insert_with(|| {
                     self.metrics.batches_fetched.inc();
-                    Wanted { holders: Vec::new(), tries: 0, next: Instant::now() }
+                    Wanted { holders: Vec::new(), account: want.account, tries: 0, next: Instant::now() }
                 });
                 entry.holders.clone_from(&want.holders);
+                // What a final block names is wanted without condition, whoever else wanted it.
+                entry.account = entry.account.and(want.account);
             }
         }
     }
 
-    fn forget_what_came(&self, wanted: &mut BTreeMap<Digest, Wanted>) {
-        // An error of the disk shows itself where it can stop the node: in the intake and the executor.
-        wanted.retain(|digest, wanted| {
-            wanted.tries < MAX_TRIES && !self.store.has_batch(digest).unwrap_or(false)
-        });
-    }
-
-    /// The batches that are due, for the peer that the first of them is to be asked from.
-    fn next_request(&self, wanted: &mut BTreeMap<Digest, Wanted>) -> Option<(PublicKey, Vec<Digest>)> {
+    /// The batches that are due, each for the next of those who may hold it and are free.
+    fn requests(&self, wanted: &mut BTreeMap<Digest, Wanted>, busy: &BTreeSet<PublicKey>) -> Vec<Request> {
         let now = Instant::now();
-        let connected: Vec<PublicKey> = self
+        let free: Vec<PublicKey> = self
             .network
             .peers()
             .into_iter()
-            .filter(|peer| peer.link.is_some())
+            .filter(|peer| peer.link.is_some() && !busy.contains(&peer.key))
             .map(|peer| peer.key)
             .collect();
-        let due: Vec<Digest> = wanted
-            .iter()
-            .filter(|(_, wanted)| wanted.next <= now)
-            .map(|(digest, _)| *digest)
-            .take(PER_REQUEST)
-            .collect();
-        let first = wanted.get(due.first()?)?;
-        let holders = first.holders.iter().filter(|holder| connected.contains(holder));
-        let candidates: Vec<PublicKey> = holders.chain(&connected).copied().collect();
-        for digest in &due {
-            if let Some(wanted) = wanted.get_mut(digest) {
-                wanted.next = now + RETRY_AFTER;
+        let due: Vec<Digest> =
+            wanted.iter().filter(|(_, wanted)| wanted.next <= now).map(|(digest, _)| *digest).collect();
+        let mut requests: BTreeMap<PublicKey, BTreeMap<Digest, Option<Account>>> = BTreeMap::new();
+        for digest in due {
+            // An error of the disk shows itself where it can stop the node: in the intake and the executor.
+            let here = self.store.has_batch(&digest).unwrap_or(false);
+            let Some(entry) = wanted.get_mut(&digest) else { continue };
+            if here || entry.tries >= MAX_TRIES {
+                wanted.remove(&digest);
+                continue;
+            }
+            entry.next = now + RETRY_AFTER;
+            let holders = entry.holders.iter().filter(|holder| free.contains(holder));
+            let candidates: Vec<PublicKey> = holders.chain(&free).copied().collect();
+            if candidates.is_empty() {
+                continue;
+            }
+            let peer = candidates[entry.tries as usize % candidates.len()];
+            let request = requests.entry(peer).or_default();
+            if request.len() < PER_REQUEST {
+                entry.tries += 1;
+                request.insert(digest, entry.account);
             }
         }
-        if candidates.is_empty() {
-            return None; // Nobody is there: the next try is due in a while.
-        }
-        let peer = candidates[first_try(wanted, &due) as usize % candidates.len()];
-        for digest in &due {
-            if let Some(wanted) = wanted.get_mut(digest) {
-                wanted.tries += 1;
-            }
-        }
-        Some((peer, due))
+        requests.into_iter().map(|(peer, batches)| Request { peer, batches }).collect()
     }
 
-    async fn request(&self, peer: PublicKey, digests: Vec<Digest>) {
-        let answer = match self.network.request(&peer, encode(&Ask::Batches(digests.clone()))).await {
-            Ok(answer) => answer,
-            Err(error) => {
+    /// Asks, and hands on what comes. Returns who was asked.
+    async fn request(&self, Request { peer, batches }: Request) -> PublicKey {
+        let ask = encode(&Ask::Batches(batches.keys().copied().collect()));
+        let answer = match tokio::time::timeout(PATIENCE, self.network.request(&peer, ask)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "a request for batches failed");
-                return;
+                return peer;
+            }
+            Err(_) => {
+                tracing::debug!(%peer, seconds = PATIENCE.as_secs(), "a request for batches took too long");
+                return peer;
             }
         };
         match decode(&answer, MAX_ANSWER_BYTES) {
-            Ok(Answer::Batches(batches)) => {
-                let asked = |bytes: &Vec<u8>| digests.contains(&CheckedBatch::digest_of(bytes));
-                for bytes in batches.into_iter().take(digests.len()).filter(asked) {
-                    if self.intake.send(Arrival::Fetched(bytes)).await.is_err() {
-                        return; // The node stops.
+            Ok(Answer::Batches(answers)) => {
+                for bytes in answers.into_iter().take(batches.len()) {
+                    let Some(account) = batches.get(&CheckedBatch::digest_of(&bytes)) else { continue };
+                    if self.intake.send(Arrival::Fetched(*account, bytes)).await.is_err() {
+                        break; // The node stops.
                     }
                 }
             }
@@ -169,9 +185,6 @@ impl Fetcher {
             }
             Err(error) => tracing::warn!(%peer, %error, "a peer's answer is malformed"),
         }
+        peer
     }
-}
-
-fn first_try(wanted: &BTreeMap<Digest, Wanted>, due: &[Digest]) -> u32 {
-    due.first().and_then(|digest| wanted.get(digest)).map_or(0, |wanted| wanted.tries)
 }

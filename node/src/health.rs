@@ -21,7 +21,7 @@ pub struct Health {
     pub quorum: usize,
     /// The replica's position.
     pub snapshot: watch::Receiver<Snapshot>,
-    /// When the node started.
+    /// What `Status::armed` counts from: when the node started.
     pub started: Instant,
 }
 
@@ -44,7 +44,9 @@ impl Health {
         let validators =
             peers.iter().filter(|peer| peer.role == Role::Validator && peer.link.is_some()).count() + 1;
         let lag = snapshot.status.tip.height.since(snapshot.executed);
-        let waited = snapshot.final_at.unwrap_or(self.started).elapsed();
+        // What waits may have come long after the newest block: the later of the two counts.
+        let armed = snapshot.status.armed.map(|since| self.started + since);
+        let waited = armed.map(|since| since.max(snapshot.final_at.unwrap_or(since)).elapsed());
         let problem = if validators < self.quorum {
             Some(format!(
                 "{validators} of the {} validators that decide are connected, itself counted",
@@ -52,10 +54,13 @@ impl Health {
             ))
         } else if lag > MAX_LAG {
             Some(format!("catching up: {lag} final blocks wait to be executed"))
-        } else if snapshot.status.armed && waited > STUCK_AFTER {
-            Some(format!("transactions wait, but no block became final for {} s", waited.as_secs()))
+        } else if snapshot.status.behind {
+            Some("catching up: a newer block is known to be final that is not here yet".to_owned())
         } else {
-            None
+            let stuck = waited.filter(|waited| *waited > STUCK_AFTER);
+            stuck.map(|waited| {
+                format!("transactions wait, but no block became final for {} s", waited.as_secs())
+            })
         };
         let height = snapshot.executed;
         Readiness {

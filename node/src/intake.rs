@@ -3,7 +3,9 @@
 //!
 //! Invariant: what is reported as held was found valid and is durable (rule P2).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use genesis::{Digest, Genesis, Height, ValidatorIndex};
 use ledger::{CheckedBatch, Store};
@@ -12,11 +14,14 @@ use tokio::sync::mpsc;
 use crate::availability::Held;
 use crate::driver::Event;
 use crate::metrics::Metrics;
-use crate::quota::Quotas;
+use crate::quota::{Account, Quotas};
 use crate::shelf::Shelf;
 
 /// How many batches are checked and made durable in one go at most.
 const AT_ONCE: usize = 64;
+/// For how long pushes are dropped after the first invalid batch; twice as long after each further one.
+const FIRST_PENALTY: Duration = Duration::from_secs(1);
+const LONGEST_PENALTY: Duration = Duration::from_secs(600);
 /// How many batches may wait to be checked.
 const QUEUE: usize = 256;
 
@@ -25,8 +30,8 @@ const QUEUE: usize = 256;
 pub enum Arrival {
     /// Pushed by a peer, which must be its author.
     Pushed(ValidatorIndex, p2p::Incoming),
-    /// Asked for by its digest.
-    Fetched(Vec<u8>),
+    /// Asked for by its digest; on whose account, unless a final block names it.
+    Fetched(Option<Account>, Vec<u8>),
     /// Made here, of transactions that were checked when they were submitted.
     Own(Arc<CheckedBatch>, Arc<[u8]>),
 }
@@ -61,9 +66,12 @@ enum Refused {
     NotItsAuthor { pusher: u16, author: u16 },
     #[error("it expires at height {expires_at}, but the tip is {tip} and the longest lifetime {most}")]
     Lifetime { expires_at: Height, tip: Height, most: u64 },
-    #[error("validator {author} has as much waiting as it may")]
-    Quota { author: u16 },
+    #[error("as much waits on its account as may: {0:?}")]
+    Quota(Account),
 }
+
+/// A batch that was checked, its bytes, and on whose account it waits.
+type Taken = (Arc<CheckedBatch>, Arc<[u8]>, Option<Account>);
 
 impl Intake {
     /// Takes batches in until the channel closes or the disk fails.
@@ -71,12 +79,13 @@ impl Intake {
     /// # Errors
     /// When the disk fails: the node stops.
     pub fn run(self, mut arrivals: mpsc::Receiver<Arrival>) -> Result<(), ledger::StoreError> {
+        let mut penalties = Penalties::default();
         while let Some(first) = arrivals.blocking_recv() {
             let mut taken = Vec::new();
-            self.check(first, &mut taken)?;
+            self.check(first, &mut taken, &mut penalties)?;
             while taken.len() < AT_ONCE {
                 let Ok(next) = arrivals.try_recv() else { break };
-                self.check(next, &mut taken)?;
+                self.check(next, &mut taken, &mut penalties)?;
             }
             self.keep(taken)?;
         }
@@ -86,15 +95,18 @@ impl Intake {
     fn check(
         &self,
         arrival: Arrival,
-        taken: &mut Vec<(Arc<CheckedBatch>, Arc<[u8]>)>,
+        taken: &mut Vec<Taken>,
+        penalties: &mut Penalties,
     ) -> Result<(), ledger::StoreError> {
-        let (pusher, bytes) = match arrival {
+        let (account, bytes) = match arrival {
             Arrival::Own(batch, bytes) => {
-                taken.push((batch, bytes));
+                let account = Account::Pusher(batch.author());
+                taken.push((batch, bytes, Some(account)));
                 return Ok(());
             }
-            Arrival::Pushed(from, incoming) => (Some(from), incoming.frame),
-            Arrival::Fetched(bytes) => (None, bytes),
+            Arrival::Pushed(from, _) if penalties.excludes(from) => return Ok(()),
+            Arrival::Pushed(from, incoming) => (Some(Account::Pusher(from)), incoming.frame),
+            Arrival::Fetched(account, bytes) => (account, bytes),
         };
         let digest = CheckedBatch::digest_of(&bytes);
         if self.store.has_batch(&digest)? {
@@ -103,17 +115,19 @@ impl Intake {
             return Ok(());
         }
         let timer = self.metrics.batch_check_seconds.start_timer();
-        match self.accept(pusher, &bytes) {
+        match self.accept(account, &bytes) {
             Ok(batch) => {
                 timer.observe_duration();
-                taken.push((Arc::new(batch), bytes.into()));
+                taken.push((Arc::new(batch), bytes.into(), account));
             }
             Err(refused) => {
                 timer.stop_and_discard();
                 self.metrics.batches_refused.inc();
-                let from = pusher.map(|from| from.0);
-                tracing::warn!(%digest, from, reason = %refused, "a batch was refused");
+                tracing::warn!(%digest, ?account, reason = %refused, "a batch was refused");
                 if matches!(refused, Refused::Invalid(_)) {
+                    if let Some(Account::Pusher(from)) = account {
+                        penalties.add(from);
+                    }
                     self.report(Event::Invalid(digest));
                 }
             }
@@ -121,42 +135,43 @@ impl Intake {
         Ok(())
     }
 
-    fn accept(&self, pusher: Option<ValidatorIndex>, bytes: &[u8]) -> Result<CheckedBatch, Refused> {
-        if let Some(author) = pusher.filter(|author| !self.quotas.has_room(*author, bytes.len())) {
-            return Err(Refused::Quota { author: author.0 });
+    fn accept(&self, account: Option<Account>, bytes: &[u8]) -> Result<CheckedBatch, Refused> {
+        if let Some(account) = account.filter(|account| !self.quotas.has_room(*account, bytes.len())) {
+            return Err(Refused::Quota(account));
         }
         let batch = CheckedBatch::decode_and_check(bytes, &self.genesis)?;
-        let Some(from) = pusher else { return Ok(batch) };
-        if batch.author() != from {
+        if let Some(Account::Pusher(from)) = account
+            && batch.author() != from
+        {
             return Err(Refused::NotItsAuthor { pusher: from.0, author: batch.author().0 });
         }
-        // A pushed batch is for coming blocks; a fetched one may be of an old one. Tips differ a little from node
-        // to node, so that up to twice the lifetime is kept here; blocks are held to the exact rule.
+        // A final block's batch may be an old one. Any other must be one that coming blocks may name.
         let (expires_at, tip) = (batch.expires_at(), self.store.tip().height);
         let most = self.genesis.parameters().max_batch_lifetime;
-        if expires_at <= tip || expires_at.since(tip) > 2 * most {
+        if account.is_some() && (expires_at <= tip || expires_at.since(tip) > most) {
             return Err(Refused::Lifetime { expires_at, tip, most });
         }
         Ok(batch)
     }
 
-    fn keep(&self, taken: Vec<(Arc<CheckedBatch>, Arc<[u8]>)>) -> Result<(), ledger::StoreError> {
+    fn keep(&self, taken: Vec<Taken>) -> Result<(), ledger::StoreError> {
         if taken.is_empty() {
             return Ok(());
         }
-        let rows: Vec<(Digest, Height, &[u8])> =
-            taken.iter().map(|(batch, bytes)| (batch.digest(), batch.expires_at(), bytes.as_ref())).collect();
+        let rows: Vec<(Digest, Height, &[u8])> = taken
+            .iter()
+            .map(|(batch, bytes, _)| (batch.digest(), batch.expires_at(), bytes.as_ref()))
+            .collect();
         self.store.put_batches(&rows)?;
-        for (batch, bytes) in &taken {
-            self.quotas.charge(batch.digest(), batch.author(), bytes.len());
+        for (batch, bytes, account) in &taken {
+            if let Some(account) = account {
+                self.quotas.charge(batch.digest(), *account, bytes.len());
+            }
         }
-        let held = taken.iter().map(|(batch, _)| Held {
-            digest: batch.digest(),
-            author: batch.author(),
-            expires_at: batch.expires_at(),
-        });
+        let held =
+            taken.iter().map(|(batch, ..)| Held { digest: batch.digest(), expires_at: batch.expires_at() });
         let held = held.collect();
-        for (batch, _) in taken {
+        for (batch, ..) in taken {
             self.shelf.put(batch);
         }
         self.report(Event::Held(held));
@@ -166,5 +181,23 @@ impl Intake {
     fn report(&self, event: Event) {
         // The driver is gone only when the node stops; then nobody needs to know.
         let _ = self.events.blocking_send(event);
+    }
+}
+
+/// Members that pushed invalid batches, and until when their pushes are dropped unread: checking one costs this node
+/// more than making it cost them. What an honest block needs of theirs is fetched.
+#[derive(Debug, Default)]
+struct Penalties(BTreeMap<ValidatorIndex, (u32, Instant)>);
+
+impl Penalties {
+    fn add(&mut self, member: ValidatorIndex) {
+        let (count, until) = self.0.entry(member).or_insert((0, Instant::now()));
+        *count += 1;
+        *until =
+            Instant::now() + FIRST_PENALTY.saturating_mul(1 << (*count - 1).min(16)).min(LONGEST_PENALTY);
+    }
+
+    fn excludes(&self, member: ValidatorIndex) -> bool {
+        self.0.get(&member).is_some_and(|(_, until)| Instant::now() < *until)
     }
 }

@@ -32,6 +32,8 @@ const ENTRY_MAGIC: &[u8; 4] = b"RDJE";
 const ENTRY_HEAD_BYTES: usize = 4 + 4 + 4;
 /// The most bytes in one entry's body.
 const MAX_ENTRY_BYTES: usize = 64 << 20;
+/// How many records of the state go into one entry: at most 64 × 512 KiB.
+const STATE_RECORDS: usize = 64;
 /// A segment of this size is closed and a new one begun.
 const SEGMENT_BYTES: u64 = 16 << 20;
 
@@ -43,6 +45,8 @@ pub struct Journal {
     file: File,
     number: u64,
     length: u64,
+    /// The length at which the next segment is begun.
+    long: u64,
     /// Closed segments, oldest first, each with the height that must be executed before it may go.
     closed: Vec<(u64, Height)>,
     failed: bool,
@@ -128,7 +132,16 @@ impl Journal {
         let file = create_segment(folder, number, owner)?;
         let closed = numbers.into_iter().map(|number| (number, Height(u64::MAX))).collect();
         let length = HEADER_BYTES as u64;
-        let journal = Self { folder: folder.to_owned(), owner, file, number, length, closed, failed: false };
+        let journal = Self {
+            folder: folder.to_owned(),
+            owner,
+            file,
+            number,
+            length,
+            long: SEGMENT_BYTES,
+            closed,
+            failed: false,
+        };
         Ok((journal, records))
     }
 
@@ -170,7 +183,7 @@ impl Journal {
 
     /// Whether the segment is so long that [`Journal::begin`] should start a new one.
     pub fn is_long(&self) -> bool {
-        self.length >= SEGMENT_BYTES
+        self.length >= self.long
     }
 
     /// Begins a new segment with `state`, all that the replica needs beside what is final at `tip`. The earlier
@@ -187,7 +200,13 @@ impl Journal {
         self.closed.push((self.number, tip));
         self.number = next;
         self.length = HEADER_BYTES as u64;
-        self.append(state)
+        // After very many failed views the state is large: in entries of a bounded size, and not written anew before the
+        // segment is twice as long.
+        for records in state.chunks(STATE_RECORDS) {
+            self.append(records)?;
+        }
+        self.long = SEGMENT_BYTES.max(2 * self.length);
+        Ok(())
     }
 
     /// Removes the closed segments that only matter for blocks up to `executed`.
@@ -280,7 +299,8 @@ fn read_segment(
     File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(at("reading", path))?;
     let damaged =
         |offset: usize, problem: String| JournalError::Damaged { path: path.to_owned(), offset, problem };
-    if bytes.len() < HEADER_BYTES {
+    let headless = bytes.len() < HEADER_BYTES || !bytes.starts_with(HEADER_MAGIC);
+    if headless && (!last || !sound_entry_after(&bytes, 0, number)) {
         // The crash came before the header was synced, so before any entry.
         return if last { Ok((Vec::new(), 0)) } else { Err(damaged(0, "the header is incomplete".into())) };
     }

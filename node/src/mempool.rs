@@ -1,7 +1,8 @@
 //! Transactions between their submission here and their receipt, and who waits for one.
 //!
-//! Invariant: a transaction that was accepted leaves by its receipt or by its expiry, in no other way; the batches
-//! that it travels in may expire and be sealed anew. Bounded in bytes; beyond, submission says "busy".
+//! Invariant: while the node runs, a transaction that was accepted leaves by its receipt or by its expiry, in no other
+//! way, and is in the queue or in one batch; a batch that expires gives it back. Bounded in bytes; beyond, submission says
+//! "busy". What was not in a batch when the node stopped is gone: its fate is "unknown" until it expires.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,6 +112,18 @@ impl Mempool {
         taken
     }
 
+    /// Whether this batch is of this node's making and not ordered yet.
+    pub fn is_sealed(&self, batch: &Digest) -> bool {
+        self.lock().sealed.contains_key(batch)
+    }
+
+    /// Tells all who wait that the node stops.
+    pub fn close(&self) {
+        let mut content = self.lock();
+        content.waiting.clear();
+        content.waiters = 0;
+    }
+
     /// These travel in that batch.
     pub fn sealed(&self, batch: Digest, transactions: Vec<Arc<CheckedTransaction>>) {
         self.lock().sealed.insert(batch, transactions);
@@ -153,7 +166,10 @@ impl Mempool {
         let mut content = self.lock();
         for digest in batches {
             for transaction in content.sealed.remove(digest).unwrap_or_default() {
-                content.enqueue(transaction);
+                // After a restart two batches may hold it; one that was executed meanwhile is pending no more.
+                if content.pending.contains_key(&transaction.id()) && !content.is_placed(&transaction.id()) {
+                    content.enqueue(transaction);
+                }
             }
         }
         let expired = |transaction: &Arc<CheckedTransaction>| transaction.transaction().expires_at <= tip;
@@ -214,6 +230,12 @@ impl Content {
         self.queued_bytes += transaction.length();
         self.oldest.get_or_insert_with(Instant::now);
         self.queue.push_back(transaction);
+    }
+
+    /// Whether the queue or a batch holds it.
+    fn is_placed(&self, id: &Digest) -> bool {
+        let mut held = self.queue.iter().chain(self.sealed.values().flatten());
+        held.any(|transaction| transaction.id() == *id)
     }
 
     fn release(&mut self, transaction: &CheckedTransaction) {

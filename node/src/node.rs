@@ -35,7 +35,7 @@ use crate::intake::{self, Arrival, Intake};
 use crate::journal::{Journal, Owner};
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
-use crate::quota::Quotas;
+use crate::quota::{Account, Quotas};
 use crate::rpc::{self, Api};
 use crate::shelf::Shelf;
 use crate::sync::{self, Sync};
@@ -77,6 +77,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         validators: validators.clone(),
     };
     let (tip, certificate) = tip(&store, &genesis)?;
+    check_journal(&home, &records, &tip)?;
     let replica_config = consensus::Config {
         context: context.clone(),
         me,
@@ -204,32 +205,37 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         genesis: Arc::clone(&genesis),
         me,
         store: Arc::clone(&store),
-        mempool,
+        mempool: Arc::clone(&mempool),
         network: network.clone(),
         snapshot: snapshots,
         health,
         metrics,
         config: config.rpc.clone(),
     };
+    let rpc_runtime = tokio::runtime::Builder::new_multi_thread().thread_name("rpc").enable_all().build()?;
+    let rpc_handle = rpc_runtime.handle().clone();
     let served = async {
-        let (rpc_address, rpc) = rpc::serve(config.rpc_listen, api).await?;
+        let (rpc_address, rpc) = rpc::serve(config.rpc_listen, api, rpc_handle).await?;
         let (metrics_address, pages) = http::serve(config.metrics_listen, pages, stop.clone()).await?;
         anyhow::Ok((rpc_address, rpc, metrics_address, pages))
     };
     let failure = match served.await {
         Ok((rpc_address, rpc, metrics_address, pages)) => {
             announce(&genesis, me, &network, rpc_address, metrics_address, tip.height);
-            told_to_stop(&stop).await?;
+            let failure = told_to_stop(&stop, &mut tasks).await;
+            mempool.close();
             // A server that is stopped already is what is wanted.
             let _ = rpc.stop();
             drop(tokio::time::timeout(std::time::Duration::from_secs(2), rpc.stopped()).await);
             stop.cancel();
             drop(tokio::time::timeout(std::time::Duration::from_secs(2), pages).await);
-            None
+            failure.err()
         }
         Err(error) => Some(error),
     };
     stop.cancel();
+    // What still waits for a client is not waited for.
+    rpc_runtime.shutdown_background();
     tasks.shutdown().await;
     network.shutdown().await;
     let ended = tokio::task::spawn_blocking(move || threads.join()).await?;
@@ -283,6 +289,24 @@ fn open_journal(
     Ok(Journal::open(&folder, owner)?)
 }
 
+/// Whether the journal goes as far as the ledger: each final block left a certificate in it.
+fn check_journal(home: &Home, records: &[consensus::Record], tip: &Tip) -> anyhow::Result<()> {
+    let reaches = |record: &consensus::Record| match record {
+        consensus::Record::Certificate(certificate) => certificate.view >= tip.view,
+        consensus::Record::Vote(_) | consensus::Record::PrePrepare(_) => false,
+    };
+    if tip.height > Height::ZERO && !records.iter().any(reaches) {
+        bail!(
+            "the voting journal in {} is older than the ledger, which is at height {}: it was restored from a backup, \
+             perhaps. This validator could vote against itself, so it must not vote: bring the newest journal back, or \
+             replace the validator's key",
+            home.journal().display(),
+            tip.height
+        );
+    }
+    Ok(())
+}
+
 /// The ledger's newest block, as consensus knows it.
 fn tip(store: &Store, genesis: &Genesis) -> anyhow::Result<(Tip, Option<consensus::Certificate>)> {
     let Some(block) = store.block(store.tip().height)? else { return Ok((Tip::genesis(genesis), None)) };
@@ -330,8 +354,9 @@ fn restore(
     for (digest, expires_at) in store.unordered_batches()? {
         let Some(bytes) = store.batch(&digest)? else { continue };
         let batch = CheckedBatch::decode_already_verified(&bytes, genesis)?;
-        quotas.charge(digest, batch.author(), bytes.len());
-        held.push(Held { digest, author: batch.author(), expires_at });
+        // Who it came from is not known any more; it is here, whoever must answer for it.
+        quotas.charge(digest, Account::Acknowledged, bytes.len());
+        held.push(Held { digest, expires_at });
         if batch.author() == me {
             mempool.adopt(digest, batch.transactions());
         }
@@ -383,14 +408,18 @@ fn announce(
     }
 }
 
-/// Waits for SIGTERM, SIGINT, or the failure of a part.
-async fn told_to_stop(stop: &CancellationToken) -> anyhow::Result<()> {
+/// Waits for SIGTERM, SIGINT, or the failure of a part. The tasks end only when the node stops.
+async fn told_to_stop(stop: &CancellationToken, tasks: &mut tokio::task::JoinSet<()>) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let why = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
         () = stop.cancelled() => "a part of the node failed",
+        Some(ended) = tasks.join_next() => {
+            tracing::error!("a task of the node ended: stopping");
+            return ended.context("a task of the node panicked: a mistake in this program");
+        }
     };
     tracing::info!(why, "stopping");
     Ok(())

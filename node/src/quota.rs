@@ -1,40 +1,53 @@
-//! How much each author may have waiting: batches that it pushed and no final block names yet.
+//! How much may wait by whose doing: batches that are here and no final block names yet.
 //!
-//! A member that pushes batches faster than blocks take them up would fill every disk. Beyond its quota its pushes are
-//! dropped; it pushes them again, or they are fetched when a block names them (fetches ignore quotas).
+//! A member that pushes batches faster than blocks take them up, or names batches of its own making in proposals, would
+//! fill every disk. Beyond its quota its pushes are dropped (it pushes them again) and its proposals are not prepared.
+//! What a final block names is not counted: it must be here.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use genesis::{Digest, ValidatorIndex};
 
-/// The most bytes that wait by one author.
-const MAX_BYTES: usize = 64 << 20;
-/// The most batches that wait by one author.
+/// The most bytes that wait on one account: more than an honest author ever has under way.
+const MAX_BYTES: usize = 128 << 20;
+/// The most batches that wait on one account.
 const MAX_BATCHES: usize = 1_024;
 
-/// What waits, by author.
+/// Who answers for a batch that waits. The author that a batch names is not signed, so only a push, which comes by its
+/// author's own connection, counts against an author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Account {
+    /// Who pushed it.
+    Pusher(ValidatorIndex),
+    /// The leader whose proposal named it.
+    Leader(ValidatorIndex),
+    /// Nobody in particular: a quorum acknowledged it.
+    Acknowledged,
+}
+
+/// What waits, by account.
 #[derive(Debug, Default)]
 pub struct Quotas(Mutex<Content>);
 
 #[derive(Debug, Default)]
 struct Content {
-    batches: BTreeMap<Digest, (ValidatorIndex, usize)>,
-    authors: BTreeMap<ValidatorIndex, (usize, usize)>,
+    batches: BTreeMap<Digest, (Account, usize)>,
+    accounts: BTreeMap<Account, (usize, usize)>,
 }
 
 impl Quotas {
-    /// Whether `author` may have `bytes` more waiting.
-    pub fn has_room(&self, author: ValidatorIndex, bytes: usize) -> bool {
-        let (count, held) = self.lock().authors.get(&author).copied().unwrap_or_default();
+    /// Whether `account` may have `bytes` more waiting.
+    pub fn has_room(&self, account: Account, bytes: usize) -> bool {
+        let (count, held) = self.lock().accounts.get(&account).copied().unwrap_or_default();
         count < MAX_BATCHES && held + bytes <= MAX_BYTES
     }
 
     /// A batch waits.
-    pub fn charge(&self, batch: Digest, author: ValidatorIndex, bytes: usize) {
+    pub fn charge(&self, batch: Digest, account: Account, bytes: usize) {
         let mut content = self.lock();
-        if content.batches.insert(batch, (author, bytes)).is_none() {
-            let (count, held) = content.authors.entry(author).or_default();
+        if content.batches.insert(batch, (account, bytes)).is_none() {
+            let (count, held) = content.accounts.entry(account).or_default();
             (*count, *held) = (*count + 1, *held + bytes);
         }
     }
@@ -43,8 +56,8 @@ impl Quotas {
     pub fn release(&self, batches: &[Digest]) {
         let mut content = self.lock();
         for batch in batches {
-            let Some((author, bytes)) = content.batches.remove(batch) else { continue };
-            if let Some((count, held)) = content.authors.get_mut(&author) {
+            let Some((account, bytes)) = content.batches.remove(batch) else { continue };
+            if let Some((count, held)) = content.accounts.get_mut(&account) {
                 (*count, *held) = (*count - 1, *held - bytes);
             }
         }
@@ -60,8 +73,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_author_is_bounded_in_batches_and_bytes_and_gets_room_back() {
-        let (quotas, author) = (Quotas::default(), ValidatorIndex(1));
+    fn an_account_is_bounded_in_batches_and_bytes_and_gets_room_back() {
+        let (quotas, author) = (Quotas::default(), Account::Pusher(ValidatorIndex(1)));
         let digest = |number: usize| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
@@ -69,7 +82,7 @@ mod tests {
         };
         (0..MAX_BATCHES).for_each(|number| quotas.charge(digest(number), author, 10));
         assert!(!quotas.has_room(author, 10), "batches");
-        assert!(quotas.has_room(ValidatorIndex(2), 10), "another author is not hurt");
+        assert!(quotas.has_room(Account::Leader(ValidatorIndex(1)), 10), "another account is not hurt");
         quotas.release(&[digest(0), digest(0), digest(9_999_999)]);
         assert!(quotas.has_room(author, 10));
         quotas.charge(digest(0), author, MAX_BYTES - MAX_BATCHES * 10);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use client::api::{code, method};
 use genesis::{Genesis, ValidatorIndex};
-use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, ServerHandle};
+use jsonrpsee::server::{BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{IntoResponse, RpcModule};
 use ledger::Store;
@@ -61,11 +61,16 @@ pub struct Api {
 /// An error for the caller.
 type Refusal = ErrorObjectOwned;
 
-/// Starts the server.
+/// Starts the server. Calls are worked on in `runtime`, one of their own: whatever clients ask for, votes and batches
+/// go on.
 ///
 /// # Errors
 /// When the address can not be listened on; names it.
-pub async fn serve(address: SocketAddr, api: Api) -> anyhow::Result<(SocketAddr, ServerHandle)> {
+pub async fn serve(
+    address: SocketAddr,
+    api: Api,
+    runtime: tokio::runtime::Handle,
+) -> anyhow::Result<(SocketAddr, ServerHandle)> {
     let limits = &api.config;
     let config = ServerConfig::builder()
         .max_connections(limits.max_connections)
@@ -73,7 +78,9 @@ pub async fn serve(address: SocketAddr, api: Api) -> anyhow::Result<(SocketAddr,
         .max_response_body_size(MAX_RESPONSE_BYTES)
         .set_batch_request_config(BatchRequestConfig::Limit(limits.max_batch))
         .set_first_request_timeout(Some(FIRST_REQUEST))
+        .enable_ws_ping(PingConfig::new())
         .set_tcp_no_delay(true)
+        .custom_tokio_runtime(runtime)
         .build();
     let server = Server::builder().set_config(config).build(address).await.map_err(|error| {
         anyhow::anyhow!(

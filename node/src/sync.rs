@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use consensus::message::VoteKind;
 use consensus::{Candidate, Certificate, Context, Verified};
 use genesis::encoding::{decode, encode};
 use genesis::{Height, PublicKey};
@@ -27,8 +28,8 @@ const MAX_AHEAD: u64 = 1_024;
 /// How many requests are answered at a time.
 const ANSWERS: usize = 4;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// After so many peers without success the sync ends; the replica starts another while it lacks blocks.
-const MAX_FAILURES: usize = 8;
+/// How long the driver may take to make a range final.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What catching up needs.
 pub struct Sync {
@@ -44,6 +45,13 @@ pub struct Sync {
     pub snapshot: watch::Receiver<Snapshot>,
 }
 
+/// What became of a range that was handed to the driver.
+enum Taken {
+    All,
+    Late,
+    Stopped,
+}
+
 /// Why a peer's answer is of no use.
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
@@ -53,7 +61,7 @@ enum SyncError {
     Encoding(#[from] genesis::encoding::DecodeError),
     #[error("the answer is about something else")]
     AnotherKind,
-    #[error("the answer has {0} blocks without a certificate")]
+    #[error("the answer has {0} blocks without a commit certificate")]
     NoCertificate(usize),
     #[error("the certificate is not valid: {0}")]
     Certificate(#[from] consensus::certificate::CertificateError),
@@ -64,45 +72,53 @@ enum SyncError {
 impl Sync {
     /// Catches up whenever the driver says so.
     pub async fn run(mut self, mut starts: mpsc::Receiver<Height>) {
+        let mut turn = 0_usize;
         while let Some(after) = starts.recv().await {
-            if !self.catch_up(after).await {
+            if after < self.final_height() {
+                continue; // Asked for during a sync that has got further since.
+            }
+            if !self.catch_up(&mut turn).await {
                 return; // The node stops.
             }
         }
     }
 
-    /// Gets all blocks after `after` that the peers have. False when the node stops.
-    async fn catch_up(&mut self, mut after: Height) -> bool {
-        let first = after;
+    fn final_height(&self) -> Height {
+        self.snapshot.borrow().status.tip.height
+    }
+
+    /// Gets all blocks that the peers have. False when the node stops. `turn` goes on from sync to sync, so that a few
+    /// peers that answer nothing are not asked first each time.
+    async fn catch_up(&mut self, turn: &mut usize) -> bool {
+        let first = self.final_height();
         let mut failures = 0;
-        for turn in 0_usize.. {
-            let connected = self.network.peers().into_iter().filter(|peer| peer.link.is_some());
-            let peers: Vec<PublicKey> = connected.map(|peer| peer.key).collect();
-            if peers.is_empty() || failures >= MAX_FAILURES {
+        loop {
+            let connected = self.network.peers().into_iter();
+            let validators =
+                connected.filter(|peer| peer.link.is_some() && peer.role == p2p::Role::Validator);
+            let peers: Vec<PublicKey> = validators.map(|peer| peer.key).collect();
+            if failures >= peers.len() {
                 break;
             }
-            let peer = peers[turn % peers.len()];
-            match self.range(peer, after).await {
+            *turn = turn.wrapping_add(1);
+            let peer = peers[*turn % peers.len()];
+            match self.range(peer, self.final_height()).await {
                 Ok(Some((candidates, commit))) => {
-                    let batches = candidates.iter().flat_map(|block| block.payload.iter().copied()).collect();
-                    let _ = self.fetch.try_send(Want { digests: batches, holders: vec![peer] });
-                    after = candidates.last().map_or(after, |block| block.height);
-                    failures = 0;
+                    let digests = candidates.iter().flat_map(|block| block.payload.iter().copied()).collect();
+                    let _ = self.fetch.try_send(Want { digests, holders: vec![peer], account: None });
+                    let last = candidates.last().map_or(Height::ZERO, |block| block.height);
                     if self.events.send(Event::Synced(candidates, commit)).await.is_err() {
                         return false;
                     }
-                    tracing::info!(height = %after, "catching up");
-                    if !self.keep_pace(after).await {
-                        return false;
+                    match self.taken(last).await {
+                        Taken::All => failures = 0,
+                        Taken::Late => failures += 1,
+                        Taken::Stopped => return false,
                     }
+                    tracing::info!(height = %self.final_height(), "catching up");
                 }
                 // This peer has no more; the next may.
-                Ok(None) => {
-                    failures += 1;
-                    if failures >= peers.len() {
-                        break;
-                    }
-                }
+                Ok(None) => failures += 1,
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%peer, %error, "a peer's blocks were not taken");
@@ -110,16 +126,23 @@ impl Sync {
                 }
             }
         }
-        if after > first {
-            tracing::info!(from = %first.next(), to = %after, "caught up with the peers' stores");
+        let last = self.final_height();
+        if last > first {
+            tracing::info!(from = %first.next(), to = %last, "caught up with the peers' stores");
         }
         true
     }
 
-    /// Waits until execution is not too far behind `height`.
-    async fn keep_pace(&mut self, height: Height) -> bool {
+    /// Waits until the blocks up to `height` are final here, and execution is not too far behind.
+    async fn taken(&mut self, height: Height) -> Taken {
+        let is_final = |snapshot: &Snapshot| snapshot.status.tip.height >= height;
+        match tokio::time::timeout(TAKEN_WITHIN, self.snapshot.wait_for(is_final)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Taken::Stopped,
+            Err(_) => return Taken::Late,
+        }
         let near = |snapshot: &Snapshot| height.since(snapshot.executed) <= MAX_AHEAD;
-        self.snapshot.wait_for(near).await.is_ok()
+        if self.snapshot.wait_for(near).await.is_ok() { Taken::All } else { Taken::Stopped }
     }
 
     async fn range(
@@ -132,7 +155,8 @@ impl Sync {
             return Err(SyncError::AnotherKind);
         };
         let Some(last) = blocks.last() else { return Ok(None) };
-        let commit = certificate.ok_or(SyncError::NoCertificate(blocks.len()))?.verify(&self.context)?;
+        let commit = certificate.filter(|certificate| certificate.kind == VoteKind::Commit);
+        let commit = commit.ok_or(SyncError::NoCertificate(blocks.len()))?.verify(&self.context)?;
         let chained = blocks.windows(2).all(|pair| pair[1].parent.digest == pair[0].digest());
         let starts = blocks.first().is_some_and(|block| block.height == after.next());
         if !chained || !starts || commit.digest != last.digest() {

@@ -3,5 +3,8 @@
 //! - [`harness`]: networks of real processes
 //! - [`simulation`]: unmodified replicas in a world where one seed decides everything that goes wrong
 
+// All of this crate is test code: what does not hold ends the test.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 pub mod harness;
 pub mod simulation;

@@ -52,7 +52,7 @@ fn a_change_is_pending_until_settled_and_its_key_stays() {
     ring.insert(&entry).unwrap();
     let first = entry.pending.clone().unwrap();
     let (did, other) = (&entry.did, Pending::new(wallet::registration(&terms(), &SecretKey::generate()).1));
-    let key = || HeldKey { name: "key-2".into(), secret: SecretKey::from_seed([2; 32]) };
+    let key = || HeldKey { number: KeyNumber::LAST, secret: SecretKey::from_seed([2; 32]) };
 
     let error = ring.begin(did, Some(key()), other.clone()).unwrap_err().to_string();
     assert!(error.contains("realdid did resume") && error.contains(&first.id.to_string()), "{error}");
@@ -64,7 +64,8 @@ fn a_change_is_pending_until_settled_and_its_key_stays() {
     ring.begin(did, Some(key()), other.clone()).unwrap();
     ring.settle(did, &other.id).unwrap();
     let read = ring.read(did).unwrap();
-    assert_eq!((read.keys.len(), read.pending), (2, None));
+    let numbers: Vec<KeyNumber> = read.keys.iter().map(|key| key.number).collect();
+    assert_eq!((numbers, read.pending), (vec![KeyNumber::FIRST, KeyNumber::LAST], None));
 }
 
 #[test]
@@ -116,6 +117,9 @@ fn a_damaged_entry_is_named_without_its_secrets() {
         text.replace(id, &Digest::ZERO.to_string()),
         text.replace(&entry.did.to_string(), &other),
         text.replace("\"chain\"", "\"link\""),
+        text.replace("\"number\": 1", "\"number\": 0"),
+        text.replace("\"number\": 1", "\"number\": \"key-1\""),
+        text.replace("\"number\": 1", "\"name\": \"zhang-san\""),
         text.replace("\"transaction\": \"", "\"transaction\": \"AAAA"),
         format!("{text}{secret}"),
     ] {
@@ -150,7 +154,8 @@ fn changes_at_the_same_time_lose_no_key() {
         for seed in 0..8 {
             let (ring, did, pending) = (&ring, &entry.did, &pending);
             scope.spawn(move || {
-                let key = HeldKey { name: format!("other-{seed}"), secret: SecretKey::from_seed([seed; 32]) };
+                let number = KeyNumber::new(2 + u16::from(seed)).unwrap();
+                let key = HeldKey { number, secret: SecretKey::from_seed([seed; 32]) };
                 ring.begin(did, Some(key), pending.clone()).unwrap();
             });
         }

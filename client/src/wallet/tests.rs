@@ -42,6 +42,10 @@ fn created() -> (Entry, Current) {
     (entry, current)
 }
 
+fn number(number: u16) -> KeyNumber {
+    KeyNumber::new(number).unwrap()
+}
+
 fn sound(pending: &Pending) {
     CheckedTransaction::check(pending.transaction.clone(), &network()).unwrap();
 }
@@ -62,8 +66,8 @@ fn a_rotation_holds_the_new_key_alone_and_is_signed_by_the_old_one() {
     let (key, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
     sound(&pending);
     let Operation::Update(update) = &pending.transaction.operation else { panic!("an update") };
-    let names: Vec<&str> = update.document.keys.iter().map(|key| key.name.as_str()).collect();
-    assert_eq!((names, update.replaces), (vec!["key-2"], Version(1)));
+    let numbers: Vec<u16> = update.document.keys.iter().map(|key| key.number.get()).collect();
+    assert_eq!((numbers, update.replaces), (vec![2], Version(1)));
     assert_eq!(update.document.keys[0].public, key.secret.public());
     assert_eq!(pending.transaction.signers, [entry.keys[0].secret.public()]);
 }
@@ -86,12 +90,45 @@ fn an_added_key_stands_beside_the_present_ones() {
 fn a_key_that_a_node_slips_in_is_never_signed_for() {
     let (entry, mut current) = created();
     let foreign = SecretKey::from_seed([9; 32]).public();
-    current.keys.push(ShownKey { name: "key-9".into(), public: foreign, purposes: Purposes::ALL });
+    current.keys.push(ShownKey { number: number(9), public: foreign, purposes: Purposes::ALL });
     let error = update(&terms(), &entry, &current, Present::Keep, 20).unwrap_err().to_string();
     assert!(error.contains(&foreign.to_string()) && error.contains("--add-key"), "{error}");
     let (_, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
     let Operation::Update(operation) = &pending.transaction.operation else { panic!("an update") };
     assert!(operation.document.keys.iter().all(|key| key.public != foreign));
+}
+
+#[test]
+fn a_number_is_never_given_to_a_second_key() {
+    let (mut entry, mut current) = created();
+    let next = |entry: &Entry, current: &Current| {
+        update(&terms(), entry, current, Present::Drop, 20).unwrap().0.number.get()
+    };
+    // Held, though it never reached the document.
+    entry.keys.push(HeldKey { number: number(7), secret: SecretKey::generate() });
+    assert_eq!(next(&entry, &current), 8);
+    // Shown, though this keyring did not give it.
+    let foreign = SecretKey::from_seed([9; 32]).public();
+    current.keys.push(ShownKey { number: number(40), public: foreign, purposes: Purposes::ALL });
+    assert_eq!(next(&entry, &current), 41);
+}
+
+#[test]
+fn a_node_that_claims_the_last_number_does_not_end_the_updates() {
+    let (mut entry, mut current) = created();
+    entry.keys.push(HeldKey { number: number(2), secret: SecretKey::generate() });
+    let foreign = SecretKey::from_seed([9; 32]).public();
+    current.keys.push(ShownKey { number: KeyNumber::LAST, public: foreign, purposes: Purposes::ALL });
+    let (key, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
+    sound(&pending);
+    assert_eq!(key.number, number(3));
+    current.keys.extend((1..u16::MAX).map(|given| ShownKey {
+        number: number(given),
+        public: foreign,
+        purposes: Purposes::NONE,
+    }));
+    let error = update(&terms(), &entry, &current, Present::Drop, 20).unwrap_err().to_string();
+    assert!(error.contains("65535") && error.contains("realdid did create"), "{error}");
 }
 
 #[test]
@@ -150,6 +187,11 @@ fn an_answer_that_is_no_resolution_is_refused() {
     assert!(
         with(&|answer| answer["didDocument"]["verificationMethod"] = json!(3)).contains("verificationMethod")
     );
+    let (did, other) = (entry.did.to_string(), create(&terms()).did.to_string());
+    for id in [format!("{did}#zhang-san"), format!("{did}#key-01"), did, format!("{other}#key-1")] {
+        let error = with(&|answer| answer["didDocument"]["verificationMethod"][0]["id"] = json!(id));
+        assert!(error.contains("#key-<n>"), "{error}");
+    }
     assert!(with(&|answer| answer["didDocumentMetadata"]["versionId"] = json!("x")).contains("versionId"));
     let error = json!({ "detail": "did:x is not registered" });
     assert!(

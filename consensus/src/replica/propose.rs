@@ -31,7 +31,8 @@ impl Replica {
         let Ok(ancestors) = self.ancestors(parent) else { return };
         let (unfinal, newest) = (ancestors.len(), ancestors.first().copied());
         let room = if unfinal < MAX_UNFINAL { self.parameters.max_block_batches as usize } else { 0 };
-        let payload: Vec<_> = self.pool.without(&ordered).take(room).collect();
+        let height = height_after(newest, &self.tip);
+        let payload: Vec<_> = self.pool.for_block(height, &ordered).take(room).collect();
         if payload.is_empty() && !self.empty_block_is_due(now) {
             return;
         }
@@ -39,7 +40,7 @@ impl Replica {
         let block = Block::new(Candidate {
             epoch: self.context.epoch,
             view: self.view,
-            height: height_after(newest, &self.tip),
+            height,
             parent,
             time: now.clock.max(parent_time.next()),
             payload,

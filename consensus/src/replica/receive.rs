@@ -13,6 +13,8 @@ use crate::output::Recipient;
 /// How many certificates one question is answered with. Each travels as a message of its own: none grows with
 /// the number of views that failed.
 pub(super) const CERTIFICATES_AN_ANSWER: u64 = 64;
+/// How many such questions of one peer are answered within Δ.
+const CERTIFICATE_ANSWERS_IN_DELTA: u32 = 100;
 
 impl Replica {
     pub(super) fn receive(&mut self, now: Now, from: ValidatorIndex, message: Message) {
@@ -147,16 +149,23 @@ impl Replica {
                 let recent = || self.recent.iter().find(|known| known.block.digest() == digest);
                 answers.extend(self.blocks.get(&digest).or_else(recent).map(Known::message));
             }
-            Fetch::Certificates { from, to } => {
+            Fetch::Certificates { from: first, to } => {
+                // A few bytes ask for a hundred messages: each peer gets so many answers a second, and no more.
+                let pause = self.pacemaker.delta() / CERTIFICATE_ANSWERS_IN_DELTA;
+                let Some(peer) = self.peers.get_mut(&from) else { return };
+                if peer.certificates_after > now.elapsed {
+                    return;
+                }
+                peer.certificates_after = now.elapsed + pause;
                 // Newest first: with the first of them the asker can enter the newest view.
-                let views = (from <= to).then_some(from..=to);
+                let views = (first <= to).then_some(first..=to);
                 let held = views.into_iter().flat_map(|views| {
                     let failed = self.failed.range(views.clone()).rev().take(CERTIFICATES_AN_ANSWER as usize);
                     let prepared = self.prepared.range(views).rev().take(CERTIFICATES_AN_ANSWER as usize);
                     failed.chain(prepared)
                 });
                 answers.extend(held.map(|(_, certificate)| Message::Certificate(certificate.clone())));
-                if from <= self.tip.view {
+                if first <= self.tip.view {
                     answers.extend(self.tip_certificate.clone().map(Message::Certificate));
                 }
             }

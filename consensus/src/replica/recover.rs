@@ -100,6 +100,7 @@ impl Replica {
             spread_at: None,
             commit_seen: View::ZERO,
             answer_after: now.elapsed,
+            certificates_after: now.elapsed,
         };
         let others = context.validators.iter().map(|(index, _)| index).filter(|index| *index != me);
         let peers = others.map(|index| (index, peer.clone())).collect();

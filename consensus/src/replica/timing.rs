@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Broken, Now, Phase, Replica};
+use super::{Broken, Now, Phase, Replica, height_after};
 
 impl Replica {
     /// When after `now`, that of the last step, `step` must be called again with `Input::Tick`, if nothing else
@@ -36,7 +36,8 @@ impl Replica {
         let (unfinal, waiting) = match (self.ancestors(parent), self.ordered_by(parent)) {
             (Ok(ancestors), Ok(ordered)) => {
                 let unfinal = ancestors.iter().any(|block| !block.payload.is_empty());
-                (unfinal, self.pool.without(&ordered).next().is_some())
+                let height = height_after(ancestors.first().copied(), &self.tip);
+                (unfinal, self.pool.for_block(height, &ordered).next().is_some())
             }
             // Blocks are missing: they may be non-empty.
             _ => (true, self.pool.len() > 0),

@@ -58,7 +58,7 @@ fn an_unsound_key_among_many_is_found_and_named() {
     create.document.keys[1].public = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
     let unsound = signed(Operation::Create(create), 1);
     let error = fault(&wire(vec![created(3), unsound, created(4)]));
-    assert!(error.starts_with("transaction 1: key 1: `z6Mk"), "{error}");
+    assert!(error.starts_with("transaction 1: keys[1]: `z6Mk"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@ use genesis::encoding::decode;
 
 use super::*;
 use crate::samples::{create, created, deactivated, document, genesis, genesis_with, key, signed, updated};
-use crate::{Create, Deactivate, Document, Key, Purposes, Salt, Update, Version};
+use crate::{Create, Deactivate, Document, Key, KeyNumber, Purposes, Salt, Update, Version};
 
 fn fault(change: impl FnOnce(&mut Transaction)) -> String {
     let mut transaction = signed(Operation::Create(create(&[1, 2])), 1);
@@ -12,17 +12,17 @@ fn fault(change: impl FnOnce(&mut Transaction)) -> String {
 
 /// The DID, the id of its create, the digest of the whole create, the ids of an update and a deactivate.
 const FROZEN: [&str; 5] = [
-    "zFuBbkyLJFdKtWSnBcbyjFFAZNJxhAVAsmNYxJo3NojBx",
-    "32c1c0bcc60000766000dec66962bd29fb0394ef72e685a06d6b5210351957bb",
-    "e4f0af37fece3970f9ce6bc8d6b9ca50888dbc7658f732ffea3abea55ec9fb52",
-    "5381cb5315cf63c9d3c818b8db5ddd07224c1dde2a964111be0d9b8802a15688",
-    "48c7d4f12d118e4db09ede0e14f0aca579608498b4ed8164c3e3f3f9e9d2235a",
+    "z9283CeUQXey3pkSFoxGaATQvKQUP7HcDevL5RXoGHm77",
+    "e7ef12383425b1a0981aaa9efab15428d2d91bbd8fea9e08b864e89484eea386",
+    "0b4076c7776ec1d15ed2bf5f5ab91a2798d98a5420828078a9c6b68735b8a69f",
+    "63d15e6fd27762757fbe447dc37631dd7777dd7ca36c00ad4e7bc0d65a2d6769",
+    "172dd0919290a465f1174ae6d7b1c3302d4c79b82631d5b50272be8719c702d0",
 ];
 
 /// A transaction made of bytes that stand here, not of the samples: its id must never change.
 fn frozen() -> Transaction {
     let public = key(1).public();
-    let keys = vec![Key { name: "key-1".into(), public, purposes: Purposes::ALL }];
+    let keys = vec![Key { number: KeyNumber::FIRST, public, purposes: Purposes::ALL }];
     let create = Create { document: Document { keys }, salt: Salt([7; 16]) };
     let chain = Digest::from_bytes([9; 32]);
     Transaction::sign(chain, Operation::Create(create), Height(1_000), &[&key(1)])
@@ -98,7 +98,7 @@ fn each_fault_names_the_value_and_the_limit() {
     assert_eq!(unnamed, "the document has 0 keys, but must have 1 to 20 (max_document_keys)");
     let genesis = genesis_with(Parameters { max_transaction_bytes: 1_024, ..Parameters::default() });
     let large = Operation::Create(create(&(1..=20).collect::<Vec<u8>>()));
-    let large = Transaction::sign(genesis.chain(), large, Height(9), &[&key(1)]);
+    let large = Transaction::sign(genesis.chain(), large, Height(9), &[&key(1), &key(2)]);
     let length = encode(&large).len();
     let error = CheckedTransaction::check(large, &genesis).unwrap_err().to_string();
     let expected = format!("{length} bytes, but at most 1024 are allowed (max_transaction_bytes)");
@@ -144,7 +144,7 @@ fn a_document_with_an_unsound_key_is_refused_alone_and_among_others() {
     unsound.document.keys[1].public = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
     let unsound = signed(Operation::Create(unsound), 1);
     let error = CheckedTransaction::check(unsound.clone(), &genesis()).unwrap_err();
-    assert!(error.to_string().starts_with("key 1: `z6Mk"), "{error}");
+    assert!(error.to_string().starts_with("keys[1]: `z6Mk"), "{error}");
     let results = CheckedTransaction::check_each(vec![created(1), unsound], &genesis());
     assert!(results[0].is_ok());
     assert_eq!(results[1], Err(error));

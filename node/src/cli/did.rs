@@ -19,49 +19,64 @@ use super::{Ending, KeyringFolder, Rpc, duration};
 use change::Change;
 
 /// Make, change, end and resolve DIDs.
+///
+/// A DID (did:realdid:NETWORK:ID) is an identifier that belongs to whoever has its keys. The network keeps its public
+/// keys and when they changed, but nothing about you. The secret keys stay in your keyring folder, which nobody can
+/// restore for you: back it up.
 #[derive(Debug, Subcommand)]
 pub(super) enum Did {
     /// Make a key and register a DID for it; prints the DID.
     ///
-    /// The key goes into the keyring folder before anything is sent, so that it cannot be lost.
+    /// When it returns, the DID is final: every node that is up to date resolves it. The key is in the keyring folder before anything is
+    /// sent, so an interruption cannot lose it: `realdid did resume` finishes what was begun. Only the public key and
+    /// random bytes are sent, and nothing about you.
     #[command(after_help = "Example:\n  realdid did create --rpc http://127.0.0.1:26601")]
     Create {
         #[command(flatten)]
         common: Common,
     },
-    /// Give a DID a new key in place of the present ones.
+    /// Give a DID a new key in place of the present ones, or beside them with --add-key.
+    ///
+    /// The DID stays the same. The new key is made here and goes into the keyring, which must hold one of the present
+    /// keys too, to sign the change. Keys are numbered, #key-1, #key-2 and so on, and no number is used twice.
     #[command(after_help = "Examples:\n  realdid did update did:realdid:test:z…\n  \
                             realdid did update did:realdid:test:z… --add-key")]
     Update {
-        /// The DID.
+        /// The DID, as `realdid did create` printed it.
         did: DidText,
-        /// Add the new key and keep the present ones.
+        /// Keep the present keys; without this only the new key counts from then on.
         #[arg(long)]
         add_key: bool,
         #[command(flatten)]
         common: Common,
     },
-    /// End a DID, for good: it never resolves to a document again.
+    /// End a DID, for good: nobody can use or change it again.
+    ///
+    /// It resolves to no document any more, but its old versions stay: `realdid did resolve DID --version 1`.
     #[command(after_help = "Example:\n  realdid did deactivate did:realdid:test:z…")]
     Deactivate {
-        /// The DID.
+        /// The DID, as `realdid did create` printed it.
         did: DidText,
         #[command(flatten)]
         common: Common,
     },
     /// Finish changes that were interrupted before their receipt was seen.
+    ///
+    /// For after Ctrl-C, a crash, or an end with exit code 3. It can be repeated: a change is never made twice.
     #[command(after_help = "Examples:\n  realdid did resume\n  realdid did resume did:realdid:test:z…")]
     Resume {
-        /// The DID [default: all in the keyring].
+        /// The DID [default: all in the keyring folder].
         did: Option<DidText>,
         #[command(flatten)]
         common: Common,
     },
-    /// Print the document of a DID; with --json the whole DID Resolution result.
+    /// Print a DID's document (its public keys, and what each is for).
+    ///
+    /// With --json the whole DID Resolution result: the document, its version and times, or why there is none.
     #[command(after_help = "Examples:\n  realdid did resolve did:realdid:test:z…\n  \
                             realdid did resolve did:realdid:test:z… --version 1 --json")]
     Resolve {
-        /// The DID.
+        /// The DID, as `realdid did create` printed it.
         did: String,
         /// Which version, from 1 [default: the newest].
         #[arg(long, value_name = "N")]
@@ -78,7 +93,7 @@ pub(super) struct Common {
     rpc: Rpc,
     #[command(flatten)]
     keyring: KeyringFolder,
-    /// How long to wait for the receipt.
+    /// How long to wait until the change is final: 30s, 500ms, 2m. After that: `realdid did resume`.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
 }
@@ -157,7 +172,7 @@ async fn update(ready: &Ready, output: &Output, did: &DidText, present: Present)
     let current = ready.current(did).await?;
     let most = ready.status.parameters.max_document_keys;
     let (key, pending) = wallet::update(&ready.terms(), &entry, &current, present, most)?;
-    let name = key.name.clone();
+    let number = key.number;
     ready.keyring.begin(did, Some(key), pending.clone())?;
     let receipt = change.finish(Some(&pending)).await?;
     let version = receipt.version.map(|version| version.to_string()).unwrap_or_default();
@@ -165,7 +180,7 @@ async fn update(ready: &Ready, output: &Output, did: &DidText, present: Present)
         Present::Drop => "is now the only key of",
         Present::Keep => "was added to",
     };
-    let text = format!("`{name}` {done} {did}: version {version}, in block {}.", receipt.height);
+    let text = format!("`{number}` {done} {did}: version {version}, in block {}.", receipt.height);
     ready.report(output, did, &receipt, text)
 }
 

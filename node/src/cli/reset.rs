@@ -13,16 +13,17 @@ use crate::home::Home;
 
 /// Delete a node's chain and voting record; its keys, settings and genesis document stay.
 ///
-/// The node gets the chain from the others again. Its voting record is gone for good: a validator that votes again
-/// without it can contradict what it signed before, which is taken for an attack. Do this on test networks only,
-/// and there to all nodes at once.
+/// For test networks only: stop all nodes and reset every one of them. The network then begins again at block 1,
+/// without any DID. Do not reset one validator alone: it gets the chain from the others again, but nobody else has its
+/// voting record, and a validator that votes again without it can contradict what it signed before, which is taken for
+/// an attack.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  realdid reset --home ./localnet-home/node0 --yes")]
 pub(super) struct Reset {
-    /// The node's folder.
+    /// The node's folder; the node must not run.
     #[arg(long, value_name = "DIR", env = "REALDID_HOME")]
     home: PathBuf,
-    /// Do not ask.
+    /// Do not ask whether you mean it. Scripts need this.
     #[arg(long)]
     yes: bool,
 }
@@ -42,7 +43,7 @@ impl Reset {
         output.answer(&json!({ "home": home.path(), "deleted": existed }), || {
             if existed {
                 format!(
-                    "Deleted {}. The node starts from genesis and catches up with the others.",
+                    "Deleted {}. The node begins again at block 1, and gets from the others what they have.",
                     data.display()
                 )
             } else {

@@ -9,9 +9,11 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, parse_log_level};
 use crate::home::Home;
 
-/// Run the node in a folder, until Ctrl-C or SIGTERM.
+/// Run a node from its folder, until Ctrl-C or SIGTERM.
 ///
-/// It finds its peers by the genesis document and catches up by itself. Logs go to stderr.
+/// It connects to the validators that the genesis document in the folder lists, gets the blocks that it lacks, and
+/// then takes part. New blocks need a quorum of the validators: of four, start three at least. The ports are in the
+/// folder's config.toml. Logs go to stderr.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  realdid start --home ./localnet-home/node0\n  \
                         realdid start --home ./localnet-home/node0 --log-format json --log-level info,p2p=debug")]
@@ -20,9 +22,10 @@ pub(super) struct Start {
     #[arg(long, value_name = "DIR", env = "REALDID_HOME")]
     home: PathBuf,
     /// How log lines look [default: as config.toml says].
-    #[arg(long)]
+    #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// error, warn, info, debug, trace, or a list such as info,p2p=debug [default: as config.toml says].
+    /// How much is logged: error, warn, info, debug, trace, or a list with parts of their own such as info,p2p=debug
+    /// [default: as config.toml says].
     #[arg(long, value_name = "LEVEL", value_parser = |text: &str| parse_log_level(text).map(|_| text.to_owned()))]
     log_level: Option<String>,
 }

@@ -8,6 +8,9 @@ use super::Rpc;
 use super::output::Output;
 
 /// Show where a node stands: chain, consensus, peers.
+///
+/// The height is the number of the newest block. The view counts the attempts to make the next ones, each led by
+/// another validator. The node is ready when it has caught up and reaches enough validators to decide.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  realdid status --rpc http://127.0.0.1:26601")]
 pub(super) struct Status {

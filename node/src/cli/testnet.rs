@@ -21,25 +21,28 @@ const PORTS_PER_NODE: u32 = 10;
 
 /// Make the folders of a network that runs on this machine.
 ///
-/// Each node gets a folder with settings (config.toml), the genesis document (genesis.toml) and fresh keys. Node i
-/// listens on 127.0.0.1: peers at BASE+10i, JSON-RPC at +1, metrics and health at +2.
+/// Each node gets a folder with settings (config.toml), the genesis document (genesis.toml: what all nodes agree on)
+/// and fresh keys. Nothing is started: that is `realdid start`, once for each folder.
+///
+/// All listen on 127.0.0.1. Node 0 has three ports from --base-port on: 26600 for the other nodes, 26601 for JSON-RPC
+/// (--rpc of other commands), 26602 for metrics and health. Each next node has them 10 higher.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  realdid testnet --validators 4 --dir ./localnet-home\n  \
-                        realdid start --home ./localnet-home/node0")]
+                        realdid start --home ./localnet-home/node0        (and node1, node2, node3, each in a terminal)")]
 pub(super) struct Testnet {
-    /// How many validators. Four keep going while one is down; fewer than four cannot lose any.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=MAX_VALIDATORS as i64))]
+    /// How many validators: nodes that decide. Four are the fewest that withstand a faulty one.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=MAX_VALIDATORS as i64))]
     validators: u32,
-    /// The folder to make; it must be empty or absent.
+    /// The folder to make. It must be empty or absent, unless --force is given.
     #[arg(long, value_name = "DIR", default_value = "./localnet-home")]
     dir: PathBuf,
-    /// The first port.
+    /// The first port of node 0.
     #[arg(long, value_name = "PORT", default_value_t = 26_600, value_parser = clap::value_parser!(u16).range(1..))]
     base_port: u16,
     /// The network's name: the third part of its DIDs. 2 to 32 of a-z and 0-9, starting with a letter.
     #[arg(long, value_name = "NAME", default_value = "test")]
     network: String,
-    /// Replace the testnet in DIR: its keys, chain and all. Other files stay.
+    /// Replace the testnet in DIR, with its keys and its chain. Other files stay.
     #[arg(long)]
     force: bool,
 }

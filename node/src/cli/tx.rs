@@ -18,13 +18,19 @@ use super::{Ending, Rpc, duration};
 const MAX_FILE_BYTES: usize = 4 << 20;
 
 /// Submit transactions, and learn what became of them.
+///
+/// `realdid did` submits what it makes by itself: this is for transactions that other programs signed, and for looking
+/// up any by its id.
 #[derive(Debug, Subcommand)]
 pub(super) enum Tx {
     /// Hand in a signed transaction; prints its id at once.
+    ///
+    /// The node has checked and taken it then, but it is not final: wait for that with `realdid tx wait ID`. To hand
+    /// the same one in again is safe.
     #[command(after_help = "Examples:\n  realdid tx submit ./registration.tx\n  \
                             cat registration.tx | realdid tx submit -")]
     Submit {
-        /// The transaction: its canonical bytes, or their base64. `-` reads stdin.
+        /// The signed transaction, in the network's encoding (docs/formats.md) or as base64 of it. `-` reads stdin.
         #[arg(value_name = "FILE")]
         file: String,
         #[command(flatten)]
@@ -32,21 +38,24 @@ pub(super) enum Tx {
     },
     /// Wait until a transaction is final; prints its receipt.
     ///
-    /// Exit code 3 when the time is up: the message then says until which height it can still land.
+    /// The receipt says in which block it is and whether it was applied (exit code 5 if it was not). Exit code 3 when
+    /// the time is up: the message then says until which height (block number) it can still be applied.
     #[command(after_help = "Example:\n  realdid tx wait 3f0c…9a --timeout 30s")]
     Wait {
-        /// The transaction's id: 64 hex digits.
+        /// The transaction's id, 64 hex digits, as `realdid tx submit` printed it.
         id: Digest,
-        /// How long to wait.
+        /// How long to wait: 30s, 500ms, 2m.
         #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
         timeout: Duration,
         #[command(flatten)]
         rpc: Rpc,
     },
     /// Show what became of a transaction (by its id), or what a transaction says (from its file).
+    ///
+    /// An id is looked up at the node; a file is only read and printed, and --rpc has no meaning.
     #[command(after_help = "Examples:\n  realdid tx show 3f0c…9a\n  realdid tx show ./registration.tx")]
     Show {
-        /// An id (64 hex digits: asks the node), a file, or `-` for stdin (asks nobody).
+        /// An id (64 hex digits), the file of a transaction, or `-` for stdin.
         #[arg(value_name = "ID|FILE")]
         what: String,
         #[command(flatten)]
@@ -194,7 +203,7 @@ mod tests {
         let json = described(&transaction, bytes.len()).unwrap();
         assert_eq!(json["did"], did.id().to_string());
         assert_eq!(json["expiresAt"], 9);
-        assert_eq!(json["operation"]["create"]["document"]["keys"][0]["name"], "key-1");
+        assert_eq!(json["operation"]["create"]["document"]["keys"][0]["number"], 1);
     }
 
     #[test]

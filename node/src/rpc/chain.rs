@@ -7,6 +7,9 @@ use ledger::CheckedBatch;
 use super::{Api, Refusal, internal, refusal};
 use crate::wire::Proof;
 
+/// The most ids that one call lists: a block may have a million.
+const MAX_TRANSACTIONS: usize = 10_000;
+
 pub(super) fn status(api: &Api) -> ChainStatus {
     let snapshot = *api.snapshot.borrow();
     let (tip, validators) = (api.store.tip(), api.genesis.validators());
@@ -45,6 +48,9 @@ pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {
     let proof = Proof::decode(&block.proof).map_err(|error| internal(&error))?;
     let mut transactions = Vec::new();
     for digest in &block.batches {
+        if transactions.len() >= MAX_TRANSACTIONS {
+            break;
+        }
         let bytes = api.store.batch(digest).map_err(|error| internal(&error))?;
         let bytes =
             bytes.ok_or_else(|| internal(&format_args!("batch {digest} of block {height} is missing")))?;
@@ -59,6 +65,7 @@ pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {
         time: block.time,
         view: proof.candidate.view,
         batches: block.batches,
-        transactions,
+        more_transactions: transactions.len() >= MAX_TRANSACTIONS,
+        transactions: transactions.into_iter().take(MAX_TRANSACTIONS).collect(),
     })
 }

@@ -220,7 +220,7 @@ impl World {
         self.take(host, output)?;
         let waiting = self.waiting_at(host);
         if !waiting.is_empty() {
-            self.feed(host, Input::Available(waiting))?;
+            self.feed(host, Input::Available(waiting.into_iter().map(Into::into).collect()))?;
         }
         for item in self.announced.keys().copied().collect::<Vec<_>>() {
             if !self.machines[host.0].items.contains(&item) {
@@ -443,7 +443,7 @@ impl World {
         }
         self.machines[host.0].items.insert(item);
         if !self.machines[host.0].has_ordered(&item) {
-            self.feed(host, Input::Available(vec![item]))?;
+            self.feed(host, Input::Available(vec![item.into()]))?;
         }
         if self.machines[host.0].judging.is_some() {
             let delay = self.chance.duration(self.plan.judge);

@@ -98,16 +98,15 @@ async fn a_damaged_or_missing_voting_journal_keeps_the_node_from_voting() {
     cluster.register(0).await;
     cluster.stop(0);
     let folder = cluster.home(0).join("data/journal");
-    let mut segments: Vec<_> =
-        fs::read_dir(&folder).expect("a journal").map(|entry| entry.expect("an entry").path()).collect();
-    segments.sort();
-    let good = fs::read(&segments[0]).expect("a segment");
+    let segments = fs::read_dir(&folder).expect("a journal").map(|entry| entry.expect("an entry").path());
+    let segment = segments.max_by_key(|path| fs::metadata(path).expect("a file").len()).expect("a segment");
+    let good = fs::read(&segment).expect("a segment");
     let mut bad = good.clone();
     bad[100] ^= 1;
-    fs::write(&segments[0], &bad).expect("written");
+    fs::write(&segment, &bad).expect("written");
     let text = refusal(&cluster);
     assert!(text.contains("damaged at byte") && text.contains("must not vote"), "{text}");
-    fs::write(&segments[0], &good).expect("written");
+    fs::write(&segment, &good).expect("written");
     fs::rename(&folder, cluster.scratch().join("journal")).expect("moved");
     let text = refusal(&cluster);
     assert!(text.contains("no voting journal"), "{text}");

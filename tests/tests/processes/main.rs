@@ -1,7 +1,11 @@
 //! Real processes, real sockets, real disks: what the network does when nodes die, clients misbehave and files rot.
 //! Runs the `realdid` binary that was built beside these tests.
 
+// Tests through and through: what does not hold ends them.
+#![allow(clippy::expect_used)]
+
 mod faults;
 mod files;
 mod hostile;
+mod member;
 mod quiet;

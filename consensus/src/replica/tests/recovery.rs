@@ -21,7 +21,7 @@ fn signed(replica: &Driven) -> Vec<String> {
 /// A replica in the middle of much: a failed view, a certified block, votes of all kinds.
 fn busy() -> Driven {
     let mut me = Driven::new();
-    me.step(0, Input::Available(vec![item(1), item(2)]));
+    me.step(0, Input::Available(vec![item(1).into(), item(2).into()]));
     me.step(2 * DELTA, Input::Tick);
     me.hear_two(1_000, ViewChange, 1, Digest::ZERO);
     let second = block(2, 1, genesis_parent(), &[item(1)]);

@@ -70,7 +70,7 @@ fn p8_a_question_for_many_certificates_is_answered_with_a_bounded_number_of_sing
 fn p9_a_view_is_given_up_2_delta_after_something_waits_and_3_delta_when_the_proposal_came() {
     let mut me = Driven::new();
     me.step(5_000, Input::Tick);
-    me.step(5_000, Input::Available(vec![item(1)]));
+    me.step(5_000, Input::Available(vec![item(1).into()]));
     assert_eq!(due(&me, 5_000), Some(5_000 + 2 * DELTA));
     me.hear(5_010, 1, proposal(&block(1, 1, genesis_parent(), &[item(1)])));
     me.step(5_000 + 2 * DELTA, Input::Tick);
@@ -94,7 +94,7 @@ fn p9_a_failed_view_raises_delta_by_half_and_a_final_one_lowers_it() {
 #[test]
 fn p9_a_leader_not_heard_from_while_a_quorum_was_is_skipped_at_once() {
     let mut me = Driven::new();
-    me.step(0, Input::Available(vec![item(1)]));
+    me.step(0, Input::Available(vec![item(1).into()]));
     for view in 1..=6 {
         for voter in [1, 2] {
             me.hear(view * 1_000, voter, vote(voter, ViewChange, view, Digest::ZERO));
@@ -111,9 +111,9 @@ fn p10_an_idle_replica_says_nothing_until_a_heartbeat_is_due() {
     let mut me = Driven::new();
     assert_eq!(due(&me, 0), Some(60_000));
     me.step(59_999, Input::Tick);
-    assert!(me.sent.is_empty() && !me.replica.status().armed);
+    assert!(me.sent.is_empty() && me.replica.status().armed.is_none());
     me.step(60_000, Input::Tick);
-    assert!(me.replica.status().armed);
+    assert!(me.replica.status().armed.is_some());
     me.step(60_000 + 2 * DELTA, Input::Tick);
     assert_eq!(me.voted(ViewChange, 1).len(), 1, "the leader made no heartbeat");
 }
@@ -121,7 +121,7 @@ fn p10_an_idle_replica_says_nothing_until_a_heartbeat_is_due() {
 #[test]
 fn p10_who_gave_up_alone_falls_silent_when_nothing_waits_any_more() {
     let mut me = Driven::new();
-    me.step(0, Input::Available(vec![item(1)]));
+    me.step(0, Input::Available(vec![item(1).into()]));
     me.step(2 * DELTA, Input::Tick);
     assert_eq!(me.voted(ViewChange, 1).len(), 1);
     me.step(1_000, Input::Withdrawn(vec![item(1)]));

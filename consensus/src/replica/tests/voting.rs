@@ -1,6 +1,7 @@
 //! P1 to P5: proposing, the votes, and what they make.
 
 use super::*;
+use crate::Offer;
 
 use VoteKind::{Commit, Prepare, ViewChange};
 
@@ -11,7 +12,7 @@ fn p1_a_leader_proposes_once_on_the_highest_certified_parent_with_what_waits() {
     me.hear_valid(1, &first);
     me.hear_two(2, Prepare, 1, first.digest());
     me.hear(3, 1, failed(2));
-    me.step(3, Input::Available(vec![item(1), item(2)]));
+    me.step(3, Input::Available(vec![item(1).into(), item(2).into()]));
     me.hear(4, 1, failed(3));
     let proposed = me.proposed();
     assert_eq!(proposed.len(), 1);
@@ -19,7 +20,7 @@ fn p1_a_leader_proposes_once_on_the_highest_certified_parent_with_what_waits() {
     assert_eq!((own.view, own.height, own.parent), (View(4), Height(2), parent(&first)));
     assert_eq!(own.payload, [item(2)], "what an ancestor names is not proposed again");
     assert!(own.time > first.time);
-    me.step(5, Input::Available(vec![item(3)]));
+    me.step(5, Input::Available(vec![item(3).into()]));
     assert_eq!(me.proposed().len(), 1, "never twice in a view");
 }
 
@@ -55,11 +56,10 @@ fn p2_a_proposal_waits_for_its_parents_certificate() {
     let first = block(1, 1, genesis_parent(), &[]);
     let second = block(2, 2, parent(&first), &[]);
     me.hear(1, 2, failed(1));
-    me.hear(2, 1, proposal(&first));
-    me.hear(3, 2, proposal(&second));
-    assert!(me.voted(Prepare, 2).is_empty(), "the parent is not certified here");
+    me.hear(2, 2, proposal(&second));
+    me.hear(3, 2, proposal(&first));
+    assert!(me.voted(Prepare, 2).is_empty(), "the parent is here, but not certified");
     me.hear(4, 2, Message::Certificate(certificate(Prepare, 1, first.digest())));
-    me.hear(5, 2, proposal(&first));
     assert_eq!(me.voted(Prepare, 2), [second.digest()]);
 }
 
@@ -127,7 +127,7 @@ fn p3_no_commit_after_view_change() {
     let mut me = Driven::new();
     let first = block(1, 1, genesis_parent(), &[item(1)]);
     me.hear_valid(1, &first);
-    me.step(2, Input::Available(vec![item(1)]));
+    me.step(2, Input::Available(vec![item(1).into()]));
     me.step(2 + 3 * DELTA, Input::Tick);
     assert_eq!(me.voted(ViewChange, 1).len(), 1);
     me.hear_two(2_000, Prepare, 1, first.digest());
@@ -200,4 +200,25 @@ fn p5_a_proposal_that_overtakes_the_votes_of_its_view_is_kept() {
     assert!(me.voted(Prepare, 2).is_empty());
     me.hear(2, 1, failed(1));
     assert_eq!(me.voted(Prepare, 2), [second.digest()]);
+}
+
+#[test]
+fn p1_a_leader_names_nothing_that_its_block_may_not_name() {
+    let mut me = Driven::new();
+    let offer = |number: u64, first: u64, last: u64| Offer {
+        digest: item(number),
+        first: Height(first),
+        last: Height(last),
+    };
+    // What nobody may name yet, or any more, arms no timer and is not proposed.
+    me.step(1, Input::Available(vec![offer(1, 2, 9), offer(2, 0, 0)]));
+    assert!(me.replica.status().armed.is_none());
+    me.step(2, Input::Available(vec![offer(3, 1, 1)]));
+    assert!(me.replica.status().armed.is_some());
+    let first = block(1, 1, genesis_parent(), &[item(3)]);
+    me.hear_valid(3, &first);
+    me.hear_two(4, Prepare, 1, first.digest());
+    me.hear(5, 1, failed(2));
+    me.hear(6, 1, failed(3));
+    assert_eq!(me.proposed()[0].payload, [item(1)], "at height 2");
 }

@@ -43,7 +43,7 @@ impl World {
     pub fn describe(&self) -> String {
         let line = |host: HostId| match self.status(host) {
             Some(s) => format!(
-                "  {host} (validator {}): view {}, height {} of view {}, Δ {:?}, armed {}, waiting {}, executed {}\n",
+                "  {host} (validator {}): view {}, height {} of view {}, Δ {:?}, armed since {:?}, waiting {}, executed {}\n",
                 self.machines[host.0].index.0,
                 s.view,
                 s.tip.height,
