@@ -277,7 +277,9 @@ impl Work {
     }
 
     fn name(&self, key: &PublicKey) -> String {
-        self.indices.get(key).map_or_else(|| key.to_string(), |index| format!("validator {}", index.0))
+        let index = self.indices.get(key).copied();
+        let validator = index.and_then(|index| self.driver.replica.context().validators.get(index));
+        validator.map_or_else(|| key.to_string(), |validator| validator.name.clone())
     }
 
     fn greet(&mut self, key: &PublicKey) {

@@ -60,7 +60,7 @@ pub enum ExecutorError {
     /// A stored batch can not be read any more.
     #[error(
         "batch {digest}, which is checked before it is stored, is refused when read again: {problem}; the disk is \
-         damaged: `realdid reset` and let the node sync again"
+         damaged. Stop the node, delete data/store (it alone, never data/journal), and start it: it syncs again"
     )]
     Batch {
         /// Which.

@@ -22,7 +22,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The files are damaged, found while opening.
-    #[error("the ledger in {} is damaged: {problem}. Restore it from a backup, or run `realdid reset` and let the node sync again", path.display())]
+    #[error("the ledger in {} is damaged: {problem}. Restore it from a backup; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
     DamagedFiles {
         /// The directory.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum StoreError {
         problem: String,
     },
     /// The directory holds another chain.
-    #[error("the ledger in {} is of chain {found}, but the genesis document is of chain {expected}. Use the genesis document of that chain, or another directory, or run `realdid reset` to start over", path.display())]
+    #[error("the ledger in {} is of chain {found}, but the genesis document is of chain {expected}. Use the genesis document of that chain, or another directory, or `realdid reset` to start over", path.display())]
     OtherChain {
         /// The directory.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum StoreError {
         expected: Digest,
     },
     /// The directory was written by a build with another layout.
-    #[error("the ledger in {} has format {found}, but this build reads format {expected}. Use the build that wrote it, or run `realdid reset` and let the node sync again", path.display())]
+    #[error("the ledger in {} has format {found}, but this build reads format {expected}. Use the build that wrote it; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
     OtherFormat {
         /// The directory.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum StoreError {
         expected: u32,
     },
     /// A read failed.
-    #[error("cannot read {family}[{key}] of the ledger in {}: {problem}. Check the disk; where the files are damaged, restore them from a backup, or run `realdid reset` and let the node sync again", path.display())]
+    #[error("cannot read {family}[{key}] of the ledger in {}: {problem}. Check the disk; where the files are damaged, restore them from a backup; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
     Read {
         /// The column family.
         family: &'static str,
@@ -62,7 +62,7 @@ pub enum StoreError {
         problem: String,
     },
     /// A row is not what it must be.
-    #[error("the row {family}[{key}] of the ledger in {} is damaged: {problem}. Restore the ledger from a backup, or run `realdid reset` and let the node sync again", path.display())]
+    #[error("the row {family}[{key}] of the ledger in {} is damaged: {problem}. Restore the ledger from a backup; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
     DamagedRow {
         /// The column family.
         family: &'static str,
@@ -93,7 +93,7 @@ pub enum StoreError {
     },
     /// A block that does not come directly after the tip.
     #[error(
-        "block {height} with parent {parent} does not extend the ledger's tip, block {tip_height} with digest {tip_digest}. Commit the blocks between first; where the parent differs, the ledger is of another history: run `realdid reset` and let the node sync again"
+        "block {height} with parent {parent} does not extend the ledger's tip, block {tip_height} with digest {tip_digest}. Commit the blocks between first; where the parent differs, the ledger is of another history: stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again"
     )]
     NotNext {
         /// The block's height.

@@ -230,7 +230,10 @@ fn another_format_is_refused_by_number() {
 fn assert_names_row(error: StoreError, row: &str) {
     let text = error.to_string();
     assert!(matches!(error, StoreError::DamagedRow { .. }), "{text}");
-    assert!(text.contains(row) && text.contains("backup") && text.contains("realdid reset"), "{text}");
+    assert!(
+        text.contains(row) && text.contains("backup") && text.contains("delete that directory (it alone"),
+        "{text}"
+    );
 }
 
 #[test]
