@@ -21,7 +21,8 @@
 //! - **P2 Prepare.** A replica sends at most one PREPARE(v, digest), only in its current view, only for the
 //!   leader's first pre-prepare, once it holds the parent's prepare certificate (or the parent is final), a
 //!   view-change certificate for each view between the parent's and v, and every payload item, valid and durable.
-//!   An item that an ancestor names already, final or not, is invalid. "Not yet" waits; "never" means invalid.
+//!   An item that an ancestor names already, final or not, is invalid. "Not yet" waits; "never" means invalid. It may prepare in a view that it gave up: only COMMIT is barred
+//!   there.
 //! - **P3** A quorum of PREPARE is a prepare certificate. On holding one: enter v+1, and send COMMIT(v, digest)
 //!   unless VIEW-CHANGE(v) was sent.
 //! - **P4** A quorum of COMMIT is a commit certificate: the block and all its ancestors are final.
@@ -35,8 +36,9 @@
 //! - **P8 Spread and heal.** Views are entered by certificate alone. Who enters a view passes the certificate on,
 //!   after a grace of Δ/4, to every peer that has not shown that it is there too; a message from an older view is
 //!   answered in the same way. What is signed is sent again every Δ until a certificate or a later vote settles
-//!   it (a VIEW-CHANGE while something waits or f+1 others sent one, so that who gave up alone falls silent with
-//!   the rest); what is missing is asked for again as often.
+//!   it (a VIEW-CHANGE while something waits or f+1 others sent one, a COMMIT while a non-empty block waits for
+//!   finality: who is alone with what it signed falls silent with the rest); what is missing is asked for again as
+//!   often, of one peer after the other.
 //! - **P9 Time-outs.** 2Δ for the pre-prepare, 3Δ for the view. A view that failed raises Δ by half, to a cap; a
 //!   final block lowers it one step, to its base. A leader that signed nothing for n views and Δ, while a quorum
 //!   did, is skipped at once.

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use genesis::{Digest, Height};
 
-/// Of how many non-empty final blocks the digests are remembered: more than a node finalises within one sync.
+/// Of how many non-empty final blocks the digests are remembered. A long sync finalises more at once: a node withdraws
+/// what a block ordered once it has taken note of it.
 const REMEMBERED: usize = 256;
 
 /// A digest that waits to be ordered, and the heights of the blocks that may name it.

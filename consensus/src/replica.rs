@@ -159,8 +159,12 @@ struct Peer {
     commit_seen: View,
     /// When it may next be answered about finality: bounds what repeats can cost.
     answer_after: Duration,
-    /// When its next question for many certificates may be answered.
-    certificates_after: Duration,
+    /// Up to when its share of answers is used up; at most Δ ahead.
+    answered_until: Duration,
+    /// When it is asked for what leads to the view that it has shown, and the pause after that: it doubles while
+    /// the peer answers nothing new.
+    ask_at: Duration,
+    ask_pause: Duration,
 }
 
 /// A validator's replica.
@@ -269,12 +273,15 @@ impl Replica {
         loop {
             self.stirred = false;
             self.finalize(now);
+            if self.halted {
+                return; // Nothing is signed any more.
+            }
             self.advance(now);
             self.examine(now);
             self.note_what_waits(now);
             self.propose(now);
             self.give_up(now);
-            if !self.stirred || self.halted {
+            if !self.stirred {
                 break;
             }
         }

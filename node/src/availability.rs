@@ -85,11 +85,7 @@ impl Availability {
         let me = self.me;
         let entry = self.entries.entry(held.digest).or_insert_with(|| Entry::new(now));
         if entry.held.replace(held).is_none() {
-            for holder in &entry.holders {
-                if let Some(count) = self.unseen.get_mut(holder) {
-                    *count = count.saturating_sub(1);
-                }
-            }
+            seen(&mut self.unseen, &entry.holders);
         }
         entry.holders.insert(me);
         self.announce(held.digest)
@@ -193,11 +189,7 @@ impl Availability {
     fn remove(&mut self, digest: &Digest) {
         let Some(entry) = self.entries.remove(digest) else { return };
         if entry.held.is_none() {
-            for holder in &entry.holders {
-                if let Some(count) = self.unseen.get_mut(holder) {
-                    *count = count.saturating_sub(1);
-                }
-            }
+            seen(&mut self.unseen, &entry.holders);
         }
     }
 
@@ -224,6 +216,15 @@ impl Availability {
         let after = self.entries.range((Excluded(place), Unbounded));
         let before = self.entries.range((Unbounded, Included(place)));
         after.chain(before).filter_map(|(_, entry)| entry.held.as_ref().map(|held| (held, &entry.holders)))
+    }
+}
+
+/// A batch that these spoke of came, or is forgotten.
+fn seen(unseen: &mut BTreeMap<ValidatorIndex, usize>, holders: &BTreeSet<ValidatorIndex>) {
+    for holder in holders {
+        if let Some(count) = unseen.get_mut(holder) {
+            *count -= 1;
+        }
     }
 }
 

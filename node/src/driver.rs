@@ -340,6 +340,10 @@ impl Work {
             Action::Finalize { block, certificate } => {
                 self.driver.availability.order(&block.payload, block.height);
                 self.driver.quotas.release(&block.payload);
+                // One of them may have been offered between the step that made the block final and now.
+                if !block.payload.is_empty() {
+                    self.step(Input::Withdrawn(block.payload.clone()));
+                }
                 self.final_at = Some(Instant::now());
                 tracing::debug!(height = %block.height, view = %block.view, batches = block.payload.len(), "final");
                 // The executor is gone only when the node stops.

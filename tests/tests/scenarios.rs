@@ -155,6 +155,25 @@ fn after_a_hundred_thousand_failed_views_the_network_goes_on_and_a_late_one_vote
     many_views_fail("after_a_hundred_thousand", 100_000)
 }
 
+/// With Δ at the cap that networks have, and links far faster than it: what limits answers must not slow an asker that
+/// takes each as soon as it comes.
+#[test]
+fn after_thousands_of_failed_views_with_delta_at_its_cap_a_late_one_catches_up_in_seconds() -> Outcome {
+    let plan = Plan { delay: (ms(5), ms(5)), ..Plan::calm(4) };
+    let mut world = world("failed_views_at_the_cap", 6, plan)?;
+    world.isolate(HostId(3));
+    world.drop_messages(|_, _, message| matches!(message, Message::PrePrepare(_)));
+    world.announce(item(0))?;
+    world.run_until("views fail", 100_000 * SECOND, |world| view(world, 0) > 3_000)?;
+    world.crash(HostId(2));
+    world.drop_nothing();
+    world.heal();
+    // The asker may have to wait for a view or two at the cap, but not once for every 64 views.
+    let took = world.run_until("the item is final", 80 * SECOND, |world| is_final(world, item(0)))?;
+    println!("3,000 failed views at the cap: final after {took:?}");
+    Ok(())
+}
+
 #[test]
 fn delta_returns_to_its_base_after_it_was_at_its_cap() -> Outcome {
     let mut world = world("delta_returns", 7, Plan::calm(4))?;

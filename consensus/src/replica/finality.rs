@@ -26,7 +26,7 @@ impl Replica {
                     if certificate.view.since(self.tip.view) > FETCH_VIEWS {
                         self.output.act(Action::Synchronize { after: self.tip.height });
                     } else {
-                        self.fetch(self.helper, crate::message::Fetch::Candidate(digest));
+                        self.fetch(None, crate::message::Fetch::Candidate(digest));
                     }
                 }
             }

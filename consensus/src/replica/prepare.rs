@@ -67,12 +67,21 @@ impl Replica {
 
     fn find(&mut self, now: Now, block: &Block, verdict: Option<Verdict>) -> Finding {
         let distinct: BTreeSet<_> = block.payload.iter().collect();
-        let too_many = block.payload.len() as u64 > self.parameters.max_block_batches;
         // The node judges by the final blocks that it has heard of; the newest may be news to it.
         let ordered = distinct.iter().any(|digest| self.pool.was_ordered(digest));
         let repeats = ordered || distinct.len() != block.payload.len();
-        if repeats || too_many || verdict == Some(Verdict::Invalid) {
+        if repeats || verdict == Some(Verdict::Invalid) {
             return Finding::Never;
+        }
+        // The tip is final, which proves more than a prepare certificate does. Any other parent is asked for only
+        // once a quorum has vouched for it: else a leader could have us fetch and keep whatever it makes up.
+        if block.parent.digest != self.tip.digest {
+            match self.prepared.get(&block.parent.view) {
+                _ if block.parent.view <= self.tip.view => return Finding::Never,
+                Some(certificate) if certificate.digest == block.parent.digest => {}
+                Some(_) => return Finding::Never,
+                None => return Finding::NotYet(Missing::ParentCertificate),
+            }
         }
         let ancestors = match self.ancestors(block.parent) {
             Ok(ancestors) => ancestors,
@@ -88,14 +97,6 @@ impl Replica {
                 .any(|ancestor| ancestor.payload.iter().any(|digest| distinct.contains(digest)))
         {
             return Finding::Never;
-        }
-        // The tip is final, which proves more than a prepare certificate does.
-        if parent.is_some() {
-            match self.prepared.get(&block.parent.view) {
-                Some(certificate) if certificate.digest == block.parent.digest => {}
-                Some(_) => return Finding::Never,
-                None => return Finding::NotYet(Missing::ParentCertificate),
-            }
         }
         if self.gap_above(block.parent.view).is_some() {
             return Finding::NotYet(Missing::ViewChange);

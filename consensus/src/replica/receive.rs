@@ -13,8 +13,8 @@ use crate::output::Recipient;
 /// How many certificates one question is answered with. Each travels as a message of its own: none grows with
 /// the number of views that failed.
 pub(super) const CERTIFICATES_AN_ANSWER: u64 = 64;
-/// How many such questions of one peer are answered within Δ.
-const CERTIFICATE_ANSWERS_IN_DELTA: u32 = 100;
+/// How many questions of one peer are answered within Δ.
+const ANSWERS_IN_DELTA: u32 = 200;
 
 impl Replica {
     pub(super) fn receive(&mut self, now: Now, from: ValidatorIndex, message: Message) {
@@ -59,8 +59,15 @@ impl Replica {
         if view <= self.tip.view || own {
             return;
         }
+        if known.block.payload.len() as u64 > self.parameters.max_block_batches {
+            // Never kept, not even to be looked at.
+            if view == self.view && self.phase == Phase::Waiting {
+                self.phase = Phase::Rejected;
+            }
+            return;
+        }
         if self.asked_candidates.remove(&digest) || self.is_certified(view, digest) {
-            self.helper = Some(from);
+            self.helped(from);
             self.blocks.insert(digest, known.clone());
             self.stirred = true;
         }
@@ -76,12 +83,21 @@ impl Replica {
     }
 
     fn receive_certificate(&mut self, now: Now, from: ValidatorIndex, certificate: Certificate) {
-        let peer = certificate.view.next();
-        if let Some(known) = self.peers.get_mut(&from) {
-            known.shown = known.shown.max(peer);
+        let shown = certificate.view.next();
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.shown = peer.shown.max(shown);
         }
-        self.helper = Some(from);
-        self.certify(now, certificate);
+        if self.certify(now, certificate) {
+            self.helped(from);
+        }
+    }
+
+    /// `peer` answered something that was not known: it is asked first from now on.
+    fn helped(&mut self, peer: ValidatorIndex) {
+        self.helper = Some(peer);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.ask_pause = Duration::ZERO;
+        }
     }
 
     fn is_certified(&self, view: View, digest: Digest) -> bool {
@@ -95,13 +111,17 @@ impl Replica {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
         peer.heard_view = peer.heard_view.max(view);
         peer.heard_at = now.elapsed;
-        peer.shown = peer.shown.max(shown);
+        if shown > peer.shown {
+            peer.shown = shown;
+            (peer.ask_at, peer.ask_pause) = (now.elapsed, Duration::ZERO);
+        }
         if peer.shown < current && peer.spread_at.is_none() {
             // P8: a message from an older view is answered with the newest certificate.
             peer.spread_at = Some(now.elapsed + grace(delta));
         }
-        if peer.shown > current && self.catch_up_at.is_none() {
-            self.catch_up_at = Some(now.elapsed + grace(delta));
+        if peer.shown > current {
+            let at = peer.ask_at.max(now.elapsed + grace(delta));
+            self.catch_up_at = Some(self.catch_up_at.map_or(at, |planned| planned.min(at)));
         }
     }
 
@@ -131,7 +151,22 @@ impl Replica {
         }
     }
 
+    /// Whether a question of `from` may be answered now. A few bytes ask for a hundred messages: each peer gets
+    /// so many answers within Δ, at once or one after the other, and no more.
+    fn may_answer(&mut self, now: Now, from: ValidatorIndex) -> bool {
+        let delta = self.pacemaker.delta();
+        let Some(peer) = self.peers.get_mut(&from) else { return false };
+        if peer.answered_until > now.elapsed + delta {
+            return false;
+        }
+        peer.answered_until = peer.answered_until.max(now.elapsed) + delta / ANSWERS_IN_DELTA;
+        true
+    }
+
     fn answer(&mut self, now: Now, from: ValidatorIndex, fetch: &Fetch) {
+        if !self.may_answer(now, from) {
+            return;
+        }
         let mut answers = Vec::new();
         match *fetch {
             Fetch::Newest { view, finalized } => {
@@ -150,13 +185,6 @@ impl Replica {
                 answers.extend(self.blocks.get(&digest).or_else(recent).map(Known::message));
             }
             Fetch::Certificates { from: first, to } => {
-                // A few bytes ask for a hundred messages: each peer gets so many answers a second, and no more.
-                let pause = self.pacemaker.delta() / CERTIFICATE_ANSWERS_IN_DELTA;
-                let Some(peer) = self.peers.get_mut(&from) else { return };
-                if peer.certificates_after > now.elapsed {
-                    return;
-                }
-                peer.certificates_after = now.elapsed + pause;
                 // Newest first: with the first of them the asker can enter the newest view.
                 let views = (first <= to).then_some(first..=to);
                 let held = views.into_iter().flat_map(|views| {

@@ -1,6 +1,7 @@
 //! Making a replica: anew, or from what it had recorded (P7).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use genesis::{Digest, View};
 
@@ -48,12 +49,15 @@ impl Replica {
         for record in records {
             replica.restore(record)?;
         }
+        replica.finalize(now);
+        if replica.halted {
+            return Ok(replica.with_output());
+        }
         let prepared: Vec<_> =
             replica.prepared.iter().map(|(view, certificate)| (*view, certificate.digest)).collect();
         for (view, digest) in prepared {
             replica.commit(now, view, digest); // P3, where the crash came between the two.
         }
-        replica.finalize(now);
         replica.advance(now);
         replica.resume();
         let view = replica.view;
@@ -62,8 +66,12 @@ impl Replica {
             peer.heard_view = view;
         }
         replica.progress(now);
-        let output = std::mem::take(&mut replica.output);
-        Ok((replica, output))
+        Ok(replica.with_output())
+    }
+
+    fn with_output(mut self) -> (Self, Output) {
+        let output = std::mem::take(&mut self.output);
+        (self, output)
     }
 
     /// What a later [`Replica::recover`] needs, from the present state alone: the journal may start anew with it,
@@ -100,7 +108,9 @@ impl Replica {
             spread_at: None,
             commit_seen: View::ZERO,
             answer_after: now.elapsed,
-            certificates_after: now.elapsed,
+            answered_until: now.elapsed,
+            ask_at: now.elapsed,
+            ask_pause: Duration::ZERO,
         };
         let others = context.validators.iter().map(|(index, _)| index).filter(|index| *index != me);
         let peers = others.map(|index| (index, peer.clone())).collect();

@@ -1,5 +1,7 @@
 //! P8: everything that matters is sent again until it is settled, and certificates reach those who lack them.
 
+use std::time::Duration;
+
 use genesis::ValidatorIndex;
 
 use super::receive::grace;
@@ -65,8 +67,10 @@ impl Replica {
         let gives_up = self.armed.is_some() || self.others_gave_up();
         let votes = |own: &Own| [own.prepare.clone(), own.view_change.clone().filter(|_| gives_up)];
         let of_view = current.into_iter().flat_map(votes).flatten();
-        // COMMIT is sent in certified views alone; the views that failed may be many more.
-        let certified = self.prepared.keys().rev().filter(|view| !self.failed.contains_key(view));
+        // COMMIT is sent in certified views alone; the views that failed may be many more. An empty block that too many
+        // gave up to be committed waits for a later one, in silence.
+        let certified = self.prepared.keys().rev().filter(|_| self.unfinal.is_some());
+        let certified = certified.filter(|view| !self.failed.contains_key(view));
         let commits = certified.filter_map(|view| self.own.get(view)?.commit.clone()).take(COMMITS_RESENT);
         let votes = of_view.chain(commits).map(Message::Vote);
         proposal.map(super::Known::message).into_iter().chain(votes).collect()
@@ -90,35 +94,51 @@ impl Replica {
         }
     }
 
+    /// Everybody is asked for what is newest; of the rest the answers are large, so that one peer at a time is asked,
+    /// the next one each time.
     fn ask_again(&mut self) {
         let newest = Fetch::Newest { view: self.view, finalized: self.tip.view };
+        self.output.send(Recipient::All, Message::Fetch(newest));
+        if self.committed.is_some() {
+            self.output.act(Action::Synchronize { after: self.tip.height });
+        }
         let candidates: Vec<_> = self.asked_candidates.iter().copied().map(Fetch::Candidate).collect();
         let certificates = self.asked_certificates.map(|(from, _)| {
             // From where the last answer stopped, or anew.
             let to = self.failed_from.previous().max(from);
             Fetch::Certificates { from, to }
         });
-        if self.committed.is_some() {
-            self.output.act(Action::Synchronize { after: self.tip.height });
-        }
-        for fetch in std::iter::once(newest).chain(candidates).chain(certificates) {
-            self.output.send(Recipient::All, Message::Fetch(fetch));
+        self.helper = self.next_helper();
+        for fetch in candidates.into_iter().chain(certificates) {
+            self.fetch(None, fetch);
         }
     }
 
-    /// Peers showed that they are in a higher view: ask them for the certificate that leads there.
+    /// The peer after the one that was asked last.
+    fn next_helper(&self) -> Option<ValidatorIndex> {
+        let others = || self.peers.keys().copied();
+        let after = self.helper.and_then(|last| others().find(|peer| *peer > last));
+        after.or_else(|| others().next())
+    }
+
+    /// Peers showed that they are in a higher view: ask them for the certificate that leads there. One that answers
+    /// nothing new is asked less and less often: a vote for a far view is cheap.
     pub(super) fn catch_up(&mut self, now: Now) {
-        let view = self.view;
-        let ahead: Vec<_> =
-            self.peers.iter().filter(|(_, peer)| peer.shown > view).map(|(index, _)| *index).collect();
-        if ahead.is_empty() {
-            self.catch_up_at = None;
-        } else if self.catch_up_at.is_some_and(|at| at <= now.elapsed) {
-            self.catch_up_at = Some(now.elapsed + self.pacemaker.delta());
-            for peer in ahead {
-                let fetch = Fetch::Newest { view, finalized: self.tip.view };
-                self.output.send(Recipient::One(peer), Message::Fetch(fetch));
+        let (view, delta) = (self.view, self.pacemaker.delta());
+        let longest = Duration::from_millis(self.parameters.heartbeat_ms);
+        let fetch = Fetch::Newest { view, finalized: self.tip.view };
+        let due = self.catch_up_at.is_some_and(|at| at <= now.elapsed);
+        let mut next: Option<Duration> = None;
+        for (index, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.shown > view) {
+            if due && peer.ask_at <= now.elapsed {
+                peer.ask_pause = (peer.ask_pause * 2).clamp(delta, longest.max(delta));
+                peer.ask_at = now.elapsed + peer.ask_pause;
+                self.output.send(Recipient::One(*index), Message::Fetch(fetch.clone()));
             }
+            let soonest = now.elapsed + grace(delta);
+            let at = if due { peer.ask_at } else { self.catch_up_at.unwrap_or(peer.ask_at.max(soonest)) };
+            next = Some(next.map_or(at, |next| next.min(at)));
         }
+        self.catch_up_at = next;
     }
 }

@@ -52,10 +52,11 @@ impl Replica {
     }
 
     /// Takes in a certificate that was checked, or counted here.
-    pub(super) fn certify(&mut self, now: Now, certificate: Certificate) {
+    /// Says whether it was news.
+    pub(super) fn certify(&mut self, now: Now, certificate: Certificate) -> bool {
         let (kind, view, digest) = (certificate.kind, certificate.view, certificate.digest);
         if view <= self.tip.view {
-            return;
+            return false;
         }
         let known = match kind {
             VoteKind::Prepare => self.prepared.contains_key(&view),
@@ -63,7 +64,7 @@ impl Replica {
             VoteKind::Commit => self.committed.as_ref().is_some_and(|newest| newest.view >= view),
         };
         if known {
-            return;
+            return false;
         }
         self.stirred = true;
         self.output.record(Record::Certificate(certificate.clone()));
@@ -78,6 +79,7 @@ impl Replica {
             }
             VoteKind::Commit => self.committed = Some(certificate),
         }
+        true
     }
 
     /// P3: a quorum prepared `digest`; COMMIT it, unless its view was given up here (or, as is plain from a

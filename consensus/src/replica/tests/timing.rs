@@ -163,3 +163,31 @@ fn p11_no_time_is_too_old() {
     me.hear(50_000, 1, proposal(&old));
     assert_eq!(me.voted(Prepare, 1), [old.digest()]);
 }
+
+#[test]
+fn p10_a_vote_for_a_far_view_does_not_end_the_silence_for_good() {
+    let mut me = Driven::new();
+    me.hear(1, 1, vote(1, ViewChange, 1_000_000, Digest::ZERO));
+    let mut now = 1;
+    while let Some(next) = due(&me, now).filter(|next| *next <= 50_000) {
+        now = next;
+        me.step(now, Input::Tick);
+    }
+    assert!((1..=10).contains(&me.sent.len()), "{} messages in 50 s", me.sent.len());
+}
+
+#[test]
+fn p2_a_leader_cannot_make_a_replica_keep_blocks_that_no_quorum_vouched_for() {
+    let mut me = Driven::new();
+    (1..401).for_each(|view| me.hear(1, 1, failed(view)));
+    let junk: Vec<_> = (0..200).map(item).collect();
+    let (mut chain, mut last) = (Vec::new(), genesis_parent());
+    for (height, view) in (1..).zip((1..=401).step_by(4)) {
+        chain.push(block(view, height, last, &junk));
+        last = parent(&chain[chain.len() - 1]);
+    }
+    for proposed in chain.iter().rev() {
+        me.hear(2, 1, proposal(proposed));
+    }
+    assert_eq!(me.replica.blocks.len(), 1, "the one that is looked at");
+}

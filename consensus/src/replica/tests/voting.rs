@@ -58,8 +58,10 @@ fn p2_a_proposal_waits_for_its_parents_certificate() {
     me.hear(1, 2, failed(1));
     me.hear(2, 2, proposal(&second));
     me.hear(3, 2, proposal(&first));
-    assert!(me.voted(Prepare, 2).is_empty(), "the parent is here, but not certified");
+    assert!(me.voted(Prepare, 2).is_empty(), "the parent was shown, but is not certified");
     me.hear(4, 2, Message::Certificate(certificate(Prepare, 1, first.digest())));
+    assert!(me.voted(Prepare, 2).is_empty(), "it is certified, and asked for");
+    me.hear(5, 2, proposal(&first));
     assert_eq!(me.voted(Prepare, 2), [second.digest()]);
 }
 
@@ -221,4 +223,44 @@ fn p1_a_leader_names_nothing_that_its_block_may_not_name() {
     me.hear(5, 1, failed(2));
     me.hear(6, 1, failed(3));
     assert_eq!(me.proposed()[0].payload, [item(1)], "at height 2");
+}
+
+#[test]
+fn p4_what_a_long_sync_ordered_and_was_offered_again_is_withdrawn_by_the_node() {
+    let mut me = Driven::new();
+    let (mut blocks, mut last) = (Vec::new(), genesis_parent());
+    for number in 1..=300 {
+        let next = block(number, number, last, &[item(number)]);
+        last = parent(&next);
+        blocks.push(next);
+    }
+    let commit = certificate(Commit, 300, last.digest).verify(&context()).unwrap();
+    let candidates = blocks.iter().map(|block| block.candidate().clone()).collect();
+    me.step(1, Input::Synced { candidates, commit });
+    // The node takes note of finality after the step; an offer that it made before must not outlive that.
+    me.step(1, Input::Available(vec![item(1).into()]));
+    me.step(1, Input::Withdrawn(vec![item(1)]));
+    let status = me.replica.status();
+    assert_eq!((status.waiting, status.armed), (0, None));
+}
+
+#[test]
+fn nothing_is_signed_once_two_commit_certificates_contradict_each_other() {
+    let mut me = Driven::new();
+    let first = block(1, 1, genesis_parent(), &[item(1)]);
+    me.hear_valid(1, &first);
+    me.hear_two(2, Prepare, 1, first.digest());
+    me.hear_two(3, Commit, 1, first.digest());
+    me.hear(3, 1, failed(2));
+    me.hear(3, 1, failed(3));
+    let beside = block(4, 1, genesis_parent(), &[item(2)]);
+    me.hear(5, 1, Message::Certificate(certificate(Commit, 4, beside.digest())));
+    me.hear(6, 1, failed(5));
+    me.step(6, Input::Available(vec![item(5).into()]));
+    // The block that shows the contradiction.
+    let message = proposal(&beside).verify(&context()).unwrap();
+    let shown = me.replica.step(at(7), Input::Received { from: ValidatorIndex(1), message });
+    let later = me.replica.step(at(60_000), Input::Tick);
+    let actions = [shown, later].map(|output| output.persist(|_| Ok::<_, ()>(())).unwrap()).concat();
+    assert!(matches!(actions[..], [Action::Halt(_)]), "{actions:?}");
 }
