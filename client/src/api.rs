@@ -240,6 +240,9 @@ pub struct ChainStatus {
     pub peers_connected: usize,
     /// Whether the node has caught up and reaches a quorum.
     pub ready: bool,
+    /// Why it is not ready, in the node's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ready_because: Option<String>,
     /// Δ as it is now: it grows while views fail.
     pub delta_ms: u64,
     /// Transactions that the node holds and that are not in a batch yet.

@@ -9,6 +9,7 @@
 //! the file anew under a lock.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use genesis::{Digest, Height, PublicKey, SecretKey};
@@ -139,14 +140,16 @@ impl Pending {
 }
 
 impl Keyring {
-    /// The keyring in `folder`, which is made where it is missing.
+    /// The keyring in `folder`, which need not be there until the first DID is taken in.
     ///
     /// # Errors
-    /// When it cannot be made or others may enter it.
+    /// When others may enter it.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, KeyringError> {
         let folder = folder.into();
-        private_file::create_folder(&folder)?;
-        Ok(Self { folder })
+        match private_file::check_folder(&folder) {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(Self { folder }),
+        }
     }
 
     /// The folder.
@@ -154,7 +157,7 @@ impl Keyring {
         &self.folder
     }
 
-    /// The DIDs that it holds keys of, sorted.
+    /// The DIDs that it holds keys of, sorted; none where there is no folder.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -162,7 +165,11 @@ impl Keyring {
         let failed =
             |source| PrivateFileError::Io { doing: "read the folder", path: self.folder.clone(), source };
         let mut dids = Vec::new();
-        for file in fs::read_dir(&self.folder).map_err(failed)? {
+        let files = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(dids),
+            files => files.map_err(failed)?,
+        };
+        for file in files {
             let name = file.map_err(failed)?.file_name();
             let parts = name.to_str().and_then(|name| name.strip_suffix(".json")?.split_once('-'));
             if let Some((network, id)) = parts
@@ -195,11 +202,12 @@ impl Keyring {
         Ok(entry)
     }
 
-    /// Takes a new DID in; on the disk when this returns.
+    /// Takes a new DID in, and makes the folder where it is missing; on the disk when this returns.
     ///
     /// # Errors
-    /// When there is one already or the file cannot be written.
+    /// When there is one already, the file cannot be written, or others may enter the folder.
     pub fn insert(&self, entry: &Entry) -> Result<(), KeyringError> {
+        private_file::create_folder(&self.folder)?;
         Ok(private_file::write(&self.path(&entry.did), &entry.to_text(), Existing::Keep)?)
     }
 

@@ -187,14 +187,15 @@ fn write_and_move(
     text: &str,
     existing: Existing,
 ) -> Result<(), PrivateFileError> {
+    // Errors name the file that was asked for: nobody knows the temporary one.
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(temporary)
-        .map_err(failed("create", temporary))?;
-    file.write_all(text.as_bytes()).map_err(failed("write", temporary))?;
-    file.sync_all().map_err(failed("sync", temporary))?;
+        .map_err(failed("create", path))?;
+    file.write_all(text.as_bytes()).map_err(failed("write", path))?;
+    file.sync_all().map_err(failed("sync", path))?;
     match existing {
         Existing::Replace => fs::rename(temporary, path).map_err(failed("replace", path)),
         // A link fails where the name is taken; a rename would replace.
@@ -293,6 +294,6 @@ mod tests {
         assert!(write(&taken, "x", Existing::Replace).is_err());
         assert_eq!(names(folder.path()), ["taken"]);
         let error = write(&folder.path().join("no/such.key"), "x", Existing::Keep).unwrap_err().to_string();
-        assert!(error.contains("no/such.key"), "{error}");
+        assert!(error.contains("no/such.key: "), "{error}");
     }
 }

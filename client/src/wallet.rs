@@ -152,7 +152,11 @@ impl Terms {
         }
     }
 
-    fn check(&self, entry: &Entry) -> Result<(), WalletError> {
+    /// Checks that the entry's DID was made on this chain.
+    ///
+    /// # Errors
+    /// When it was made on another.
+    pub fn check(&self, entry: &Entry) -> Result<(), WalletError> {
         if entry.chain != self.chain {
             let (did, made) = (entry.did.clone(), entry.chain);
             return Err(WalletError::OtherChain { did, made, served: self.chain });

@@ -37,7 +37,7 @@ pub enum DecodeError {
     /// The bytes are not of this type.
     #[error("malformed: {reason}")]
     Malformed {
-        /// What the codec said.
+        /// What is wrong, in words.
         reason: String,
     },
     /// Bytes are left after the value.
@@ -73,7 +73,7 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Re
         return Err(DecodeError::TooLong { length: bytes.len(), limit });
     }
     let (value, read): (T, usize) = bincode::serde::decode_from_slice(bytes, CODEC)
-        .map_err(|error| DecodeError::Malformed { reason: error.to_string() })?;
+        .map_err(|error| DecodeError::Malformed { reason: in_words(error) })?;
     if read != bytes.len() {
         return Err(DecodeError::Trailing { count: bytes.len() - read });
     }
@@ -81,6 +81,22 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Re
         return Err(DecodeError::NotCanonical);
     }
     Ok(value)
+}
+
+/// What the codec says, for whoever sent the bytes: the codec's own text is its Rust type.
+fn in_words(error: bincode::error::DecodeError) -> String {
+    use bincode::error::DecodeError as Codec;
+    let what = match error {
+        Codec::UnexpectedEnd { .. } => return "it ends too early".to_owned(),
+        Codec::LimitExceeded => return "it claims to be longer than anything may be".to_owned(),
+        Codec::Utf8 { .. } => "a text is not UTF-8".to_owned(),
+        Codec::InvalidBooleanValue(byte) => format!("{byte} is neither true nor false"),
+        // The types' own words, which may repeat what came.
+        Codec::OtherString(text) => text.chars().take(120).collect(),
+        Codec::Other(text) => text.to_owned(),
+        _ => return "it is not a value of this type".to_owned(),
+    };
+    format!("it is not a value of this type: {what}")
 }
 
 /// Serde's form of a fixed array of 64 bytes (serde itself stops at 32): its bytes, without a length.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use client::api::code;
+use client::api::{ChainStatus, TimedOut, code};
 use client::keyring::KeyringError;
 use client::wallet::WalletError;
 use client::{Client, Keyring, RpcError};
@@ -37,8 +37,8 @@ Exit codes:
   130  interrupted
 
 The first network in two commands:
-  realdid testnet --dir ./localnet-home
-  realdid start --home ./localnet-home/node0        (and node1, node2, node3, each in a terminal)
+  realdid testnet --dir ./localnet
+  realdid start --home ./localnet/node0        (and node1, node2, node3, each in a terminal)
 Then:
   realdid did create --rpc http://127.0.0.1:26601";
 
@@ -48,7 +48,7 @@ Then:
 #[derive(Debug, Parser)]
 #[command(name = "realdid", version, after_help = EXIT_CODES, max_term_width = 100)]
 struct Cli {
-    /// Print answers and errors as JSON, for programs.
+    /// Print answers and errors as JSON, for programs; errors go to stderr, one a line.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -73,6 +73,9 @@ enum Command {
 /// An end of a command that has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 enum Ending {
+    /// The command line is wrong, which shows only when all of it is looked at.
+    #[error("{0}")]
+    CommandLine(String),
     /// What became of a transaction is not known yet.
     #[error("{0}")]
     FateUnknown(String),
@@ -82,17 +85,26 @@ enum Ending {
     /// A transaction is final, but changed nothing.
     #[error("{0}")]
     NotApplied(String),
-    /// Ctrl-C.
-    #[error("interrupted")]
-    Interrupted,
+    /// Ctrl-C, and what is to be said of what it left.
+    #[error("interrupted{0}")]
+    Interrupted(&'static str),
+    /// The node failed, and its log says why: it is for programs, so nothing else comes after its last line.
+    #[error("the log says why")]
+    Logged,
 }
 
 /// Which node to ask.
 #[derive(Debug, Args)]
 struct Rpc {
     /// The node to talk to: the address of its JSON-RPC.
-    #[arg(long, value_name = "URL", env = "REALDID_RPC", default_value = "http://127.0.0.1:26601")]
-    rpc: String,
+    #[arg(
+        long = "rpc",
+        value_name = "URL",
+        env = "REALDID_RPC",
+        default_value = "http://127.0.0.1:26601",
+        value_parser = node_at
+    )]
+    client: Client,
 }
 
 /// Where the keys of DIDs are.
@@ -101,12 +113,6 @@ struct KeyringFolder {
     /// The folder with the keys of your DIDs [default: ~/.realdid/keyring].
     #[arg(long, value_name = "DIR", env = "REALDID_KEYRING")]
     keyring: Option<PathBuf>,
-}
-
-impl Rpc {
-    fn client(&self) -> Result<Client, RpcError> {
-        Client::new(&self.rpc)
-    }
 }
 
 impl KeyringFolder {
@@ -124,16 +130,34 @@ impl KeyringFolder {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
     let output = Output::new(cli.json);
     match cli.command.run(&output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = exit_code(&error);
-            output.error(&error, code);
+            if !matches!(error.downcast_ref(), Some(Ending::Logged)) {
+                output.error(&error, code);
+            }
             ExitCode::from(code)
         }
     }
+}
+
+/// Help and version are texts; what is wrong with the command line is JSON where programs asked for it.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let text = text.trim_start_matches("error: ").trim_end().to_owned();
+        Output::new(true).error(&anyhow::Error::msg(text), 2);
+    } else {
+        // Nobody may be there to read it.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 impl Command {
@@ -141,9 +165,12 @@ impl Command {
         match self {
             Self::Testnet(testnet) => testnet.run(output),
             Self::Start(start) => start.run(),
-            Self::Status(status) => block_on(status.run(output)),
-            Self::Did(did) => block_on(did.run(output)),
-            Self::Tx(tx) => block_on(tx.run(output)),
+            Self::Status(status) => block_on(status.run(output), ""),
+            Self::Did(did) => {
+                let left = did.left_by_interruption();
+                block_on(did.run(output), left)
+            }
+            Self::Tx(tx) => block_on(tx.run(output), ""),
             Self::Keys(keys) => keys.run(output),
             Self::Bench(bench) => bench.run(output),
             Self::Reset(reset) => reset.run(output),
@@ -151,13 +178,13 @@ impl Command {
     }
 }
 
-/// Runs a command that talks to a node, until it ends or Ctrl-C.
-fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+/// Runs a command that talks to a node, until it ends or Ctrl-C, which leaves what `left` says.
+fn block_on(command: impl Future<Output = anyhow::Result<()>>, left: &'static str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
             result = command => result,
-            _ = tokio::signal::ctrl_c() => Err(Ending::Interrupted.into()),
+            _ = tokio::signal::ctrl_c() => Err(Ending::Interrupted(left).into()),
         }
     })
 }
@@ -166,10 +193,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(ending) = cause.downcast_ref::<Ending>() {
             return match ending {
+                Ending::Logged => 1,
+                Ending::CommandLine(_) => 2,
                 Ending::FateUnknown(_) => 3,
                 Ending::NotFound(_) => 4,
                 Ending::NotApplied(_) => 5,
-                Ending::Interrupted => 130,
+                Ending::Interrupted(_) => 130,
             };
         }
         if matches!(cause.downcast_ref(), Some(KeyringError::NoSuchDid { .. }))
@@ -190,6 +219,25 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         }
     }
     1
+}
+
+/// A client of the node at a URL.
+fn node_at(url: &str) -> Result<Client, RpcError> {
+    Client::new(url.trim())
+}
+
+/// What to say where `error` is that no receipt came within `timeout`. The node knows only the last stretch of the
+/// wait, and callers know better what to do next.
+async fn no_receipt(client: &Client, timeout: Duration, error: &RpcError) -> Option<String> {
+    let TimedOut { state, can_land_until, height, .. } = error.call()?.timed_out()?;
+    let trouble = match client.status().await {
+        Ok(ChainStatus { not_ready_because: Some(why), .. }) => format!(" The node is not ready: {why}."),
+        _ => String::new(),
+    };
+    Some(format!(
+        "no receipt within {timeout:?}: the transaction is {state} and can still be applied until height \
+         {can_land_until}; the chain is at {height}.{trouble}"
+    ))
 }
 
 /// A time such as `30s`, `500ms`, `2m`, or a number of seconds.

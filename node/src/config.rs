@@ -88,7 +88,8 @@ pub struct MempoolConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Pretty, level: "info".to_owned() }
+        // At `info` libp2p logs its own peer id, which says nothing to whoever reads ours.
+        Self { format: LogFormat::Pretty, level: "info,libp2p_swarm=warn".to_owned() }
     }
 }
 

@@ -62,6 +62,14 @@ pub enum HomeError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file that belongs here is not there.
+    #[error("there is no {}: {way_out}", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+        /// Where it comes from.
+        way_out: &'static str,
+    },
     /// The settings are refused.
     #[error("{}: {source}", path.display())]
     Config {
@@ -171,6 +179,10 @@ impl Home {
     /// When the file cannot be read or is refused.
     pub fn genesis(&self) -> Result<Genesis, HomeError> {
         let path = self.genesis_path();
+        if !path.exists() {
+            let way_out = "all nodes of a network hold the same document: copy it from another";
+            return Err(HomeError::Missing { path, way_out });
+        }
         let text = read(&path)?;
         Genesis::parse(&text).map_err(|source| HomeError::Genesis { path, source })
     }
@@ -180,7 +192,15 @@ impl Home {
     /// # Errors
     /// When the file cannot be read, others may read it, or it does not hold such a key.
     pub fn key(&self, role: KeyRole) -> Result<SecretKey, HomeError> {
-        Ok(KeyFile::read_for(&self.key_path(role), role)?)
+        let path = self.key_path(role);
+        match KeyFile::read_for(&path, role) {
+            Err(KeyFileError::File(error)) if error.is_not_found() => {
+                let way_out = "only this node has this key, and the genesis document names it: restore it from a \
+                               backup. A network for tests can be made anew with `realdid testnet --force`";
+                Err(HomeError::Missing { path, way_out })
+            }
+            key => Ok(key?),
+        }
     }
 
     /// Claims the folder until the result is dropped, or the process ends, however it ends.

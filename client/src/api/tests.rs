@@ -87,6 +87,7 @@ fn the_status_is_camel_case_with_the_parameters() {
         quorum: 3,
         peers_connected: 3,
         ready: true,
+        not_ready_because: None,
         delta_ms: 400,
         pending_transactions: 0,
         waiting_batches: 0,
@@ -99,7 +100,11 @@ fn the_status_is_camel_case_with_the_parameters() {
     }
     assert_eq!(json["parameters"]["maxTransactionLifetime"], 100_000);
     assert_eq!(json["parameters"]["maxDocumentKeys"], 20);
-    assert!(json.get("secondsSinceBlock").is_none());
+    assert!(json.get("secondsSinceBlock").is_none() && json.get("notReadyBecause").is_none());
+    assert_eq!(serde_json::from_value::<ChainStatus>(json).unwrap(), status);
+    let status = ChainStatus { ready: false, not_ready_because: Some("catching up".into()), ..status };
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!(json["notReadyBecause"], "catching up");
     assert_eq!(serde_json::from_value::<ChainStatus>(json).unwrap(), status);
 }
 

@@ -46,6 +46,17 @@ fn folder_and_files_are_for_their_owner_alone() {
 }
 
 #[test]
+fn the_folder_is_made_with_the_first_did_and_not_by_looking() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    assert_eq!(ring.dids().unwrap(), []);
+    assert!(matches!(ring.read(&entry.did), Err(KeyringError::NoSuchDid { .. })));
+    assert!(!ring.folder().exists());
+    ring.insert(&entry).unwrap();
+    assert!(ring.folder().exists());
+}
+
+#[test]
 fn a_change_is_pending_until_settled_and_its_key_stays() {
     let (_folder, ring) = ring();
     let entry = wallet::create(&terms());

@@ -108,6 +108,23 @@ fn a_claimed_length_of_2_to_the_60_is_an_error_and_not_an_allocation() {
 }
 
 #[test]
+fn what_is_malformed_is_told_in_words() {
+    let problem = |error: DecodeError| error.to_string();
+    let unknown_variant = decode::<Shape>(&[99, 0, 0, 0], 10).unwrap_err();
+    for (said, expected) in [
+        (problem(decode::<u64>(&[1], 10).unwrap_err()), "it ends too early"),
+        (problem(decode::<bool>(&[2], 10).unwrap_err()), "2 is neither true nor false"),
+        (problem(decode::<Option<u8>>(&[2, 0], 10).unwrap_err()), "not a value of this type"),
+        (problem(decode::<String>(&encode(&vec![0xff_u8]), 20).unwrap_err()), "a text is not UTF-8"),
+        (problem(decode::<String>(&[0xff; 8], 20).unwrap_err()), "longer than anything may be"),
+        (problem(unknown_variant), "99"),
+    ] {
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains(['{', '(', '"']), "the codec's own text: {said}");
+    }
+}
+
+#[test]
 fn more_bytes_than_the_limit_are_refused_unread() {
     let error = decode::<Vec<u8>>(&encode(&vec![0_u8; 100]), 100).unwrap_err();
     assert!(matches!(error, DecodeError::TooLong { length: 108, limit: 100 }));

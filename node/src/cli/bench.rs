@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use clap::Args;
 use client::Client;
 use client::wallet::Terms;
 
 use super::output::Output;
-use super::{Ending, duration};
+use super::{Ending, duration, node_at};
 use load::Load;
 
 /// The most transactions in one run: they are signed beforehand and kept in memory, about a kilobyte each.
@@ -27,7 +27,7 @@ const MAX_TRANSACTIONS: u64 = 4_000_000;
 /// Register DIDs at a fixed rate; print throughput and latency.
 ///
 /// Signs everything first, then sends what is due every 10 ms, spread over the nodes, and waits for every receipt.
-/// The keys are thrown away. Ctrl-C prints what there is.
+/// The keys are thrown away. Ctrl-C prints what there is. Exit code 3 where a transaction is left without one.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  realdid bench --rpc http://127.0.0.1:26601,http://127.0.0.1:26611 \
                         --rate 1000 --seconds 10")]
@@ -38,9 +38,10 @@ pub(super) struct Bench {
         value_name = "URL,URL",
         env = "REALDID_RPC",
         value_delimiter = ',',
-        default_value = "http://127.0.0.1:26601"
+        default_value = "http://127.0.0.1:26601",
+        value_parser = node_at
     )]
-    rpc: Vec<String>,
+    rpc: Vec<Client>,
     /// Transactions a second, over all nodes.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rate: u64,
@@ -58,14 +59,14 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
         let count = self.rate.saturating_mul(self.seconds);
-        ensure!(
-            count <= MAX_TRANSACTIONS,
-            "--rate {} for --seconds {} is {count} transactions, but a run has at most {MAX_TRANSACTIONS}",
-            self.rate,
-            self.seconds,
-        );
-        let clients: Vec<Client> =
-            self.rpc.iter().map(|url| Client::new(url.trim())).collect::<Result<_, _>>()?;
+        if count > MAX_TRANSACTIONS {
+            return Err(Ending::CommandLine(format!(
+                "--rate {} for --seconds {} is {count} transactions, but a run has at most {MAX_TRANSACTIONS}",
+                self.rate, self.seconds,
+            ))
+            .into());
+        }
+        let clients = self.rpc;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let stopped = Arc::new(AtomicBool::new(false));
         let interrupted = Arc::clone(&stopped);
@@ -80,7 +81,7 @@ impl Bench {
         let transactions = sign::registrations(&terms, count as usize, &bar, &stopped);
         bar.finish_and_clear();
         if stopped.load(Ordering::Relaxed) {
-            return Err(Ending::Interrupted.into());
+            return Err(Ending::Interrupted("; nothing was sent").into());
         }
         let load = Load::new(transactions, self.rate, clients, self.connections, self.drain, stopped);
         let bar = output.progress(count, "final");
@@ -88,7 +89,15 @@ impl Bench {
         bar.finish_and_clear();
         output.answer(&report.to_json(), || report.to_text(output))?;
         if report.interrupted {
-            return Err(Ending::Interrupted.into());
+            return Err(Ending::Interrupted("; the figures are of what was sent until then").into());
+        }
+        if report.unresolved > 0 {
+            return Err(Ending::FateUnknown(format!(
+                "{} transactions had no receipt when the run ended: what became of them is not known. A longer \
+                 --drain waits for more",
+                report.unresolved
+            ))
+            .into());
         }
         if report.committed == 0 {
             bail!("no transaction became final: see the errors above, and `realdid status`");

@@ -14,8 +14,8 @@ use client::{Client, Keyring, RpcError};
 use ledger::Did as DidText;
 use serde_json::{Value, json};
 
-use super::output::Output;
-use super::{Ending, KeyringFolder, Rpc, duration};
+use super::output::{Output, full_text};
+use super::{Ending, KeyringFolder, Rpc, duration, exit_code};
 use change::Change;
 
 /// Make, change, end and resolve DIDs.
@@ -27,9 +27,9 @@ use change::Change;
 pub(super) enum Did {
     /// Make a key and register a DID for it; prints the DID.
     ///
-    /// When it returns, the DID is final: every node that is up to date resolves it. The key is in the keyring folder before anything is
-    /// sent, so an interruption cannot lose it: `realdid did resume` finishes what was begun. Only the public key and
-    /// random bytes are sent, and nothing about you.
+    /// When it returns, the DID is final: every node that is up to date resolves it. The key is in the keyring folder
+    /// before anything is sent, so an interruption cannot lose it: `realdid did resume` finishes what was begun. Only
+    /// the public key and random bytes are sent, and nothing about you.
     #[command(after_help = "Example:\n  realdid did create --rpc http://127.0.0.1:26601")]
     Create {
         #[command(flatten)]
@@ -77,9 +77,9 @@ pub(super) enum Did {
                             realdid did resolve did:realdid:test:z… --version 1 --json")]
     Resolve {
         /// The DID, as `realdid did create` printed it.
-        did: String,
+        did: DidText,
         /// Which version, from 1 [default: the newest].
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         version: Option<u64>,
         #[command(flatten)]
         rpc: Rpc,
@@ -108,7 +108,17 @@ impl Did {
             }
             Self::Deactivate { did, common } => deactivate(&common.ready().await?, output, &did).await,
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
-            Self::Resolve { did, version, rpc } => resolve(&rpc.client()?, output, &did, version).await,
+            Self::Resolve { did, version, rpc } => resolve(&rpc.client, output, &did, version).await,
+        }
+    }
+
+    /// What to say of what Ctrl-C leaves.
+    pub(super) const fn left_by_interruption(&self) -> &'static str {
+        match self {
+            Self::Create { .. } | Self::Update { .. } | Self::Deactivate { .. } | Self::Resume { .. } => {
+                "; what was begun is in the keyring: `realdid did resume`"
+            }
+            Self::Resolve { .. } => "",
         }
     }
 }
@@ -123,7 +133,7 @@ struct Ready {
 
 impl Common {
     async fn ready(self) -> anyhow::Result<Ready> {
-        let (client, keyring) = (self.rpc.client()?, self.keyring.open()?);
+        let (client, keyring) = (self.rpc.client, self.keyring.open()?);
         // A node that cannot be reached is found before a key is made.
         let status = client.status().await?;
         Ok(Ready { client, keyring, status, timeout: self.timeout })
@@ -197,27 +207,73 @@ async fn deactivate(ready: &Ready, output: &Output, did: &DidText) -> anyhow::Re
 }
 
 async fn resume(ready: &Ready, output: &Output, did: Option<DidText>) -> anyhow::Result<()> {
+    let all = did.is_none();
     let dids = match did {
         Some(did) => vec![did],
         None => ready.keyring.dids()?,
     };
-    let (mut receipts, mut text) = (Vec::new(), String::new());
+    let (mut receipts, mut text, mut errors) = (Vec::new(), String::new(), Vec::new());
     for did in &dids {
-        // Another network's are left to its own nodes.
-        if ready.keyring.read(did)?.chain != ready.status.chain && dids.len() > 1 {
-            continue;
-        }
-        if let Some(receipt) = ready.change(did, output).resume(&ready.terms()).await? {
-            text += &format!("{did}: {} in block {}\n", receipt.result, receipt.height);
-            receipts.push(receipt);
+        // One that cannot be finished keeps none of the others from it.
+        match resume_one(ready, output, did, all).await {
+            Ok(None) => {}
+            Ok(Some(receipt)) => {
+                text += &format!("{did}: {} in block {}\n", receipt.result, receipt.height);
+                receipts.push(receipt);
+            }
+            Err(error) => errors.push(error),
         }
     }
-    output.answer(&receipts, || if text.is_empty() { "Nothing is pending.".to_owned() } else { text })
+    let folder = ready.keyring.folder();
+    let json = json!({ "keyring": folder, "receipts": receipts });
+    if !receipts.is_empty() {
+        output.answer(&json, || text)?;
+    } else if !errors.is_empty() {
+        output.answer_json(&json)?;
+    } else if folder.exists() {
+        output.answer(&json, || format!("Nothing is pending in {}.", folder.display()))?;
+    } else {
+        output.answer(&json, || format!("Nothing is pending: there is no folder {}.", folder.display()))?;
+    }
+    together(errors)
 }
 
-async fn resolve(client: &Client, output: &Output, did: &str, version: Option<u64>) -> anyhow::Result<()> {
+async fn resume_one(
+    ready: &Ready,
+    output: &Output,
+    did: &DidText,
+    all: bool,
+) -> anyhow::Result<Option<Receipt>> {
+    let entry = ready.keyring.read(did)?;
+    if all && entry.chain != ready.status.chain {
+        if entry.pending.is_some() {
+            output
+                .note(&format!("{did} is of another network: resume it with --rpc and a node of that one."));
+        }
+        return Ok(None);
+    }
+    ready.change(did, output).resume(&ready.terms()).await
+}
+
+/// One error that tells all.
+fn together(mut errors: Vec<anyhow::Error>) -> anyhow::Result<()> {
+    // Its exit code is the first one's: that to resume again can help counts most.
+    errors.sort_by_key(|error| exit_code(error) != 3);
+    let text = errors.iter().map(full_text).collect::<Vec<_>>().join("\n");
+    match errors.into_iter().next() {
+        None => Ok(()),
+        Some(first) => Err(first.context(text)),
+    }
+}
+
+async fn resolve(
+    client: &Client,
+    output: &Output,
+    did: &DidText,
+    version: Option<u64>,
+) -> anyhow::Result<()> {
     let options = ResolveOptions { version_id: version.map(|version| version.to_string()) };
-    let result: Result<Value, RpcError> = client.resolve(did, &options).await;
+    let result: Result<Value, RpcError> = client.resolve(&did.to_string(), &options).await;
     let result = result?;
     let document = &result["didDocument"];
     if !document.is_null() {
@@ -236,4 +292,27 @@ async fn resolve(client: &Client, output: &Output, did: &str, version: Option<u6
     // For people the error says it all.
     output.answer_json(&result)?;
     Err(ending)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_errors_are_one_that_tells_all_of_them() {
+        assert!(together(Vec::new()).is_ok());
+        let errors = || {
+            vec![
+                anyhow::anyhow!("a.json is damaged"),
+                Ending::FateUnknown("no receipt of b".to_owned()).into(),
+                Ending::NotApplied("c was not applied".to_owned()).into(),
+            ]
+        };
+        let error = together(errors()).unwrap_err();
+        let lines = "no receipt of b\na.json is damaged\nc was not applied";
+        assert_eq!((full_text(&error).as_str(), exit_code(&error)), (lines, 3));
+        let last = errors().pop().unwrap();
+        let error = together(vec![last]).unwrap_err();
+        assert_eq!((full_text(&error).as_str(), exit_code(&error)), ("c was not applied", 5));
+    }
 }

@@ -22,7 +22,7 @@ pub(super) enum Keys {
         out: PathBuf,
     },
     /// Check key files and print what may be known of them: role and public key.
-    #[command(after_help = "Example:\n  realdid keys show ./localnet-home/node0/keys/*.json")]
+    #[command(after_help = "Example:\n  realdid keys show ./localnet/node0/keys/*.json")]
     Show {
         /// The key files.
         #[arg(required = true, value_name = "FILE")]

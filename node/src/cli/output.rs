@@ -99,7 +99,7 @@ impl Output {
 }
 
 /// An error with its causes, each once: many of ours name their cause already.
-fn full_text(error: &anyhow::Error) -> String {
+pub(super) fn full_text(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();

@@ -18,7 +18,7 @@ use crate::home::Home;
 /// voting record, and a validator that votes again without it can contradict what it signed before, which is taken for
 /// an attack.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  realdid reset --home ./localnet-home/node0 --yes")]
+#[command(after_help = "Example:\n  realdid reset --home ./localnet/node0 --yes")]
 pub(super) struct Reset {
     /// The node's folder; the node must not run.
     #[arg(long, value_name = "DIR", env = "REALDID_HOME")]

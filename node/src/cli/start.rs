@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
+use super::Ending;
+use super::output::full_text;
 use crate::config::{LogFormat, parse_log_level};
 use crate::home::Home;
 
@@ -15,8 +17,8 @@ use crate::home::Home;
 /// then takes part. New blocks need a quorum of the validators: of four, start three at least. The ports are in the
 /// folder's config.toml. Logs go to stderr.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  realdid start --home ./localnet-home/node0\n  \
-                        realdid start --home ./localnet-home/node0 --log-format json --log-level info,p2p=debug")]
+#[command(after_help = "Example:\n  realdid start --home ./localnet/node0\n  \
+                        realdid start --home ./localnet/node0 --log-format json --log-level info,p2p=debug")]
 pub(super) struct Start {
     /// The node's folder, as `realdid testnet` makes it.
     #[arg(long, value_name = "DIR", env = "REALDID_HOME")]
@@ -36,11 +38,21 @@ impl Start {
         let log = home.config()?.log;
         let level = self.log_level.unwrap_or(log.level);
         let filter = parse_log_level(&level).map_err(anyhow::Error::msg)?;
-        install_log(self.log_format.unwrap_or(log.format), filter);
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("realdid").build()?;
-        runtime.block_on(crate::node::run(home))
+        let format = self.log_format.unwrap_or(log.format);
+        install_log(format, filter);
+        match run(home) {
+            Err(error) if format == LogFormat::Json && tracing::enabled!(tracing::Level::ERROR) => {
+                tracing::error!(error = full_text(&error), "the node failed");
+                Err(Ending::Logged.into())
+            }
+            ended => ended,
+        }
     }
+}
+
+fn run(home: Home) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("realdid").build()?;
+    runtime.block_on(crate::node::run(home))
 }
 
 fn install_log(format: LogFormat, filter: EnvFilter) {

@@ -20,7 +20,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) async fn run(self, output: &Output) -> anyhow::Result<()> {
-        let client = self.rpc.client()?;
+        let client = self.rpc.client;
         let (status, mut peers) = (client.status().await?, client.peers().await?);
         // Validators first; node2 before node10.
         peers.sort_by_key(|peer| (!peer.validator, peer.name.len(), peer.name.clone()));
@@ -29,14 +29,17 @@ impl Status {
 }
 
 fn screen(output: &Output, status: &ChainStatus, peers: &[Peer]) -> String {
-    let ready =
-        if status.ready { "ready" } else { "not ready: it catches up, or reaches too few validators" };
+    let state = match &status.not_ready_because {
+        None if status.ready => "ready".to_owned(),
+        None => "not ready".to_owned(),
+        Some(why) => format!("not ready: {why}"),
+    };
     let age = match status.seconds_since_block {
         Some(seconds) => format!("{seconds} s ago"),
         None => "none seen since the start".to_owned(),
     };
     let rows = [
-        ("state", output.good(status.ready, ready)),
+        ("state", output.good(status.ready, &state)),
         ("software", status.software.clone()),
         ("chain", status.chain.to_string()),
         ("height", format!("{} (newest block: {age})", output.bold(&status.height.to_string()))),

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::Args;
 use client::{KeyFile, private_file};
 use genesis::validators::MAX_VALIDATORS;
 use genesis::{Genesis, Parameters, PublicKey, UnixMillis, Validator};
 use serde_json::json;
 
+use super::Ending;
 use super::output::Output;
 use crate::config::Config;
 use crate::home::{Home, NODE_ROLES};
@@ -27,14 +28,14 @@ const PORTS_PER_NODE: u32 = 10;
 /// All listen on 127.0.0.1. Node 0 has three ports from --base-port on: 26600 for the other nodes, 26601 for JSON-RPC
 /// (--rpc of other commands), 26602 for metrics and health. Each next node has them 10 higher.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  realdid testnet --validators 4 --dir ./localnet-home\n  \
-                        realdid start --home ./localnet-home/node0        (and node1, node2, node3, each in a terminal)")]
+#[command(after_help = "Example:\n  realdid testnet --validators 4 --dir ./localnet\n  \
+                        realdid start --home ./localnet/node0        (and node1, node2, node3, each in a terminal)")]
 pub(super) struct Testnet {
     /// How many validators: nodes that decide. Four are the fewest that withstand a faulty one.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=MAX_VALIDATORS as i64))]
     validators: u32,
     /// The folder to make. It must be empty or absent, unless --force is given.
-    #[arg(long, value_name = "DIR", default_value = "./localnet-home")]
+    #[arg(long, value_name = "DIR", default_value = "./localnet")]
     dir: PathBuf,
     /// The first port of node 0.
     #[arg(long, value_name = "PORT", default_value_t = 26_600, value_parser = clap::value_parser!(u16).range(1..))]
@@ -50,20 +51,24 @@ pub(super) struct Testnet {
 impl Testnet {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
         let last = u32::from(self.base_port) + PORTS_PER_NODE * (self.validators - 1) + 2;
-        ensure!(
-            last <= u32::from(u16::MAX),
-            "{} validators from --base-port {} need ports up to {last}, but the last one is {}: choose a lower \
-             --base-port",
-            self.validators,
-            self.base_port,
-            u16::MAX,
-        );
+        if last > u32::from(u16::MAX) {
+            let text = format!(
+                "{} validators from --base-port {} need ports up to {last}, but the last one is {}: choose a lower \
+                 --base-port",
+                self.validators,
+                self.base_port,
+                u16::MAX,
+            );
+            return Err(Ending::CommandLine(text).into());
+        }
         let count = self.validators as usize;
         let keys: Vec<[KeyFile; 3]> = (0..count).map(|_| NODE_ROLES.map(KeyFile::generate)).collect();
         let validators = keys.iter().enumerate().map(|(index, keys)| self.validator(index as u32, keys));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970: set it")?;
         let time = UnixMillis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        let genesis = Genesis::new(self.network.clone(), time, Parameters::default(), validators.collect())?;
+        // All but the name is made here.
+        let genesis = Genesis::new(self.network.clone(), time, Parameters::default(), validators.collect())
+            .map_err(|error| Ending::CommandLine(error.to_string()))?;
         let document = genesis.to_toml();
         self.clear()?;
 

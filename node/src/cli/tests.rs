@@ -44,8 +44,8 @@ fn every_command_has_help_and_every_leaf_an_example() {
 fn the_documented_lines_parse() {
     let did = DID;
     for line in [
-        "realdid testnet --validators 4 --dir ./localnet-home --base-port 26600 --network test --force --json",
-        "realdid start --home ./localnet-home/node0 --log-format json --log-level info,p2p=debug",
+        "realdid testnet --validators 4 --dir ./localnet --base-port 26600 --network test --force --json",
+        "realdid start --home ./localnet/node0 --log-format json --log-level info,p2p=debug",
         "realdid --json status --rpc http://127.0.0.1:26601",
         "realdid did create --rpc http://127.0.0.1:26601 --keyring ./ring --timeout 500ms",
         "realdid did resume",
@@ -58,7 +58,7 @@ fn the_documented_lines_parse() {
         "realdid keys new --role network --out ./network.json",
         "realdid keys show a.json b.json",
         "realdid bench --rpc http://a:1,http://b:2 --rate 1000 --seconds 10 --json",
-        "realdid reset --home ./localnet-home/node0 --yes",
+        "realdid reset --home ./localnet/node0 --yes",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
@@ -77,11 +77,29 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
         ("realdid start --home a --log-level loud", "loud", "debug"),
         ("realdid start --home a --log-format loud", "loud", "pretty, json"),
         ("realdid bench --rate 0", "'0'", "1..=1000000"),
+        ("realdid did resolve foo", "foo", "did:realdid:"),
+        (&format!("realdid did resolve {DID} --version 0"), "'0'", "1.."),
+        ("realdid status --rpc localhost", "`localhost`", "http://127.0.0.1:26601"),
+        ("realdid status --rpc=", "``", "http://127.0.0.1:26601"),
+        ("realdid bench --rpc http://a:1,b:2", "`b:2`", "http://127.0.0.1:26601"),
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
         let text = error.to_string();
         assert!(text.contains(value) && text.contains(allowed), "{line}: {text}");
+    }
+}
+
+#[test]
+fn an_interrupted_change_says_where_it_is_and_how_to_go_on() {
+    for (line, begun) in [
+        ("realdid did create", true),
+        (&format!("realdid did deactivate {DID}"), true),
+        (&format!("realdid did resolve {DID}"), false),
+    ] {
+        let Command::Did(did) = parse(line).unwrap().command else { panic!("{line}") };
+        let text = Ending::Interrupted(did.left_by_interruption()).to_string();
+        assert_eq!(text.contains("`realdid did resume`"), begun, "{text}");
     }
 }
 
@@ -114,7 +132,8 @@ fn exit_codes_are_those_of_the_help() {
         (Ending::NotApplied(String::new()).into(), 5),
         (call(code::REFUSED), 5),
         (call(code::BUSY), 1),
-        (Ending::Interrupted.into(), 130),
+        (Ending::Interrupted("").into(), 130),
+        (Ending::CommandLine(String::new()).into(), 2),
         (call(code::TIMED_OUT).context("outer"), 3),
     ] {
         assert_eq!(exit_code(&error), code, "{error:?}");

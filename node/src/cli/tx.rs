@@ -12,7 +12,7 @@ use ledger::Transaction;
 use serde_json::{Value, json};
 
 use super::output::Output;
-use super::{Ending, Rpc, duration};
+use super::{Ending, Rpc, duration, no_receipt};
 
 /// The most bytes that a transaction's file may have. Networks allow far less.
 const MAX_FILE_BYTES: usize = 4 << 20;
@@ -67,8 +67,8 @@ impl Tx {
     pub(super) async fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
             Self::Submit { file, rpc } => {
-                let (_, bytes) = read_transaction(&file)?;
-                let submitted = rpc.client()?.submit(&bytes).await?;
+                let (_, bytes) = read_transaction(&file, "the file of a signed transaction, or - for stdin")?;
+                let submitted = rpc.client.submit(&bytes).await?;
                 output.note(&format!(
                     "Accepted, not final yet: it can be applied until height {}. Next: realdid tx wait {}",
                     submitted.expires_at, submitted.id
@@ -76,11 +76,19 @@ impl Tx {
                 output.answer(&submitted, || submitted.id.to_string())
             }
             Self::Wait { id, timeout, rpc } => {
-                let client = rpc.client()?;
                 let spinner = output.spinner(format!("waiting for the receipt of {id}"));
-                let receipt = client.wait(&id, timeout).await;
+                let receipt = rpc.client.wait(&id, timeout).await;
                 spinner.finish_and_clear();
-                let receipt = receipt?;
+                let receipt = match receipt {
+                    Ok(receipt) => receipt,
+                    Err(error) => match no_receipt(&rpc.client, timeout, &error).await {
+                        Some(why) => {
+                            let text = format!("{why} Go on with: realdid tx wait {id}");
+                            return Err(Ending::FateUnknown(text).into());
+                        }
+                        None => return Err(error.into()),
+                    },
+                };
                 output.answer(&receipt, || receipt_text(&receipt))?;
                 applied(&receipt)
             }
@@ -93,7 +101,7 @@ impl Tx {
 }
 
 async fn fate(rpc: &Rpc, output: &Output, id: &Digest) -> anyhow::Result<()> {
-    let fate = rpc.client()?.fate(id).await?;
+    let fate = rpc.client.fate(id).await?;
     output.answer(&fate, || match &fate {
         Fate::Final { receipt } => receipt_text(receipt),
         Fate::Pending { expires_at } => {
@@ -135,7 +143,8 @@ fn receipt_text(receipt: &Receipt) -> String {
 }
 
 fn show(output: &Output, file: &str) -> anyhow::Result<()> {
-    let (transaction, bytes) = read_transaction(file)?;
+    let expected = "an id (64 hex digits), the file of a transaction, or - for stdin";
+    let (transaction, bytes) = read_transaction(file, expected)?;
     let json = described(&transaction, bytes.len())?;
     let pretty = serde_json::to_string_pretty(&json)?;
     output.answer(&json, || pretty)
@@ -155,18 +164,15 @@ fn described(transaction: &Transaction, length: usize) -> anyhow::Result<Value> 
     }))
 }
 
-/// The transaction in a file (or stdin, `-`), and its canonical bytes. Bytes and base64 are told apart by trying.
-fn read_transaction(file: &str) -> anyhow::Result<(Transaction, Vec<u8>)> {
+/// The transaction in a file (or stdin, `-`), and its canonical bytes. Bytes and base64 are told apart by trying. Where
+/// there is no such file, the error says what the command takes.
+fn read_transaction(file: &str, expected: &str) -> anyhow::Result<(Transaction, Vec<u8>)> {
     let mut content = Vec::new();
     let limit = MAX_FILE_BYTES as u64 + 1;
     if file == "-" {
         io::stdin().lock().take(limit).read_to_end(&mut content).context("cannot read stdin")?;
     } else {
-        let opened = File::open(file).with_context(|| {
-            format!(
-                "cannot read {file}: expected an id (64 hex digits), a transaction's file, or - for stdin"
-            )
-        })?;
+        let opened = File::open(file).with_context(|| format!("cannot read {file}: expected {expected}"))?;
         opened.take(limit).read_to_end(&mut content).with_context(|| format!("cannot read {file}"))?;
     }
     if content.len() > MAX_FILE_BYTES {
@@ -197,7 +203,7 @@ mod tests {
         let path = folder.path().join("a.tx");
         for content in [bytes.clone(), format!("{}\n", encode_transaction(&bytes)).into_bytes()] {
             std::fs::write(&path, content).unwrap();
-            let (read, canonical) = read_transaction(path.to_str().unwrap()).unwrap();
+            let (read, canonical) = read_transaction(path.to_str().unwrap(), "").unwrap();
             assert_eq!((&read, &canonical), (&transaction, &bytes));
         }
         let json = described(&transaction, bytes.len()).unwrap();
@@ -212,10 +218,10 @@ mod tests {
         let path = folder.path().join("a.tx");
         for content in ["", "AAAA", "not base64", &"A".repeat(MAX_FILE_BYTES + 4)] {
             std::fs::write(&path, content).unwrap();
-            let error = read_transaction(path.to_str().unwrap()).unwrap_err().to_string();
+            let error = read_transaction(path.to_str().unwrap(), "").unwrap_err().to_string();
             assert!(error.contains("a.tx") && error.contains("not a transaction"), "{error}");
         }
-        let error = read_transaction("/nowhere/b.tx").unwrap_err().to_string();
-        assert!(error.contains("/nowhere/b.tx") && error.contains("64 hex digits"), "{error}");
+        let error = read_transaction("/nowhere/b.tx", "a file").unwrap_err().to_string();
+        assert_eq!(error, "cannot read /nowhere/b.tx: expected a file");
     }
 }

@@ -31,7 +31,8 @@ fn each_broken_file_is_named() {
     let error = home.config().unwrap_err().to_string();
     assert!(error.contains("config.toml") && error.contains("line 1"), "{error}");
 
-    assert!(home.genesis().unwrap_err().to_string().contains("genesis.toml"));
+    let error = home.genesis().unwrap_err().to_string();
+    assert!(error.contains("genesis.toml") && error.contains("copy it from another"), "{error}");
     fs::write(home.genesis_path(), "network = 3").unwrap();
     let error = home.genesis().unwrap_err().to_string();
     assert!(error.contains("genesis.toml") && error.contains("copy it from another"), "{error}");
@@ -41,7 +42,7 @@ fn each_broken_file_is_named() {
     assert!(home.genesis().unwrap_err().to_string().contains("far more"));
 
     let error = home.key(KeyRole::Consensus).unwrap_err().to_string();
-    assert!(error.contains("consensus.json"), "{error}");
+    assert!(error.contains("consensus.json") && error.contains("from a backup"), "{error}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ const MAX_TRANSACTIONS: usize = 10_000;
 pub(super) fn status(api: &Api) -> ChainStatus {
     let snapshot = *api.snapshot.borrow();
     let (tip, validators) = (api.store.tip(), api.genesis.validators());
+    let health = api.health.look();
     ChainStatus {
         network: api.genesis.network().to_owned(),
         chain: api.genesis.chain(),
@@ -27,7 +28,8 @@ pub(super) fn status(api: &Api) -> ChainStatus {
         validators: validators.len(),
         quorum: validators.quorum(),
         peers_connected: api.network.peers().iter().filter(|peer| peer.link.is_some()).count(),
-        ready: api.health.look().ready,
+        ready: health.ready,
+        not_ready_because: (!health.ready).then_some(health.why),
         delta_ms: snapshot.status.delta.as_millis() as u64,
         pending_transactions: api.mempool.load().transactions,
         waiting_batches: snapshot.status.waiting,

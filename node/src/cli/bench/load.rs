@@ -211,7 +211,7 @@ async fn submit(
         Ok(answers) => answers,
         Err(error) => {
             // The node may have taken them before the connection broke: their receipts decide.
-            shared.report().fail(format!("submission: {}", kind(&error)), 1);
+            shared.report().call_failed(format!("submission: {}", kind(&error)));
             for waiting in batch {
                 let _ = submitted.send(waiting);
             }
@@ -227,7 +227,7 @@ async fn submit(
                 let mut report = shared.report();
                 match error.code {
                     code::BUSY => report.busy += 1,
-                    code => report.fail(format!("refused with code {code}"), 1),
+                    code => report.fail(format!("refused with code {code}")),
                 }
             }
         }
@@ -258,7 +258,7 @@ async fn wait_for_receipts(
                 }
             }
             Err(error) => {
-                shared.report().fail(format!("waiting: {}", kind(&error)), 1);
+                shared.report().call_failed(format!("waiting: {}", kind(&error)));
                 batch.into_iter().for_each(|waiting| drop(again.send(waiting)));
                 // Any node can tell the fate of a transaction.
                 node = (node + 1) % nodes;
@@ -281,7 +281,7 @@ fn count_receipts(
     for (waiting, answer) in batch.into_iter().zip(answers) {
         match answer {
             Ok(receipt) if receipt.is_applied() => report.commit(now.duration_since(waiting.due)),
-            Ok(receipt) => report.fail(receipt.result, 1),
+            Ok(receipt) => report.fail(receipt.result),
             Err(_) => {
                 // Not yet, or this node cannot say now. Nobody reads any more where the run is over.
                 drop(again.send(waiting));

@@ -8,8 +8,8 @@ use client::wallet::{self, Terms};
 use client::{Client, Keyring, RpcError};
 use ledger::{Code, Did, Operation};
 
-use crate::cli::Ending;
 use crate::cli::output::Output;
+use crate::cli::{Ending, no_receipt};
 
 /// A change under way.
 pub(super) struct Change<'a> {
@@ -28,6 +28,8 @@ impl Change<'_> {
     pub(super) async fn resume(&self, terms: &Terms) -> anyhow::Result<Option<Receipt>> {
         let entry = self.keyring.read(self.did)?;
         let Some(pending) = &entry.pending else { return Ok(None) };
+        // A node of another network would refuse it, and what is refused is settled.
+        terms.check(&entry)?;
         self.output.note(&format!("Finishing the change that was interrupted ({}).", pending.id));
         let renewed = match self.client.fate(&pending.id).await? {
             Fate::Unknown { height, .. } if height > pending.expires_at() => {
@@ -53,7 +55,7 @@ impl Change<'_> {
         spinner.finish_and_clear();
         let receipt = match receipt {
             Ok(receipt) => receipt,
-            Err(error) => return Err(self.unfinished(pending, error)),
+            Err(error) => return Err(self.unfinished(pending, error).await),
         };
         self.keyring.settle(self.did, &pending.id)?;
         // The DID is the hash of what this keyring made: whoever registered it, it was this very inception.
@@ -96,7 +98,7 @@ impl Change<'_> {
         self.client.wait(&pending.id, self.timeout.saturating_sub(start.elapsed())).await
     }
 
-    fn unfinished(&self, pending: &Pending, error: RpcError) -> anyhow::Error {
+    async fn unfinished(&self, pending: &Pending, error: RpcError) -> anyhow::Error {
         let refused = error.call().is_some_and(|error| matches!(error.code, code::REFUSED | code::MALFORMED));
         if refused {
             return match self.keyring.settle(self.did, &pending.id) {
@@ -104,12 +106,13 @@ impl Change<'_> {
                 Err(problem) => problem.into(),
             };
         }
-        let (did, height) = (self.did, pending.expires_at());
+        let did = self.did;
+        let why = no_receipt(self.client, self.timeout, &error).await.unwrap_or_else(|| {
+            format!("{error}\nThe transaction can still be applied until height {}.", pending.expires_at())
+        });
         Ending::FateUnknown(format!(
-            "{error}\nThe keys of {did} are safe in {}. Transaction {} can land until height {height}. Finish with: \
-             realdid did resume {did}",
+            "{why}\nThe keys of {did} are safe in {}. Finish with: realdid did resume {did}",
             self.keyring.folder().display(),
-            pending.id,
         ))
         .into()
     }
