@@ -9,3 +9,4 @@ mod files;
 mod hostile;
 mod member;
 mod quiet;
+mod surface;
