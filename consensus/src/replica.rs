@@ -6,7 +6,7 @@
 //!
 //! Handlers store facts; [`Replica::progress`] then derives everything that follows from them, until nothing
 //! more does. The parts: `receive` (facts from peers), `view` (entering, voting, giving up: P3, P5), `propose`
-//! (P1), `prepare` (P2), `finality` (P4), `spread` (P8), `timing` (P9, P10).
+//! (P1), `prepare` (P2), `finality` (P4), `spread` (P8), `timing` (P9, P10), `recover` (P7).
 
 mod finality;
 mod prepare;
@@ -217,7 +217,7 @@ pub struct Replica {
     /// Since when a prepared, non-empty block waits for finality.
     unfinal: Option<Duration>,
     /// When the last block was made: heartbeats count from here.
-    quiet: Duration,
+    last_block_at: Duration,
     resend_at: Option<Duration>,
     catch_up_at: Option<Duration>,
     /// When a block whose time is ahead of the clock may be looked at again.
@@ -350,7 +350,7 @@ enum Broken {
     Conflicts,
 }
 
-/// The height after `tip`'s.
+/// The height of a block on `parent`; on the tip where that is none.
 fn height_after(parent: Option<&Block>, tip: &Tip) -> Height {
     parent.map_or(tip.height, |block| block.height).next()
 }

@@ -16,7 +16,7 @@
 //! Invariants:
 //! - A block, its receipts, its records and the tip become durable in one synced write: after a crash the store is
 //!   at height h or h−1, never between. The tip's parents and their batches are all there.
-//! - A batch that a final block names is never removed by [`Store::remove_unordered_batches`].
+//! - A batch that a final block names is never removed by [`Store::remove_expired_batches`].
 //! - A row that does not decode, or is not the row that was asked for, is an error; never an answer.
 //! - After a failed write nothing is written any more: what the disk holds is known again only after a restart.
 //!
@@ -294,11 +294,11 @@ impl Store {
     }
 
     /// Removes the batches that no final block names and none can name any more, because they expired at or before
-    /// the tip; except those for which `keep` says so. Returns how many.
+    /// the tip. Returns how many.
     ///
     /// # Errors
     /// When the disk fails or a row is damaged.
-    pub fn remove_unordered_batches(&self, keep: impl Fn(&Digest) -> bool) -> Result<usize, StoreError> {
+    pub fn remove_expired_batches(&self) -> Result<usize, StoreError> {
         let _ordering = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
         let tip = self.tip().height;
         let mut batch = WriteBatch::default();
@@ -306,7 +306,7 @@ impl Store {
         self.scan(Family::Unordered, |key, value| {
             let expires_at: Height = self.decode(Family::Unordered, key, value)?;
             let digest = self.digest_key(Family::Unordered, key)?;
-            if expires_at > tip || keep(&digest) {
+            if expires_at > tip {
                 return Ok(());
             }
             // A batch that came again while a commit ordered it has both rows: only the index goes.

@@ -165,25 +165,6 @@ impl CheckedTransaction {
         Ok(checked)
     }
 
-    /// Checks many that came from different senders: about twice as fast as one by one while all signatures are
-    /// valid. One bad transaction does not spoil the others.
-    pub fn check_each(
-        transactions: Vec<Transaction>,
-        genesis: &Genesis,
-    ) -> Vec<Result<Self, TransactionError>> {
-        let mut checked: Vec<Result<Self, TransactionError>> =
-            transactions.into_iter().map(|transaction| Self::check_form(transaction, genesis)).collect();
-        let all_signed = find_forgery(checked.iter().flatten()).is_none();
-        for result in &mut checked {
-            let Ok(transaction) = result else { continue };
-            let signed = if all_signed { Ok(()) } else { transaction.check_signatures() };
-            if let Err(error) = signed.and_then(|()| transaction.check_keys()) {
-                *result = Err(error);
-            }
-        }
-        checked
-    }
-
     /// Everything but signatures and the soundness of the document's keys: whoever calls this owes both.
     pub(crate) fn check_form(transaction: Transaction, genesis: &Genesis) -> Result<Self, TransactionError> {
         let (parameters, expected) = (genesis.parameters(), genesis.chain());

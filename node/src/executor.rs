@@ -122,7 +122,7 @@ impl Executor {
         }
         self.mempool.executed(&row.batches, &changes.receipts);
         if row.height.0.is_multiple_of(CLEAN_AFTER) {
-            let removed = self.store.remove_unordered_batches(|_| false)?;
+            let removed = self.store.remove_expired_batches()?;
             if removed > 0 {
                 tracing::info!(removed, "removed batches that expired before a block named them");
             }

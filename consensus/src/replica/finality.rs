@@ -72,7 +72,7 @@ impl Replica {
         if self.committed.as_ref().is_some_and(|newest| newest.view <= self.tip.view) {
             self.committed = None;
         }
-        self.quiet = now.elapsed;
+        self.last_block_at = now.elapsed;
         self.forget_below(self.tip.view);
         self.forget_questions();
         self.stirred = true;

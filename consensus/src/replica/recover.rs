@@ -142,7 +142,7 @@ impl Replica {
             helper: None,
             armed: None,
             unfinal: None,
-            quiet: now.elapsed,
+            last_block_at: now.elapsed,
             resend_at: None,
             catch_up_at: None,
             time_fits_at: None,

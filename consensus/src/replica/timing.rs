@@ -12,7 +12,7 @@ impl Replica {
             return None;
         }
         let gave_up = self.own_in(self.view).is_some_and(|own| own.view_change.is_some());
-        let heartbeat = self.quiet + Duration::from_millis(self.parameters.heartbeat_ms);
+        let heartbeat = self.last_block_at + Duration::from_millis(self.parameters.heartbeat_ms);
         let times = [
             self.view_deadline().filter(|_| !gave_up),
             self.empty_block_at()
@@ -48,7 +48,7 @@ impl Replica {
     }
 
     fn heartbeat_is_due(&self, now: Now) -> bool {
-        now.elapsed >= self.quiet + Duration::from_millis(self.parameters.heartbeat_ms)
+        now.elapsed >= self.last_block_at + Duration::from_millis(self.parameters.heartbeat_ms)
     }
 
     /// P9: 2Δ for the leader's pre-prepare, 3Δ for the view; counted from when something waits.

@@ -71,7 +71,7 @@ impl Replica {
         match kind {
             VoteKind::Prepare => {
                 self.prepared.insert(view, certificate);
-                self.quiet = now.elapsed;
+                self.last_block_at = now.elapsed;
                 self.commit(now, view, digest);
             }
             VoteKind::ViewChange => {
@@ -201,7 +201,7 @@ impl Replica {
         (self.failed_from > parent.next()).then(|| self.failed_from.previous())
     }
 
-    /// Whether this view's own part of `own` says something; for tests and recovery.
+    /// What this replica signed in `view`.
     pub(super) fn own_in(&self, view: View) -> Option<&Own> {
         self.own.get(&view)
     }

@@ -322,7 +322,7 @@ fn only_expired_batches_that_no_block_names_are_removed() {
         fixture.store().put_batches(&[(batch.digest(), Height(expires_at), &bytes)]).unwrap();
         batch.digest()
     };
-    let (expired, kept, alive) = (stored(50, 1), stored(51, 1), stored(52, 2));
+    let (expired, alive) = (stored(50, 1), stored(52, 2));
     let (block, _) = fixture.commit(&[created(1)]);
     let named = block.batches[0];
     // It comes again, late, as if it had never been seen: both index rows exist.
@@ -330,13 +330,12 @@ fn only_expired_batches_that_no_block_names_are_removed() {
     fixture.store().put(&mut again, Family::Unordered, named.as_bytes(), &Height(1));
     fixture.store().write("testing", again).unwrap();
 
-    assert_eq!(fixture.store().remove_unordered_batches(|digest| *digest == kept).unwrap(), 1);
-    let there = [expired, kept, alive, named].map(|digest| fixture.store().batch(&digest).unwrap().is_some());
-    assert_eq!(there, [false, true, true, true]);
-    let there = [expired, kept, alive, named].map(|digest| fixture.store().has_batch(&digest).unwrap());
-    assert_eq!(there, [false, true, true, true]);
-    assert_eq!(fixture.store().remove_unordered_batches(|_| false).unwrap(), 1);
-    assert_eq!(fixture.store().remove_unordered_batches(|_| false).unwrap(), 0);
+    assert_eq!(fixture.store().remove_expired_batches().unwrap(), 1);
+    let there = [expired, alive, named].map(|digest| fixture.store().batch(&digest).unwrap().is_some());
+    assert_eq!(there, [false, true, true]);
+    let there = [expired, alive, named].map(|digest| fixture.store().has_batch(&digest).unwrap());
+    assert_eq!(there, [false, true, true]);
+    assert_eq!(fixture.store().remove_expired_batches().unwrap(), 0);
 }
 
 #[test]
@@ -346,7 +345,7 @@ fn a_batch_that_comes_again_after_its_block_stays_ordered() {
     let digest = block.batches[0];
     let bytes = fixture.store().batch(&digest).unwrap().unwrap();
     fixture.store().put_batches(&[(digest, Height(0), &bytes)]).unwrap();
-    assert_eq!(fixture.store().remove_unordered_batches(|_| false).unwrap(), 0);
+    assert_eq!(fixture.store().remove_expired_batches().unwrap(), 0);
     assert_eq!(fixture.store().batch(&digest).unwrap(), Some(bytes));
 }
 

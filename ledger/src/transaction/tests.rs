@@ -124,33 +124,6 @@ fn a_signature_by_another_key_or_over_another_transaction_or_chain_is_refused_by
 }
 
 #[test]
-fn one_bad_transaction_among_many_does_not_spoil_the_others() {
-    let mut transactions: Vec<Transaction> = (1..=5).map(created).collect();
-    transactions[1].chain = Digest::ZERO;
-    transactions[3].signatures = created(9).signatures;
-    let results = CheckedTransaction::check_each(transactions, &genesis());
-    let passed: Vec<bool> = results.iter().map(Result::is_ok).collect();
-    assert_eq!(passed, [true, false, true, false, true]);
-    assert!(matches!(results[1], Err(TransactionError::OtherChain { .. })));
-    assert!(
-        matches!(&results[3], Err(TransactionError::Signature { signer, .. }) if *signer == key(4).public())
-    );
-    assert!(CheckedTransaction::check_each(Vec::new(), &genesis()).is_empty());
-}
-
-#[test]
-fn a_document_with_an_unsound_key_is_refused_alone_and_among_others() {
-    let mut unsound = create(&[1, 2]);
-    unsound.document.keys[1].public = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
-    let unsound = signed(Operation::Create(unsound), 1);
-    let error = CheckedTransaction::check(unsound.clone(), &genesis()).unwrap_err();
-    assert!(error.to_string().starts_with("keys[1]: `z6Mk"), "{error}");
-    let results = CheckedTransaction::check_each(vec![created(1), unsound], &genesis());
-    assert!(results[0].is_ok());
-    assert_eq!(results[1], Err(error));
-}
-
-#[test]
 fn the_expiry_counts_to_its_height_and_the_lifetime_to_its_limit() {
     let genesis = genesis_with(Parameters { max_transaction_lifetime: 10, ..Parameters::default() });
     let transaction = Transaction { expires_at: Height(100), ..created(1) };
@@ -158,4 +131,12 @@ fn the_expiry_counts_to_its_height_and_the_lifetime_to_its_limit() {
     assert_eq!(at(101), Err(Code::Expired));
     assert_eq!((at(100), at(90)), (Ok(()), Ok(())));
     assert_eq!((at(89), at(0)), (Err(Code::LifetimeTooLong), Err(Code::LifetimeTooLong)));
+}
+
+#[test]
+fn a_document_with_an_unsound_key_is_refused_by_its_place() {
+    let mut unsound = create(&[1, 2]);
+    unsound.document.keys[1].public = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
+    let error = CheckedTransaction::check(signed(Operation::Create(unsound), 1), &genesis()).unwrap_err();
+    assert!(error.to_string().starts_with("keys[1]: `z6Mk"), "{error}");
 }
