@@ -266,6 +266,7 @@ struct ParametersJson {
     heartbeat_ms: u64,
     clock_bound_ms: u64,
     max_block_batches: u64,
+    max_checkpoint_lag: u64,
     max_batch_bytes: u64,
     max_batch_transactions: u64,
     max_transaction_bytes: u64,

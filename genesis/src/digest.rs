@@ -29,6 +29,14 @@ pub enum Domain {
     Document,
     /// A record of a DID: document, version and the digest of the record before it.
     Record,
+    /// The validators and parameters of an epoch.
+    Configuration,
+    /// What a block's execution led to, as validators sign it.
+    Checkpoint,
+    /// The ledger's state after a block.
+    State,
+    /// The receipts of a block.
+    Receipts,
 }
 
 impl Domain {
@@ -41,6 +49,10 @@ impl Domain {
             Self::Inception => "realdid 2026-11 inception v1",
             Self::Document => "realdid 2026-11 document v1",
             Self::Record => "realdid 2026-11 record v1",
+            Self::Configuration => "realdid 2026-11 configuration v1",
+            Self::Checkpoint => "realdid 2026-11 checkpoint v1",
+            Self::State => "realdid 2026-11 state v1",
+            Self::Receipts => "realdid 2026-11 receipts v1",
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, Domain, Parameters, UnixMillis, Validator, ValidatorSet, encoding};
 
 /// The version of the genesis format that this build reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The last second that RFC 3339 can write, 9999-12-31T23:59:59Z, in milliseconds.
 const LATEST_TIME: UnixMillis = UnixMillis(253_402_300_799_000);

@@ -10,6 +10,7 @@
 //!
 //! This crate is the leaf: it depends on none of the others, does no I/O, and reads no clock.
 
+pub mod configuration;
 pub mod digest;
 pub mod document;
 pub mod encoding;
@@ -18,6 +19,7 @@ pub mod parameters;
 pub mod position;
 pub mod validators;
 
+pub use configuration::Configuration;
 pub use digest::{Digest, Domain};
 pub use document::Genesis;
 pub use key::{PublicKey, SecretKey, Signature};

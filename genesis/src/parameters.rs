@@ -17,6 +17,9 @@ pub struct Parameters {
     pub clock_bound_ms: u64,
     /// The most batches that one block names.
     pub max_block_batches: u64,
+    /// K: a block further than this past the checkpoint that it cites names no batches, so that execution cannot
+    /// fall behind for good (P6). In heights.
+    pub max_checkpoint_lag: u64,
     /// The most bytes in one batch.
     pub max_batch_bytes: u64,
     /// The most transactions in one batch.
@@ -39,6 +42,7 @@ impl Default for Parameters {
             heartbeat_ms: 60_000,
             clock_bound_ms: 2_000,
             max_block_batches: 256,
+            max_checkpoint_lag: 64,
             max_batch_bytes: 1 << 20,
             max_batch_transactions: 4_000,
             max_transaction_bytes: 16 << 10,
@@ -76,6 +80,8 @@ impl Parameters {
             ("heartbeat_ms", self.heartbeat_ms, self.delta_ms.saturating_mul(3), 86_400_000),
             ("clock_bound_ms", self.clock_bound_ms, 10, 600_000),
             ("max_block_batches", self.max_block_batches, 1, 4_096),
+            // A block's checkpoint is cited three or four blocks later at the earliest.
+            ("max_checkpoint_lag", self.max_checkpoint_lag, 8, 1_024),
             ("max_batch_bytes", self.max_batch_bytes, 4_096, 4 << 20),
             ("max_batch_transactions", self.max_batch_transactions, 1, 100_000),
             ("max_transaction_bytes", self.max_transaction_bytes, 1_024, self.max_batch_bytes / 2),
