@@ -8,6 +8,8 @@ use std::sync::Arc;
 use genesis::{Digest, Domain, Epoch, Height, UnixMillis, View, encoding};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{CheckpointCertificate, Cited};
+
 /// A block before it is final. Of fixed size but for the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
@@ -21,6 +23,11 @@ pub struct Candidate {
     pub parent: Parent,
     /// Its leader's time; above its parent's (P11).
     pub time: UnixMillis,
+    /// The newest checkpoint whose certificate its leader knew; never an older one than its parent's (P6).
+    pub cites: Cited,
+    /// The nonces of replicas that lost their journals: whoever prepares this block tells them its view (P7). At most one
+    /// a validator.
+    pub nonces: Vec<Digest>,
     /// The digests it puts in order.
     pub payload: Vec<Digest>,
 }
@@ -79,22 +86,49 @@ impl std::ops::Deref for Block {
 pub struct Tip {
     /// Its height; 0 for genesis.
     pub height: Height,
-    /// The view it was proposed in; 0 for genesis.
+    /// The view it was proposed in; 0 for genesis, and for the block that closed the epoch before.
     pub view: View,
     /// Its digest; the chain's id for genesis.
     pub digest: Digest,
     /// Its time.
     pub time: UnixMillis,
+    /// The checkpoint that it cites; at the beginning of an epoch, that which closed the one before.
+    pub cites: Cited,
 }
 
 impl Tip {
     /// Genesis: final before the first view.
     pub fn genesis(genesis: &genesis::Genesis) -> Self {
-        Self { height: Height::ZERO, view: View::ZERO, digest: genesis.chain(), time: genesis.time() }
+        Self {
+            height: Height::ZERO,
+            view: View::ZERO,
+            digest: genesis.chain(),
+            time: genesis.time(),
+            cites: Cited::genesis(genesis),
+        }
     }
 
     /// `block`, once it is final.
     pub fn of(block: &Block) -> Self {
-        Self { height: block.height, view: block.view, digest: block.digest(), time: block.time }
+        Self {
+            height: block.height,
+            view: block.view,
+            digest: block.digest(),
+            time: block.time,
+            cites: block.cites,
+        }
+    }
+
+    /// The beginning of an epoch (P12): the block that closed the one before, whose checkpoint's certificate is the parent
+    /// certificate of the first view.
+    pub fn opening(closing: &CheckpointCertificate) -> Self {
+        let checkpoint = &closing.checkpoint;
+        Self {
+            height: checkpoint.height,
+            view: View::ZERO,
+            digest: checkpoint.block,
+            time: checkpoint.time,
+            cites: checkpoint.cited(),
+        }
     }
 }

@@ -56,29 +56,38 @@ impl Certificate {
     /// Says why it proves nothing.
     pub fn verify(self, context: &Context) -> Result<Verified<Self>, CertificateError> {
         self.check(context)?;
-        Ok(Verified::by_construction(self))
+        Ok(Verified::by_construction(self, context))
     }
 
     pub(crate) fn check(&self, context: &Context) -> Result<(), CertificateError> {
-        let (signers, validators) = (self.signatures.len(), context.validators.len());
-        let quorum = context.validators.quorum();
-        if !(quorum..=validators).contains(&signers) {
-            return Err(CertificateError::Count { signers, quorum, validators });
-        }
-        // A threshold counts distinct signers, not signatures.
-        if !self.signatures.is_sorted_by(|(left, _), (right, _)| left < right) {
-            return Err(CertificateError::Order);
-        }
         let about_nothing = self.kind == VoteKind::ViewChange && self.digest != Digest::ZERO;
         if about_nothing || self.view == View::ZERO || self.view.0 == u64::MAX {
             return Err(CertificateError::Impossible);
         }
         let statement = context.vote_statement(self.kind, self.view, &self.digest);
-        let claims = self.signatures.iter().map(|(index, signature)| {
-            let signer = context.key(*index).ok_or(CertificateError::UnknownSigner(index.0))?;
-            Ok(Claim { signer, message: &statement, signature: *signature })
-        });
-        let claims = claims.collect::<Result<Vec<_>, _>>()?;
-        if verify_all(&claims) { Ok(()) } else { Err(CertificateError::Signature) }
+        check_signatures(context, &statement, &self.signatures)
     }
+}
+
+/// Whether a quorum of distinct members signed `statement`, as `signatures` say.
+pub(crate) fn check_signatures(
+    context: &Context,
+    statement: &[u8],
+    signatures: &[(ValidatorIndex, Signature)],
+) -> Result<(), CertificateError> {
+    let (signers, validators) = (signatures.len(), context.validators.len());
+    let quorum = context.validators.quorum();
+    if !(quorum..=validators).contains(&signers) {
+        return Err(CertificateError::Count { signers, quorum, validators });
+    }
+    // A threshold counts distinct signers, not signatures.
+    if !signatures.is_sorted_by(|(left, _), (right, _)| left < right) {
+        return Err(CertificateError::Order);
+    }
+    let claims = signatures.iter().map(|(index, signature)| {
+        let signer = context.key(*index).ok_or(CertificateError::UnknownSigner(index.0))?;
+        Ok(Claim { signer, message: statement, signature: *signature })
+    });
+    let claims = claims.collect::<Result<Vec<_>, _>>()?;
+    if verify_all(&claims) { Ok(()) } else { Err(CertificateError::Signature) }
 }

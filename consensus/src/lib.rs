@@ -58,6 +58,8 @@
 
 pub mod candidate;
 pub mod certificate;
+pub mod checkpoint;
+pub mod evidence;
 pub mod message;
 pub mod output;
 mod pacemaker;
@@ -67,7 +69,10 @@ mod tally;
 
 pub use candidate::{Block, Candidate, Parent, Tip};
 pub use certificate::Certificate;
+pub use checkpoint::{Checkpoint, CheckpointCertificate, Cited, Finality};
+pub use evidence::Evidence;
 pub use message::{Context, Message, Verified};
-pub use output::{Action, Output, Recipient, Record};
+pub use output::{Action, Halt, Output, Recipient, Record};
 pub use pool::Offer;
-pub use replica::{Config, Input, Now, Replica, Status, Verdict};
+pub use replica::standing::Report;
+pub use replica::{Config, Executed, Input, Memory, Now, Replica, Start, Status, Verdict};

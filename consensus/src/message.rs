@@ -4,12 +4,13 @@
 //! [`Certificate::verify`] make one. Every signature is over
 //! `domain ‖ chain id ‖ epoch ‖ kind ‖ view ‖ digest`, so none is valid in another chain, epoch, role or view.
 
-use genesis::key::Claim;
 use genesis::{Digest, Epoch, PublicKey, SecretKey, Signature, ValidatorIndex, ValidatorSet, View, encoding};
 use serde::{Deserialize, Serialize};
 
 use crate::candidate::{Block, Candidate};
 use crate::certificate::{Certificate, CertificateError};
+use crate::checkpoint::{Checkpoint, CheckpointCertificate, CheckpointVote};
+use crate::evidence::Statement;
 
 /// The most bytes that any message has: the longest payload and the largest certificate fit well.
 pub const MAX_MESSAGE_BYTES: usize = 512 << 10;
@@ -39,12 +40,20 @@ pub enum VoteKind {
 }
 
 /// The kinds of things that are signed, as they stand in the signed bytes.
-#[derive(Clone, Copy)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// A leader's proposal (P1).
     PrePrepare = 0,
+    /// See [`VoteKind::Prepare`].
     Prepare = 1,
+    /// See [`VoteKind::Commit`].
     Commit = 2,
+    /// See [`VoteKind::ViewChange`].
     ViewChange = 3,
+    /// What execution led to (P6); the height stands in the place of the view.
+    Checkpoint = 4,
+    /// "I am in this view", to a replica that lost its journal (P7); the nonce stands in the place of the digest.
+    Attestation = 5,
 }
 
 impl From<VoteKind> for Kind {
@@ -81,6 +90,21 @@ pub struct PrePrepare {
     pub signature: Signature,
 }
 
+/// "I am in this view", said to a replica that lost its journal (P7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attestation {
+    /// The random number by which that replica knows that the answer is a new one.
+    pub nonce: Digest,
+    /// The view that the answerer is in.
+    pub view: View,
+    /// Who answers.
+    pub voter: ValidatorIndex,
+    /// Over the statement that these make.
+    pub signature: Signature,
+    /// The certificate by which it entered; none for the first view.
+    pub entry: Option<Certificate>,
+}
+
 /// A question to a peer. Not signed: the channel says who asks, and the answer proves itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fetch {
@@ -100,6 +124,12 @@ pub enum Fetch {
         /// The last view.
         to: View,
     },
+    /// "Show me the certificate of the checkpoint at this height", or the newest one where there is none.
+    Checkpoint(genesis::Height),
+    /// "Show me the highest vote of mine that you have seen": asked at every start (P7).
+    OwnVote,
+    /// "I lost my journal: tell me, and sign with this nonce, which view you are in" (P7).
+    Attestation(Digest),
 }
 
 /// A message between two replicas.
@@ -113,20 +143,36 @@ pub enum Message {
     Certificate(Certificate),
     /// A question.
     Fetch(Fetch),
+    /// What execution led to.
+    Checkpoint(CheckpointVote),
+    /// A quorum's checkpoints.
+    CheckpointCertificate(CheckpointCertificate),
+    /// The answer to [`Fetch::OwnVote`]: the highest vote of the asker's own that was seen in this epoch.
+    OwnVote(Option<Vote>),
+    /// The answer to [`Fetch::Attestation`].
+    Attestation(Attestation),
 }
 
-/// Something whose signatures were checked.
+/// Something whose signatures were checked, against the validators of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified<T>(T);
+pub struct Verified<T> {
+    value: T,
+    epoch: Epoch,
+}
 
 impl<T> Verified<T> {
-    pub(crate) fn by_construction(value: T) -> Self {
-        Self(value)
+    pub(crate) fn by_construction(value: T, context: &Context) -> Self {
+        Self { value, epoch: context.epoch }
+    }
+
+    /// The epoch whose validators signed.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// The value, its proof of verification forgotten.
     pub fn into_inner(self) -> T {
-        self.0
+        self.value
     }
 }
 
@@ -134,7 +180,7 @@ impl<T> std::ops::Deref for Verified<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.value
     }
 }
 
@@ -165,7 +211,7 @@ pub enum MessageError {
 }
 
 impl Context {
-    fn statement(&self, kind: Kind, view: View, digest: &Digest) -> Vec<u8> {
+    pub(crate) fn statement(&self, kind: Kind, view: View, digest: &Digest) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(DOMAIN.len() + 32 + 8 + 1 + 8 + 32);
         bytes.extend(DOMAIN);
         bytes.extend(self.chain.as_bytes());
@@ -198,6 +244,28 @@ impl Context {
         Vote { kind, view, digest, voter, signature }
     }
 
+    /// Signs a checkpoint.
+    pub(crate) fn checkpoint_vote(
+        &self,
+        (voter, secret): (ValidatorIndex, &SecretKey),
+        checkpoint: Checkpoint,
+    ) -> CheckpointVote {
+        let signature = secret.sign(&self.checkpoint_statement(&checkpoint));
+        CheckpointVote { checkpoint, voter, signature }
+    }
+
+    /// Signs which view this replica is in.
+    pub(crate) fn attest(
+        &self,
+        (voter, secret): (ValidatorIndex, &SecretKey),
+        nonce: Digest,
+        view: View,
+        entry: Option<Certificate>,
+    ) -> Attestation {
+        let signature = secret.sign(&self.statement(Kind::Attestation, view, &nonce));
+        Attestation { nonce, view, voter, signature, entry }
+    }
+
     /// Signs a proposal.
     pub(crate) fn propose(&self, secret: &SecretKey, block: &Block) -> PrePrepare {
         let signature = secret.sign(&self.statement(Kind::PrePrepare, block.view, &block.digest()));
@@ -228,17 +296,69 @@ impl Message {
             Self::PrePrepare(proposal) => proposal.check(context)?,
             Self::Vote(vote) => vote.check(context)?,
             Self::Certificate(certificate) => certificate.check(context)?,
-            Self::Fetch(_) => {}
+            Self::Fetch(_) | Self::OwnVote(None) => {}
+            Self::Checkpoint(vote) => vote.check(context)?,
+            Self::CheckpointCertificate(certificate) => certificate.check(context)?,
+            Self::OwnVote(Some(vote)) => vote.check(context)?,
+            Self::Attestation(attestation) => attestation.check(context)?,
         }
-        Ok(Verified(self))
+        Ok(Verified::by_construction(self, context))
+    }
+}
+
+impl Context {
+    /// Whether the validator at `voter` signed `statement`.
+    fn check_signature(
+        &self,
+        voter: ValidatorIndex,
+        statement: &[u8],
+        signature: &Signature,
+    ) -> Result<(), MessageError> {
+        let key = self.key(voter).ok_or(MessageError::UnknownVoter(voter.0, self.validators.len()))?;
+        if key.verify(statement, signature) { Ok(()) } else { Err(MessageError::Signature(voter.0)) }
+    }
+}
+
+impl CheckpointVote {
+    /// It, as evidence speaks of it.
+    pub(crate) fn statement(&self) -> Statement {
+        let (view, digest) = (View(self.checkpoint.height.0), self.checkpoint.digest());
+        Statement { kind: Kind::Checkpoint, view, digest, signature: self.signature }
+    }
+
+    fn check(&self, context: &Context) -> Result<(), MessageError> {
+        let checkpoint = &self.checkpoint;
+        if checkpoint.epoch != context.epoch {
+            return Err(MessageError::WrongEpoch(checkpoint.epoch, context.epoch));
+        }
+        if checkpoint.height == genesis::Height::ZERO {
+            return Err(MessageError::Impossible("genesis has no checkpoint of its own"));
+        }
+        context.check_signature(self.voter, &context.checkpoint_statement(checkpoint), &self.signature)
+    }
+}
+
+impl Attestation {
+    fn check(&self, context: &Context) -> Result<(), MessageError> {
+        match &self.entry {
+            Some(entry) if entry.view.next() == self.view => entry.check(context)?,
+            None if self.view.0 <= 1 => {}
+            _ => {
+                return Err(MessageError::Impossible("a view is entered by a certificate of the one before"));
+            }
+        }
+        let statement = context.statement(Kind::Attestation, self.view, &self.nonce);
+        context.check_signature(self.voter, &statement, &self.signature)
     }
 }
 
 impl Vote {
+    /// It, as evidence speaks of it.
+    pub(crate) fn statement(&self) -> Statement {
+        Statement { kind: self.kind.into(), view: self.view, digest: self.digest, signature: self.signature }
+    }
+
     fn check(&self, context: &Context) -> Result<(), MessageError> {
-        let key = context
-            .key(self.voter)
-            .ok_or(MessageError::UnknownVoter(self.voter.0, context.validators.len()))?;
         if self.view == View::ZERO || self.view.0 == u64::MAX {
             return Err(MessageError::Impossible("no vote is cast in the first or the last possible view"));
         }
@@ -246,8 +366,7 @@ impl Vote {
             return Err(MessageError::DigestInViewChange(self.digest));
         }
         let statement = context.vote_statement(self.kind, self.view, &self.digest);
-        let valid = key.verify(&statement, &self.signature);
-        if valid { Ok(()) } else { Err(MessageError::Signature(self.voter.0)) }
+        context.check_signature(self.voter, &statement, &self.signature)
     }
 }
 
@@ -262,12 +381,6 @@ impl PrePrepare {
         }
         let leader = context.validators.leader(candidate.view);
         let statement = context.statement(Kind::PrePrepare, candidate.view, &candidate.digest());
-        let claim = context.key(leader).map(|signer| Claim {
-            signer,
-            message: &statement,
-            signature: self.signature,
-        });
-        let valid = claim.is_some_and(|claim| claim.signer.verify(claim.message, &claim.signature));
-        if valid { Ok(()) } else { Err(MessageError::Signature(leader.0)) }
+        context.check_signature(leader, &statement, &self.signature)
     }
 }

@@ -3,11 +3,13 @@
 //! Invariant: the actions cannot be had before the records are durable. [`Output::persist`] is the only way to
 //! them.
 
-use genesis::{Digest, ValidatorIndex};
+use genesis::{Configuration, Digest, Epoch, PublicKey, ValidatorIndex, View};
 use serde::{Deserialize, Serialize};
 
 use crate::candidate::Block;
 use crate::certificate::Certificate;
+use crate::checkpoint::{Checkpoint, CheckpointCertificate};
+use crate::evidence::Evidence;
 use crate::message::{Message, PrePrepare, Vote};
 
 /// Something that must survive a crash, because an action says or relies on it.
@@ -19,6 +21,22 @@ pub enum Record {
     PrePrepare(PrePrepare),
     /// A certificate that this replica acts on.
     Certificate(Certificate),
+    /// A checkpoint that a block rests on which this replica proposed or prepared.
+    Checkpoint(CheckpointCertificate),
+    /// This epoch has begun; what follows belongs to it. With the certificate that closed the one before.
+    Epoch(Epoch, CheckpointCertificate),
+    /// This journal does not hold all that the key has signed: nothing is signed until others told which views that
+    /// can have been in (P7).
+    Wiped,
+    /// They told: nothing is signed in this epoch up to this view.
+    Recovered {
+        /// The epoch in which they told.
+        epoch: Epoch,
+        /// The bar.
+        bar: View,
+        /// Who told, by their consensus keys: their word counts in later epochs too.
+        by: Vec<PublicKey>,
+    },
 }
 
 /// Who gets a message.
@@ -43,34 +61,82 @@ pub enum Action {
     Finalize {
         /// The block.
         block: Block,
-        /// Its own commit certificate.
+        /// Its own commit certificate, where it has one.
         certificate: Option<Certificate>,
+        /// The hash of the configuration that takes over after this block, where it closes its epoch (P12).
+        closes: Option<Digest>,
     },
+    /// A checkpoint has its certificate. Keep it: others ask for it.
+    Certified(CheckpointCertificate),
+    /// A new epoch has begun: from now on this is who may speak, and who leads.
+    Begin {
+        /// The epoch.
+        epoch: Epoch,
+        /// Its validators and parameters.
+        configuration: Configuration,
+        /// What closed the one before: push it to those who may not have it.
+        opening: CheckpointCertificate,
+    },
+    /// A validator contradicted itself. Keep the proof.
+    Accuse(Evidence),
     /// A commit certificate is held for a block that others finalised and this replica does not have: get final
     /// blocks after `after` from a peer and put them in as `Input::Synced`.
     Synchronize {
         /// The newest block that is final here.
         after: genesis::Height,
     },
-    /// Two commit certificates contradict each other: more validators are faulty than the protocol bears. Stop,
-    /// and show both.
-    Halt(Fork),
+    /// Something happened that the protocol excludes with at most f faulty validators, or this replica's ledger is wrong.
+    /// Nothing is signed any more: stop, and show why.
+    Halt(Halt),
 }
 
-/// The proof that safety was lost.
+/// Why a replica signs nothing more.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "block {} of view {} is certified as final, but does not descend from the final block {tip} of view {}: \
-     more than f validators signed for both sides; stop all nodes and compare their chains",
-    certificate.digest, certificate.view, tip_view
-)]
-pub struct Fork {
-    /// The final block of this replica.
-    pub tip: Digest,
-    /// Its view.
-    pub tip_view: genesis::View,
-    /// The certificate that contradicts it.
-    pub certificate: Certificate,
+pub enum Halt {
+    /// Safety was lost.
+    #[error(
+        "block {} of view {} is certified as final, but does not descend from the final block {tip} of view {}: more than f \
+         validators signed for both sides; stop all nodes and compare their chains",
+        certificate.digest, certificate.view, tip_view
+    )]
+    Fork {
+        /// The final block of this replica.
+        tip: Digest,
+        /// Its view.
+        tip_view: View,
+        /// The certificate that contradicts it.
+        certificate: Certificate,
+    },
+    /// Executing the same block led to something else here than at others (P6).
+    #[error(
+        "after block {} at height {} this node has state {} and receipts {} (checkpoint {}), but {signers} validators signed \
+         state {} and receipts {} (checkpoint {}): one side executed it wrongly. If it is this node (its disk, its memory, \
+         its version), delete data/store, never data/journal, and start it again: it syncs anew",
+        mine.block, mine.height, mine.state_root, mine.receipts_root, mine.digest(),
+        theirs.state_root, theirs.receipts_root, theirs.digest()
+    )]
+    Diverged {
+        /// What this replica's ledger has.
+        mine: Box<Checkpoint>,
+        /// What the others signed.
+        theirs: Box<Checkpoint>,
+        /// How many of them.
+        signers: usize,
+    },
+    /// A quorum signed the result of a block that is not the final one here.
+    #[error(
+        "block {} is final at height {} here, but {signers} validators signed a checkpoint of block {}: more than f are \
+         faulty; stop all nodes and compare their chains",
+        mine.block, mine.height, theirs.block
+    )]
+    OtherBlock {
+        /// What this replica's ledger has.
+        mine: Box<Checkpoint>,
+        /// What the others signed.
+        theirs: Box<Checkpoint>,
+        /// How many of them.
+        signers: usize,
+    },
 }
 
 /// The result of a step.

@@ -6,26 +6,36 @@
 //!
 //! Handlers store facts; [`Replica::progress`] then derives everything that follows from them, until nothing
 //! more does. The parts: `receive` (facts from peers), `view` (entering, voting, giving up: P3, P5), `propose`
-//! (P1), `prepare` (P2), `finality` (P4), `spread` (P8), `timing` (P9, P10), `recover` (P7).
+//! (P1), `prepare` (P2), `finality` (P4), `checkpoint` (P6), `epoch` (P12), `spread` (P8), `timing` (P9, P10), `recover` and
+//! `standing` (P7).
 
+mod checkpoint;
+mod epoch;
 mod finality;
 mod prepare;
 mod propose;
 mod receive;
 pub mod recover;
 mod spread;
+pub mod standing;
 mod timing;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use genesis::{Digest, Height, Parameters, SecretKey, Signature, UnixMillis, ValidatorIndex, View};
+use genesis::{
+    Configuration, Digest, Epoch, Height, Parameters, SecretKey, Signature, UnixMillis, ValidatorIndex, View,
+};
 
+use self::checkpoint::Results;
+use self::standing::Standing;
 use crate::candidate::{Block, Candidate, Tip};
 use crate::certificate::Certificate;
+use crate::checkpoint::{Checkpoint, CheckpointCertificate, Finality};
+use crate::evidence::Watch;
 use crate::message::{Context, Fetch, Message, PrePrepare, Verified, Vote};
-use crate::output::Output;
+use crate::output::{Output, Record};
 use crate::pacemaker::Pacemaker;
 use crate::pool::{Offer, Pool};
 use crate::tally::Tally;
@@ -40,17 +50,55 @@ const RECENT_BLOCKS: usize = 64;
 /// How many blocks may be prepared and not final before a leader proposes only empty ones.
 const MAX_UNFINAL: usize = 32;
 
-/// Who this replica is, and in which network.
+/// Who this replica is, in which network, and in which epoch of it.
 #[derive(Debug)]
 pub struct Config {
-    /// The chain, the epoch and its validators.
-    pub context: Context,
-    /// This validator.
-    pub me: ValidatorIndex,
-    /// Its consensus key.
+    /// The chain's id.
+    pub chain: Digest,
+    /// The epoch of the newest final block; the one after, where that block closed its epoch and its checkpoint has its
+    /// certificate.
+    pub epoch: Epoch,
+    /// The validators and parameters of that epoch.
+    pub configuration: Configuration,
+    /// What closed the epoch before; none in the first.
+    pub opening: Option<CheckpointCertificate>,
+    /// The consensus key. A replica whose key is not in the set has no vote: it follows (an observer).
     pub secret: SecretKey,
-    /// The network's parameters.
-    pub parameters: Parameters,
+    /// Whether the records are all that the key ever signed in this chain.
+    pub memory: Memory,
+    /// A random number, made at this start.
+    pub nonce: Digest,
+}
+
+/// Whether a replica's records are all that its key ever signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// They are, or nothing was signed yet.
+    Whole,
+    /// They were lost, or come from a backup: nothing is signed before others told where it may be safe (P7).
+    Lost,
+}
+
+/// What the ledger knows of the newest final block that it has executed.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// What it led to.
+    pub checkpoint: Checkpoint,
+    /// The configuration of the next epoch, where this block closes one (P12).
+    pub next: Option<Configuration>,
+}
+
+/// Where a replica begins: the newest final block that is executed and durable.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// That block; genesis for a new chain.
+    pub tip: Tip,
+    /// Its commit certificate, where it has one of its own.
+    pub certificate: Option<Certificate>,
+    /// What it led to; none for genesis.
+    pub executed: Option<Executed>,
+    /// The newest checkpoint certificates of the epoch that the ledger holds, at least from the one on that the block cites.
+    pub certified: Vec<CheckpointCertificate>,
 }
 
 /// The time of a step.
@@ -93,13 +141,17 @@ pub enum Input {
     Available(Vec<Offer>),
     /// These no longer do: they expired.
     Withdrawn(Vec<Digest>),
-    /// Final blocks from a peer's store, each the parent of the next, the last covered by the certificate.
+    /// Final blocks of this epoch from a peer's store, each the parent of the next.
     Synced {
         /// In order of height.
         candidates: Vec<Candidate>,
-        /// Of the last one.
-        commit: Verified<Certificate>,
+        /// That the last one is final.
+        finality: Verified<Finality>,
+        /// The checkpoint that the last one cites, unless it is the one that opened the epoch.
+        cited: Option<Verified<CheckpointCertificate>>,
     },
+    /// A final block was executed, and what it led to is durable. In order of height, each once.
+    Executed(Executed),
     /// A connection to this validator came up.
     Connected(ValidatorIndex),
     /// A deadline passed.
@@ -157,6 +209,13 @@ struct Peer {
     spread_at: Option<Duration>,
     /// The highest view that it sent COMMIT in: a second COMMIT there says that it lacks the certificate.
     commit_seen: View,
+    /// The highest vote of it that was seen in this epoch: it may ask for that at its next start (P7).
+    highest: Option<Vote>,
+    /// The height up to which it has shown, by its CHECKPOINT, to know what is final (P8).
+    executed: Height,
+    /// When it is told next what is final, and the pause after that: it doubles while the peer shows nothing new.
+    tell_at: Duration,
+    tell_pause: Duration,
     /// When it may next be answered about finality: bounds what repeats can cost.
     answer_after: Duration,
     /// Up to when its share of answers is used up; at most Δ ahead.
@@ -171,10 +230,19 @@ struct Peer {
 #[derive(Debug)]
 pub struct Replica {
     context: Context,
-    me: ValidatorIndex,
+    /// This validator's place in the set; none for an observer.
+    me: Option<ValidatorIndex>,
     secret: SecretKey,
     parameters: Parameters,
     pacemaker: Pacemaker,
+    standing: Standing,
+    /// What executing the final blocks led to, here and at others.
+    results: Results,
+    /// The block that closes this epoch, once it is final (P12).
+    closed: Option<epoch::Closed>,
+    /// Records of epochs that this replica has been in before it was restarted from an older ledger.
+    later: BTreeMap<Epoch, Vec<Record>>,
+    watch: Watch,
 
     /// The newest final block.
     tip: Tip,
@@ -209,6 +277,7 @@ pub struct Replica {
     /// What was asked for since this view was entered.
     asked_candidates: BTreeSet<Digest>,
     asked_certificates: Option<(View, View)>,
+    asked_checkpoint: Option<Height>,
     /// Who last answered: the first to be asked again.
     helper: Option<ValidatorIndex>,
 
@@ -233,6 +302,8 @@ pub struct Replica {
 /// A replica's position, for status pages and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// The epoch.
+    pub epoch: Epoch,
     /// The current view.
     pub view: View,
     /// The newest final block.
@@ -247,6 +318,10 @@ pub struct Status {
     pub behind: bool,
     /// How many digests wait to be ordered.
     pub waiting: usize,
+    /// The newest height whose checkpoint has its certificate.
+    pub certified: Height,
+    /// Whether this replica may vote.
+    pub standing: standing::Report,
 }
 
 impl Replica {
@@ -256,11 +331,19 @@ impl Replica {
             return Output::default();
         }
         match input {
+            // What was checked against the validators of another epoch proves nothing here.
+            Input::Received { message, .. } if message.epoch() != self.context.epoch => {}
             Input::Received { from, message } => self.receive(now, from, message.into_inner()),
             Input::Judged { digest, verdict } => self.judged(digest, verdict),
             Input::Available(offers) => self.pool.insert(offers),
             Input::Withdrawn(digests) => self.pool.remove(&digests),
-            Input::Synced { candidates, commit } => self.synced(now, candidates, commit.into_inner()),
+            Input::Synced { finality, .. } if finality.epoch() != self.context.epoch => {}
+            Input::Synced { candidates, finality, cited } => {
+                let cited = cited.filter(|cited| cited.epoch() == self.context.epoch);
+                let cited = cited.map(Verified::into_inner);
+                self.synced(now, candidates, finality.into_inner(), cited);
+            }
+            Input::Executed(executed) => self.executed(executed),
             Input::Connected(peer) => self.greet(peer),
             Input::Tick => {}
         }
@@ -276,11 +359,16 @@ impl Replica {
             if self.halted {
                 return; // Nothing is signed any more.
             }
+            self.begin_epoch(now);
             self.advance(now);
-            self.examine(now);
+            self.regain(now);
+            self.sign_results(now);
             self.note_what_waits(now);
-            self.propose(now);
-            self.give_up(now);
+            if self.may_sign(self.view) {
+                self.examine(now);
+                self.propose(now);
+                self.give_up(now);
+            }
             if !self.stirred {
                 break;
             }
@@ -293,6 +381,7 @@ impl Replica {
     /// Where this replica stands.
     pub fn status(&self) -> Status {
         Status {
+            epoch: self.context.epoch,
             view: self.view,
             tip: self.tip,
             leader: self.leader(),
@@ -300,6 +389,8 @@ impl Replica {
             armed: self.armed,
             behind: self.committed.is_some(),
             waiting: self.pool.len(),
+            certified: self.results.newest_height(),
+            standing: self.report(),
         }
     }
 
@@ -335,7 +426,7 @@ impl Replica {
     }
 
     fn fetch(&mut self, from: Option<ValidatorIndex>, fetch: Fetch) {
-        let to = from.or(self.helper).filter(|peer| *peer != self.me);
+        let to = from.or(self.helper).filter(|peer| Some(*peer) != self.me);
         let to = to.map_or(crate::output::Recipient::All, crate::output::Recipient::One);
         self.output.send(to, Message::Fetch(fetch));
     }
@@ -348,11 +439,6 @@ enum Broken {
     Missing(Digest),
     /// They lead past the tip, or name a wrong view.
     Conflicts,
-}
-
-/// The height of a block on `parent`; on the tip where that is none.
-fn height_after(parent: Option<&Block>, tip: &Tip) -> Height {
-    parent.map_or(tip.height, |block| block.height).next()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use genesis::{Digest, Signature, ValidatorIndex};
 
 use crate::certificate::Certificate;
+use crate::evidence::Statement;
 use crate::message::{Vote, VoteKind};
 
 /// The votes of one view.
@@ -34,9 +35,20 @@ impl Tally {
         })
     }
 
+    /// A vote counted here that no honest replica casts beside `vote` (P13).
+    pub(crate) fn contradicted_by(&self, vote: &Vote) -> Option<Statement> {
+        let statement = vote.statement();
+        let cast = [VoteKind::Prepare, VoteKind::Commit, VoteKind::ViewChange].into_iter();
+        cast.filter_map(|kind| {
+            let (digest, signature) = self.votes.get(&(kind, vote.voter))?;
+            Some(Statement { kind: kind.into(), view: vote.view, digest: *digest, signature: *signature })
+        })
+        .find(|earlier| earlier.contradicts(&statement))
+    }
+
     /// How many others than `me` gave the view up.
-    pub(crate) fn view_changes_by_others(&self, me: ValidatorIndex) -> usize {
-        self.of(VoteKind::ViewChange).filter(|(voter, _)| *voter != me).count()
+    pub(crate) fn view_changes_by_others(&self, me: Option<ValidatorIndex>) -> usize {
+        self.of(VoteKind::ViewChange).filter(|(voter, _)| Some(*voter) != me).count()
     }
 
     fn of(&self, kind: VoteKind) -> impl Iterator<Item = (ValidatorIndex, &(Digest, Signature))> {

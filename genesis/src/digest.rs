@@ -37,6 +37,8 @@ pub enum Domain {
     State,
     /// The receipts of a block.
     Receipts,
+    /// What tells one contradiction of a validator from another.
+    Evidence,
 }
 
 impl Domain {
@@ -53,6 +55,7 @@ impl Domain {
             Self::Checkpoint => "realdid 2026-11 checkpoint v1",
             Self::State => "realdid 2026-11 state v1",
             Self::Receipts => "realdid 2026-11 receipts v1",
+            Self::Evidence => "realdid 2026-11 evidence v1",
         }
     }
 }

@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use genesis::{Digest, UnixMillis};
+use genesis::{Digest, Height, UnixMillis};
 
+use super::checkpoint::Unproven;
+use super::epoch::Place;
 use super::receive::CERTIFICATES_AN_ANSWER;
-use super::{Broken, Now, Phase, Replica, Verdict, height_after};
+use super::{Broken, Now, Phase, Replica, Verdict};
 use crate::candidate::Block;
+use crate::checkpoint::Cited;
 use crate::message::{Fetch, VoteKind};
 use crate::output::{Action, Record};
 
@@ -26,6 +29,7 @@ enum Missing {
     Block(Digest),
     ParentCertificate,
     ViewChange,
+    Checkpoint(Height),
     Time(Duration),
     Verdict,
 }
@@ -39,6 +43,7 @@ impl Replica {
         match self.find(now, &known.block, verdict) {
             Finding::Ready => {
                 self.phase = Phase::Prepared;
+                self.record_cited(known.block.cites);
                 self.output.record(Record::PrePrepare(crate::message::PrePrepare {
                     candidate: known.block.candidate().clone(),
                     signature: known.signature,
@@ -54,6 +59,7 @@ impl Replica {
             Finding::NotYet(Missing::ParentCertificate) => {
                 self.ask_for_certificates(known.block.parent.view, known.block.parent.view);
             }
+            Finding::NotYet(Missing::Checkpoint(height)) => self.ask_for_checkpoint(height),
             Finding::NotYet(Missing::ViewChange) => self.ask_for_view_changes(known.block.parent.view),
             Finding::NotYet(Missing::Time(wait)) => self.time_fits_at = Some(now.elapsed + wait),
             Finding::NotYet(Missing::Verdict) => {
@@ -90,16 +96,23 @@ impl Replica {
         };
         let parent = ancestors.first().copied();
         let parent_time = parent.map_or(self.tip.time, |parent| parent.time);
-        if block.height != height_after(parent, &self.tip)
-            || block.time <= parent_time
-            || ancestors
-                .iter()
-                .any(|ancestor| ancestor.payload.iter().any(|digest| distinct.contains(digest)))
-        {
+        let place = match self.place(block, parent) {
+            Ok(place) => place,
+            Err(Unproven::Missing(height)) if height < block.height => {
+                return Finding::NotYet(Missing::Checkpoint(height));
+            }
+            Err(_) => return Finding::Never,
+        };
+        let repeats =
+            ancestors.iter().any(|ancestor| ancestor.payload.iter().any(|digest| distinct.contains(digest)));
+        if repeats || !self.fits(block, parent, place) {
             return Finding::Never;
         }
         if self.gap_above(block.parent.view).is_some() {
             return Finding::NotYet(Missing::ViewChange);
+        }
+        if place == Place::Filler {
+            return Finding::Ready;
         }
         let early = self.ahead_of_clock(now, block.time, parent_time);
         if early > 0 {
@@ -109,6 +122,33 @@ impl Replica {
             return Finding::NotYet(Missing::Verdict);
         }
         Finding::Ready
+    }
+
+    /// Whether height, time, and what it cites follow from its parent (P1, P6, P11, P12).
+    fn fits(&self, block: &Block, parent: Option<&Block>, place: Place) -> bool {
+        let tip = &self.tip;
+        let (height, time, cites) = parent
+            .map_or((tip.height, tip.time, tip.cites), |parent| (parent.height, parent.time, parent.cites));
+        if place == Place::Filler {
+            let empty = block.payload.is_empty() && block.nonces.is_empty();
+            return empty && (block.height, block.time, block.cites) == (height, time, cites);
+        }
+        let newer = block.cites == cites || block.cites.height > cites.height;
+        let carries = block.payload.is_empty() || self.may_carry(block.height, block.cites);
+        block.height == height.next() && block.time > time && newer && carries
+    }
+
+    /// P6: a block too far past the checkpoint that it cites is empty.
+    pub(super) fn may_carry(&self, height: Height, cites: Cited) -> bool {
+        height.since(cites.height) <= self.parameters.max_checkpoint_lag
+    }
+
+    /// Asks for the certificate of a checkpoint that a block cites.
+    pub(super) fn ask_for_checkpoint(&mut self, height: Height) {
+        if self.asked_checkpoint != Some(height) {
+            self.asked_checkpoint = Some(height);
+            self.fetch(Some(self.leader()), Fetch::Checkpoint(height));
+        }
     }
 
     /// P11: by how many milliseconds `time` is above what the clock allows. One unit above the parent is always
@@ -149,5 +189,6 @@ impl Replica {
     pub(super) fn forget_questions(&mut self) {
         self.asked_candidates.clear();
         self.asked_certificates = None;
+        self.asked_checkpoint = None;
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use genesis::{Digest, ValidatorIndex, View};
+use genesis::{Digest, Height, ValidatorIndex, View};
 
 use super::{Known, Now, Phase, Replica, VIEWS_AHEAD, VIEWS_BEHIND, Verdict};
 use crate::candidate::Block;
 use crate::certificate::Certificate;
-use crate::message::{Fetch, Message, PrePrepare, Vote, VoteKind};
+use crate::evidence::Statement;
+use crate::message::{Attestation, Fetch, Kind, Message, PrePrepare, Vote, VoteKind};
 use crate::output::Recipient;
 
 /// How many certificates one question is answered with. Each travels as a message of its own: none grows with
@@ -18,7 +19,7 @@ const ANSWERS_IN_DELTA: u32 = 200;
 
 impl Replica {
     pub(super) fn receive(&mut self, now: Now, from: ValidatorIndex, message: Message) {
-        if from == self.me {
+        if Some(from) == self.me {
             return;
         }
         match message {
@@ -28,15 +29,37 @@ impl Replica {
             Message::PrePrepare(proposal) => self.receive_proposal(now, from, proposal),
             Message::Certificate(certificate) => self.receive_certificate(now, from, certificate),
             Message::Fetch(fetch) => self.answer(now, from, &fetch),
+            Message::Checkpoint(vote) if vote.voter == from => self.receive_checkpoint(now, vote),
+            Message::Checkpoint(_) => {}
+            Message::CheckpointCertificate(certificate) => {
+                if self.certify_checkpoint(now, certificate) {
+                    self.helped(from);
+                }
+            }
+            Message::OwnVote(vote) => self.remembered(from, vote.as_ref()),
+            Message::Attestation(attestation) if attestation.voter == from => {
+                self.receive_attestation(now, from, attestation);
+            }
+            Message::Attestation(_) => {}
         }
     }
 
     fn receive_vote(&mut self, now: Now, vote: &Vote) {
         let shown = if vote.kind == VoteKind::Commit { vote.view.next() } else { vote.view };
         self.heard(now, vote.voter, vote.view, shown);
+        if let Some(peer) = self.peers.get_mut(&vote.voter) {
+            let higher = |highest: &Vote| (highest.view, highest.kind) < (vote.view, vote.kind);
+            if peer.highest.as_ref().is_none_or(higher) {
+                peer.highest = Some(vote.clone());
+            }
+        }
         if vote.view <= self.tip.view {
             self.answer_settled(now, vote);
             return;
+        }
+        if self.closed.is_some() {
+            // It does not know yet that this epoch is over.
+            self.answer_finality(now, vote.voter);
         }
         if vote.kind == VoteKind::ViewChange && vote.view == self.view && self.armed.is_none() {
             // It waits for something that is done here: the newest final block is what it lacks.
@@ -55,11 +78,14 @@ impl Replica {
         if leader == from {
             self.heard(now, leader, view, view);
         }
-        let own = leader == self.me && view >= self.view;
+        self.watch_leader(leader, &known);
+        let own = Some(leader) == self.me && view >= self.view;
         if view <= self.tip.view || own {
             return;
         }
-        if known.block.payload.len() as u64 > self.parameters.max_block_batches {
+        let long = known.block.payload.len() as u64 > self.parameters.max_block_batches
+            || known.block.nonces.len() > self.context.validators.len();
+        if long {
             // Never kept, not even to be looked at.
             if view == self.view && self.phase == Phase::Waiting {
                 self.phase = Phase::Rejected;
@@ -139,16 +165,79 @@ impl Replica {
     }
 
     /// Shows `peer` the newest final block's certificate, at most once in Δ/2.
-    fn answer_finality(&mut self, now: Now, peer: ValidatorIndex) {
+    pub(super) fn answer_finality(&mut self, now: Now, peer: ValidatorIndex) {
         let pause = self.pacemaker.delta() / 2;
         let Some(known) = self.peers.get_mut(&peer) else { return };
         if known.answer_after > now.elapsed {
             return;
         }
         known.answer_after = now.elapsed + pause;
-        if let Some(certificate) = self.tip_certificate.clone() {
-            self.output.send(Recipient::One(peer), Message::Certificate(certificate));
+        for message in self.finality() {
+            self.output.send(Recipient::One(peer), message);
         }
+    }
+
+    /// What shows others up to where blocks are final.
+    pub(super) fn finality(&self) -> Vec<Message> {
+        let commit = self.tip_certificate.clone().map(Message::Certificate);
+        let newest =
+            self.results.newest_certificate().filter(|newest| newest.checkpoint.epoch == self.context.epoch);
+        commit.into_iter().chain(newest.cloned().map(Message::CheckpointCertificate)).collect()
+    }
+
+    /// `peer` signed the checkpoint at `height`, so it knows that block final.
+    pub(super) fn executed_by(&mut self, now: Now, peer: ValidatorIndex, height: Height) {
+        let delta = self.pacemaker.delta();
+        let tip = self.tip.height;
+        let Some(peer) = self.peers.get_mut(&peer) else { return };
+        if height > peer.executed {
+            peer.executed = height;
+            (peer.tell_at, peer.tell_pause) = (now.elapsed + delta, Duration::ZERO);
+            (peer.ask_at, peer.ask_pause) = (now.elapsed, Duration::ZERO);
+        }
+        if height > tip {
+            let at = peer.ask_at.max(now.elapsed + grace(delta));
+            self.catch_up_at = Some(self.catch_up_at.map_or(at, |planned| planned.min(at)));
+        }
+    }
+
+    /// An answer to a replica without a journal. It names the view that its sender is in, and how it got there.
+    fn receive_attestation(&mut self, now: Now, from: ValidatorIndex, attestation: Attestation) {
+        if let Some(entry) = attestation.entry.clone() {
+            self.receive_certificate(now, from, entry);
+        }
+        self.attested(&attestation);
+    }
+
+    /// P13: a leader proposes once a view.
+    fn watch_leader(&mut self, leader: ValidatorIndex, known: &Known) {
+        let view = known.block.view;
+        let statement = |known: &Known| Statement {
+            kind: Kind::PrePrepare,
+            view,
+            digest: known.block.digest(),
+            signature: known.signature,
+        };
+        let held = self.blocks.values().chain(self.early.values());
+        let other = held
+            .filter(|held| held.block.view == view)
+            .find(|held| held.block.digest() != known.block.digest());
+        if let Some((first, second)) = other.map(|other| (statement(other), statement(known))) {
+            self.accuse(leader, first, second);
+        }
+    }
+
+    /// The highest vote of `peer` that is known here, from what it sent or from a certificate (P7).
+    fn highest_vote(&self, peer: ValidatorIndex) -> Option<Vote> {
+        let held = self.prepared.values().rev().chain(self.failed.values().rev());
+        let held = held.chain(&self.committed).chain(&self.tip_certificate);
+        let in_certificates = held.filter_map(|certificate| {
+            let (_, signature) = certificate.signatures.iter().find(|(signer, _)| *signer == peer)?;
+            let Certificate { kind, view, digest, .. } = *certificate;
+            Some(Vote { kind, view, digest, voter: peer, signature: *signature })
+        });
+        let sent = self.peers.get(&peer).and_then(|peer| peer.highest.clone());
+        in_certificates.chain(sent).max_by_key(|vote| (vote.view, vote.kind))
     }
 
     /// Whether a question of `from` may be answered now. A few bytes ask for a hundred messages: each peer gets
@@ -174,7 +263,7 @@ impl Replica {
                     answers.extend(self.entry_certificate().cloned().map(Message::Certificate));
                 }
                 if finalized < self.tip.view {
-                    answers.extend(self.tip_certificate.clone().map(Message::Certificate));
+                    answers.extend(self.finality());
                 }
                 if let Some(peer) = self.peers.get_mut(&from) {
                     peer.heard_at = now.elapsed;
@@ -194,9 +283,16 @@ impl Replica {
                 });
                 answers.extend(held.map(|(_, certificate)| Message::Certificate(certificate.clone())));
                 if first <= self.tip.view {
-                    answers.extend(self.tip_certificate.clone().map(Message::Certificate));
+                    answers.extend(self.finality());
                 }
             }
+            Fetch::Checkpoint(height) => {
+                let held = self.results.certificate(height).or(self.results.newest_certificate());
+                let held = held.filter(|held| held.checkpoint.epoch == self.context.epoch);
+                answers.extend(held.cloned().map(Message::CheckpointCertificate));
+            }
+            Fetch::OwnVote => answers.push(Message::OwnVote(self.highest_vote(from))),
+            Fetch::Attestation(nonce) => self.answer_nonce(now, from, nonce),
         }
         for answer in answers {
             self.output.send(Recipient::One(from), answer);

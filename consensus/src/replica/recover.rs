@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use genesis::{Digest, View};
+use genesis::{Configuration, Digest, Epoch, Height, ValidatorIndex, View};
 
-use super::{Config, Known, Now, Own, Peer, Phase, Replica};
-use crate::candidate::{Block, Tip};
+use super::checkpoint::Results;
+use super::epoch::Closed;
+use super::standing::Standing;
+use super::{Config, Known, Now, Own, Peer, Phase, Replica, Start};
+use crate::candidate::Block;
 use crate::certificate::Certificate;
-use crate::message::{PrePrepare, Vote, VoteKind};
+use crate::checkpoint::Cited;
+use crate::evidence::Watch;
+use crate::message::{Context, PrePrepare, Vote, VoteKind};
 use crate::output::{Output, Record};
 use crate::pacemaker::Pacemaker;
 use crate::pool::Pool;
@@ -32,31 +37,27 @@ pub enum RecoverError {
 }
 
 impl Replica {
-    /// Makes the replica whose newest final, executed block is `tip`, with the certificate that covers it where
-    /// one is known, from the records that it had persisted in order; none for a new one. The output finalises
-    /// again what is above `tip`.
+    /// Makes the replica that begins at `start`, from the records that it had persisted in order; none for a new one. The
+    /// output finalises again what is above the start.
     ///
     /// # Errors
     /// When the records are not this replica's own.
     pub fn recover(
         config: Config,
         now: Now,
-        tip: Tip,
-        tip_certificate: Option<Certificate>,
+        start: Start,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<(Self, Output), RecoverError> {
-        let mut replica = Self::new(config, now, tip, tip_certificate);
-        for record in records {
-            replica.restore(record)?;
+        let memory = config.memory;
+        let executed = start.executed.clone();
+        let mut replica = Self::new(config, now, start);
+        let recovered_here = replica.restore_all(records)?;
+        if let Some(executed) = executed {
+            replica.executed(executed);
         }
         replica.finalize(now);
         if replica.halted {
             return Ok(replica.with_output());
-        }
-        let prepared: Vec<_> =
-            replica.prepared.iter().map(|(view, certificate)| (*view, certificate.digest)).collect();
-        for (view, digest) in prepared {
-            replica.commit(now, view, digest); // P3, where the crash came between the two.
         }
         replica.advance(now);
         replica.resume();
@@ -65,8 +66,18 @@ impl Replica {
             // Nobody is held to be away for what was not heard before the restart.
             peer.heard_view = view;
         }
+        replica.stand_after_start(memory, recovered_here);
         replica.progress(now);
         Ok(replica.with_output())
+    }
+
+    /// P3, where the crash came between a prepare certificate and its COMMIT.
+    pub(super) fn commit_prepared(&mut self, now: Now) {
+        let prepared: Vec<_> =
+            self.prepared.iter().map(|(view, certificate)| (*view, certificate.digest)).collect();
+        for (view, digest) in prepared {
+            self.commit(now, view, digest);
+        }
     }
 
     fn with_output(mut self) -> (Self, Output) {
@@ -78,6 +89,9 @@ impl Replica {
     /// once the newest final block is executed and durable. (Final blocks that are not executed stand in the
     /// earlier records alone.)
     pub fn records(&self) -> Vec<Record> {
+        let epoch = self.context.epoch;
+        let opening = self.results.opening().cloned().map(|opening| Record::Epoch(epoch, opening));
+        let checkpoints = self.results.certificates().cloned().map(Record::Checkpoint);
         let certificates = self.failed.values().chain(self.prepared.values()).chain(&self.committed);
         let certificates = certificates.chain(&self.tip_certificate).cloned().map(Record::Certificate);
         let blocks = self.blocks.values().filter(|known| self.must_keep(known)).map(|known| {
@@ -87,7 +101,9 @@ impl Replica {
         let votes = self.own.values().flat_map(|own| {
             [&own.prepare, &own.commit, &own.view_change].into_iter().flatten().cloned().map(Record::Vote)
         });
-        blocks.chain(certificates).chain(votes).collect()
+        let standing = self.standing_records();
+        let now = opening.into_iter().chain(standing).chain(checkpoints).chain(blocks).chain(certificates);
+        now.chain(votes).chain(self.later.values().flatten().cloned()).collect()
     }
 
     fn must_keep(&self, known: &Known) -> bool {
@@ -99,23 +115,28 @@ impl Replica {
         voted || self.prepared.get(&view).is_some_and(|certificate| certificate.digest == digest)
     }
 
-    fn new(config: Config, now: Now, tip: Tip, tip_certificate: Option<Certificate>) -> Self {
-        let Config { context, me, secret, parameters } = config;
-        let peer = Peer {
-            heard_view: tip.view,
-            heard_at: now.elapsed,
-            shown: View::ZERO,
-            spread_at: None,
-            commit_seen: View::ZERO,
-            answer_after: now.elapsed,
-            answered_until: now.elapsed,
-            ask_at: now.elapsed,
-            ask_pause: Duration::ZERO,
-        };
-        let others = context.validators.iter().map(|(index, _)| index).filter(|index| *index != me);
-        let peers = others.map(|index| (index, peer.clone())).collect();
+    fn new(config: Config, now: Now, start: Start) -> Self {
+        let Config { chain, epoch, configuration, opening, secret, memory: _, nonce } = config;
+        let Configuration { validators, parameters } = configuration;
+        let context = Context { chain, epoch, validators };
+        let me = context.validators.by_consensus_key(&secret.public());
+        let Start { tip, certificate: tip_certificate, executed, certified } = start;
+        let origin = opening.as_ref().map(|opening| opening.checkpoint.cited());
+        let origin = origin.unwrap_or(Cited { height: Height::ZERO, digest: chain });
+        let mut results = Results::new(origin, opening);
+        for certificate in certified {
+            results.restore(certificate);
+        }
+        let closing =
+            executed.filter(|executed| executed.next.is_some() && executed.checkpoint.epoch == epoch);
         Self {
             pacemaker: Pacemaker::new(&parameters),
+            peers: peers(&context, me, now),
+            standing: Standing::new(nonce),
+            results,
+            closed: closing.map(|executed| Closed { height: executed.checkpoint.height, next: None }),
+            later: BTreeMap::new(),
+            watch: Watch::default(),
             context,
             me,
             secret,
@@ -136,9 +157,9 @@ impl Replica {
             view: tip.view.next(),
             entered: now.elapsed,
             phase: Phase::Waiting,
-            peers,
             asked_candidates: BTreeSet::new(),
             asked_certificates: None,
+            asked_checkpoint: None,
             helper: None,
             armed: None,
             unfinal: None,
@@ -152,23 +173,68 @@ impl Replica {
         }
     }
 
-    fn restore(&mut self, record: Record) -> Result<(), RecoverError> {
-        match record {
-            Record::Vote(vote) => self.restore_vote(vote),
-            Record::PrePrepare(proposal) => {
-                self.restore_proposal(proposal);
-                Ok(())
-            }
-            Record::Certificate(certificate) => {
-                self.restore_certificate(certificate);
-                Ok(())
+    /// Takes in the records of this epoch, and puts those of later ones aside. Says whether others told in this epoch
+    /// where a loss of records ended (P7).
+    fn restore_all(&mut self, records: impl IntoIterator<Item = Record>) -> Result<bool, RecoverError> {
+        let mut of = Epoch::ZERO;
+        let mut recovered_here = false;
+        for record in records {
+            match record {
+                Record::Epoch(epoch, opening) => {
+                    of = epoch;
+                    if opening.checkpoint.epoch == self.context.epoch {
+                        self.results.restore(opening.clone());
+                    }
+                    if epoch > self.context.epoch {
+                        self.later.insert(epoch, vec![Record::Epoch(epoch, opening)]);
+                    }
+                }
+                // The loss concerns the key, whatever the epoch.
+                Record::Wiped => {
+                    self.restore_loss();
+                    recovered_here = false;
+                }
+                Record::Recovered { epoch, bar, by } => {
+                    self.restore_recovery(bar, by);
+                    recovered_here = epoch == self.context.epoch;
+                }
+                record if of == self.context.epoch => self.restore(record)?,
+                record if of > self.context.epoch => self.later.entry(of).or_default().push(record),
+                _ => {}
             }
         }
+        Ok(recovered_here)
+    }
+
+    /// A new epoch has begun in which this replica was before it was started from an older ledger.
+    pub(super) fn take_up_later_records(&mut self, now: Now) {
+        let records = self.later.remove(&self.context.epoch).unwrap_or_default();
+        self.later = self.later.split_off(&self.context.epoch);
+        for record in records {
+            // They were checked when they were made; a contradiction among them was found when they were written.
+            if self.restore(record).is_err() {
+                self.forget_everything();
+            }
+        }
+        self.advance(now);
+        self.resume();
+    }
+
+    fn restore(&mut self, record: Record) -> Result<(), RecoverError> {
+        match record {
+            Record::Vote(vote) => self.restore_vote(vote)?,
+            Record::PrePrepare(proposal) => self.restore_proposal(proposal),
+            Record::Certificate(certificate) => self.restore_certificate(certificate),
+            Record::Checkpoint(certificate) => self.results.restore(certificate),
+            Record::Epoch(..) | Record::Wiped | Record::Recovered { .. } => {}
+        }
+        Ok(())
     }
 
     fn restore_vote(&mut self, vote: Vote) -> Result<(), RecoverError> {
-        if vote.voter != self.me {
-            return Err(RecoverError::AnotherVoter { found: vote.voter.0, expected: self.me.0 });
+        if Some(vote.voter) != self.me {
+            let expected = self.me.map_or(u16::MAX, |me| me.0);
+            return Err(RecoverError::AnotherVoter { found: vote.voter.0, expected });
         }
         if vote.view <= self.tip.view {
             return Ok(());
@@ -195,7 +261,7 @@ impl Replica {
         let block = Block::new(proposal.candidate);
         let (view, digest) = (block.view, block.digest());
         if view > self.tip.view {
-            if self.context.validators.leader(view) == self.me {
+            if Some(self.context.validators.leader(view)) == self.me {
                 self.own.entry(view).or_default().proposal = Some(digest);
             }
             self.blocks.insert(digest, Known { block, signature: proposal.signature });
@@ -236,4 +302,29 @@ impl Replica {
             self.phase = Phase::Examining { digest, verdict: None, asked: false };
         }
     }
+}
+
+/// All other validators, of whom nothing is known yet.
+pub(super) fn peers(
+    context: &Context,
+    me: Option<ValidatorIndex>,
+    now: Now,
+) -> BTreeMap<ValidatorIndex, Peer> {
+    let peer = Peer {
+        heard_view: View::ZERO,
+        heard_at: now.elapsed,
+        shown: View::ZERO,
+        spread_at: None,
+        commit_seen: View::ZERO,
+        highest: None,
+        executed: Height::ZERO,
+        tell_at: now.elapsed,
+        tell_pause: Duration::ZERO,
+        answer_after: now.elapsed,
+        answered_until: now.elapsed,
+        ask_at: now.elapsed,
+        ask_pause: Duration::ZERO,
+    };
+    let others = context.validators.iter().map(|(index, _)| index).filter(|index| Some(*index) != me);
+    others.map(|index| (index, peer.clone())).collect()
 }

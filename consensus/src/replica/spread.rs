@@ -43,19 +43,49 @@ impl Replica {
                 behind.push(*index);
             }
         }
-        let Some(certificate) = self.entry_certificate().cloned() else { return };
+        if let Some(certificate) = self.entry_certificate().cloned() {
+            for peer in behind {
+                self.output.send(Recipient::One(peer), Message::Certificate(certificate.clone()));
+            }
+        }
+        self.tell(now);
+    }
+
+    /// A block is final: those who do not show soon, by their CHECKPOINT, that they know it will be told.
+    pub(super) fn plan_to_tell(&mut self, now: Now) {
+        let soonest = now.elapsed + self.pacemaker.delta();
+        for peer in self.peers.values_mut() {
+            peer.tell_at = peer.tell_at.max(soonest);
+        }
+    }
+
+    /// Who shows nothing new is told less and less often.
+    fn tell(&mut self, now: Now) {
+        let (tip, delta) = (self.tip.height, self.pacemaker.delta());
+        let longest = Duration::from_millis(self.parameters.heartbeat_ms).max(delta);
+        let mut behind = Vec::new();
+        for (index, peer) in &mut self.peers {
+            if peer.executed < tip && peer.tell_at <= now.elapsed {
+                peer.tell_pause = (peer.tell_pause * 2).clamp(delta, longest);
+                peer.tell_at = now.elapsed + peer.tell_pause;
+                behind.push(*index);
+            }
+        }
         for peer in behind {
-            self.output.send(Recipient::One(peer), Message::Certificate(certificate.clone()));
+            for message in self.finality() {
+                self.output.send(Recipient::One(peer), message);
+            }
         }
     }
 
     /// A peer came up: it gets what it may have missed.
     pub(super) fn greet(&mut self, peer: ValidatorIndex) {
-        let certificates = self.entry_certificate().into_iter().chain(&self.tip_certificate).cloned();
-        let messages = certificates.map(Message::Certificate).chain(self.unsettled()).collect::<Vec<_>>();
+        let entry = self.entry_certificate().cloned().map(Message::Certificate);
+        let messages = entry.into_iter().chain(self.finality()).chain(self.unsettled()).collect::<Vec<_>>();
         for message in messages {
             self.output.send(Recipient::One(peer), message);
         }
+        self.inquire(Recipient::One(peer));
     }
 
     /// What this replica signed and neither a certificate nor a later vote has settled.
@@ -72,14 +102,19 @@ impl Replica {
         let certified = self.prepared.keys().rev().filter(|_| self.unfinal.is_some());
         let certified = certified.filter(|view| !self.failed.contains_key(view));
         let commits = certified.filter_map(|view| self.own.get(view)?.commit.clone()).take(COMMITS_RESENT);
-        let votes = of_view.chain(commits).map(Message::Vote);
-        proposal.map(super::Known::message).into_iter().chain(votes).collect()
+        let votes = of_view.chain(commits).map(Message::Vote).filter(|_| self.closed.is_none());
+        let result = self.uncertified_checkpoint().cloned().map(Message::Checkpoint);
+        proposal.map(super::Known::message).into_iter().chain(votes).chain(result).collect()
     }
 
     /// Sends again, on a timer of its own, what is not settled, and asks again for what is missing.
     pub(super) fn resend(&mut self, now: Now) {
-        let questions = !self.asked_candidates.is_empty() || self.asked_certificates.is_some();
-        let waits = questions || self.unfinal.is_some() || self.committed.is_some();
+        let questions = !self.asked_candidates.is_empty()
+            || self.asked_certificates.is_some()
+            || self.asked_checkpoint.is_some()
+            || self.inquires();
+        let behind = self.committed.is_some() || self.results.is_above(self.tip.height);
+        let waits = questions || self.unfinal.is_some() || behind;
         if self.resend_at.is_some_and(|at| at <= now.elapsed) {
             self.resend_at = None;
             for message in self.unsettled() {
@@ -99,7 +134,8 @@ impl Replica {
     fn ask_again(&mut self) {
         let newest = Fetch::Newest { view: self.view, finalized: self.tip.view };
         self.output.send(Recipient::All, Message::Fetch(newest));
-        if self.committed.is_some() {
+        self.inquire(Recipient::All);
+        if self.committed.is_some() || self.results.is_above(self.tip.height) {
             self.output.act(Action::Synchronize { after: self.tip.height });
         }
         let candidates: Vec<_> = self.asked_candidates.iter().copied().map(Fetch::Candidate).collect();
@@ -108,8 +144,9 @@ impl Replica {
             let to = self.failed_from.previous().max(from);
             Fetch::Certificates { from, to }
         });
+        let checkpoint = self.asked_checkpoint.map(Fetch::Checkpoint);
         self.helper = self.next_helper();
-        for fetch in candidates.into_iter().chain(certificates) {
+        for fetch in candidates.into_iter().chain(certificates).chain(checkpoint) {
             self.fetch(None, fetch);
         }
     }
@@ -124,12 +161,13 @@ impl Replica {
     /// Peers showed that they are in a higher view: ask them for the certificate that leads there. One that answers
     /// nothing new is asked less and less often: a vote for a far view is cheap.
     pub(super) fn catch_up(&mut self, now: Now) {
-        let (view, delta) = (self.view, self.pacemaker.delta());
+        let (view, tip, delta) = (self.view, self.tip.height, self.pacemaker.delta());
         let longest = Duration::from_millis(self.parameters.heartbeat_ms);
         let fetch = Fetch::Newest { view, finalized: self.tip.view };
         let due = self.catch_up_at.is_some_and(|at| at <= now.elapsed);
         let mut next: Option<Duration> = None;
-        for (index, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.shown > view) {
+        let ahead = |peer: &super::Peer| peer.shown > view || peer.executed > tip;
+        for (index, peer) in self.peers.iter_mut().filter(|(_, peer)| ahead(peer)) {
             if due && peer.ask_at <= now.elapsed {
                 peer.ask_pause = (peer.ask_pause * 2).clamp(delta, longest.max(delta));
                 peer.ask_at = now.elapsed + peer.ask_pause;

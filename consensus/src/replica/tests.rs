@@ -8,14 +8,16 @@ mod voting;
 use std::time::Duration;
 
 use genesis::{
-    Digest, Domain, Epoch, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator, ValidatorIndex,
-    View,
+    Configuration, Digest, Domain, Epoch, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator,
+    ValidatorIndex, View,
 };
 
-use super::{Config, Input, Now, Replica, Verdict};
+use super::{Config, Input, Memory, Now, Replica, Start, Verdict};
 use crate::candidate::{Block, Candidate, Parent, Tip};
 use crate::certificate::Certificate;
-use crate::message::{Context, Message, VoteKind};
+use crate::checkpoint::{CheckpointCertificate, Cited};
+use crate::evidence::Evidence;
+use crate::message::{Context, Fetch, Message, VoteKind};
 use crate::output::{Action, Output, Record};
 
 const ME: u16 = 0;
@@ -85,6 +87,8 @@ fn block(view: u64, height: u64, parent: Parent, payload: &[Digest]) -> Block {
         height: Height(height),
         parent,
         time: UnixMillis(1_000_000 + height),
+        cites: Cited::genesis(&founded(4)),
+        nonces: Vec::new(),
         payload: payload.to_vec(),
     })
 }
@@ -101,6 +105,11 @@ struct Driven {
     sent: Vec<Message>,
     judged: Vec<Digest>,
     finalized: Vec<Block>,
+    certified: Vec<CheckpointCertificate>,
+    accused: Vec<Evidence>,
+    begun: Vec<Epoch>,
+    closes: Vec<Digest>,
+    halted: Option<crate::output::Halt>,
 }
 
 impl Driven {
@@ -109,14 +118,43 @@ impl Driven {
     }
 
     fn config() -> Config {
-        let parameters = Parameters::default();
-        Config { context: context(), me: ValidatorIndex(ME), secret: key(1, ME), parameters }
+        Config {
+            chain: context().chain,
+            epoch: Epoch::ZERO,
+            configuration: Configuration::of(&founded(4)),
+            opening: None,
+            secret: key(1, ME),
+            memory: Memory::Whole,
+            nonce: item(999),
+        }
     }
 
+    /// A replica that two others told, at once, that they know of no vote of its own.
     fn from(records: Vec<Record>, tip: Tip) -> Self {
-        let (replica, output) = Replica::recover(Self::config(), at(0), tip, None, records.clone()).unwrap();
-        let (sent, judged, finalized) = (Vec::new(), Vec::new(), Vec::new());
-        let mut driven = Self { replica, records, sent, judged, finalized };
+        let mut driven = Self::start(Self::config(), records, tip);
+        for peer in [1, 2] {
+            driven.hear(0, peer, Message::OwnVote(None));
+        }
+        driven.sent.retain(|message| !matches!(message, Message::Fetch(Fetch::OwnVote)));
+        driven
+    }
+
+    /// A replica that nobody has told anything yet.
+    fn start(config: Config, records: Vec<Record>, tip: Tip) -> Self {
+        let start = Start { tip, certificate: None, executed: None, certified: Vec::new() };
+        let (replica, output) = Replica::recover(config, at(0), start, records.clone()).unwrap();
+        let mut driven = Self {
+            replica,
+            records,
+            sent: Vec::new(),
+            judged: Vec::new(),
+            finalized: Vec::new(),
+            certified: Vec::new(),
+            accused: Vec::new(),
+            begun: Vec::new(),
+            closes: Vec::new(),
+            halted: None,
+        };
         driven.take(output);
         driven
     }
@@ -130,9 +168,15 @@ impl Driven {
             match action {
                 Action::Send(_, message) => self.sent.push(message),
                 Action::Judge(block) => self.judged.push(block.digest()),
-                Action::Finalize { block, .. } => self.finalized.push(block),
+                Action::Finalize { block, closes, .. } => {
+                    self.finalized.push(block);
+                    self.closes.extend(closes);
+                }
+                Action::Certified(certificate) => self.certified.push(certificate),
+                Action::Begin { epoch, .. } => self.begun.push(epoch),
+                Action::Accuse(evidence) => self.accused.push(evidence),
                 Action::Synchronize { .. } => {}
-                Action::Halt(fork) => panic!("{fork}"),
+                Action::Halt(why) => self.halted = Some(why),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Broken, Now, Phase, Replica, height_after};
+use super::{Broken, Now, Phase, Replica};
 
 impl Replica {
     /// When after `now`, that of the last step, `step` must be called again with `Input::Tick`, if nothing else
@@ -16,34 +16,48 @@ impl Replica {
         let times = [
             self.view_deadline().filter(|_| !gave_up),
             self.empty_block_at()
-                .filter(|_| self.leader() == self.me && self.phase == Phase::Waiting && !gave_up),
-            Some(heartbeat).filter(|_| self.armed.is_none()),
+                .filter(|_| Some(self.leader()) == self.me && self.phase == Phase::Waiting && !gave_up),
+            Some(heartbeat).filter(|_| self.armed.is_none() && self.me.is_some() && self.closed.is_none()),
             self.resend_at,
             self.catch_up_at,
             self.time_fits_at,
             self.peers.values().filter_map(|peer| peer.spread_at).min(),
+            self.peers.values().filter(|peer| peer.executed < self.tip.height).map(|peer| peer.tell_at).min(),
         ];
         times.into_iter().flatten().filter(|at| *at > now.elapsed).min()
     }
 
     /// P10: notes since when something waits, which arms the view timers: digests that are not ordered, a
-    /// non-empty block that is prepared and not final, or a heartbeat that is due.
+    /// non-empty block that is prepared and not final, a heartbeat that is due, the end of the epoch, or a replica that
+    /// lost its records.
     pub(super) fn note_what_waits(&mut self, now: Now) {
+        if self.closed.is_some() || self.me.is_none() {
+            (self.armed, self.unfinal) = (None, None);
+            return;
+        }
         let parent = self.best_parent();
         if let Err(Broken::Missing(digest)) = self.ancestors(parent) {
             self.ask_for_block(digest);
         }
         let (unfinal, waiting) = match (self.ancestors(parent), self.ordered_by(parent)) {
             (Ok(ancestors), Ok(ordered)) => {
-                let unfinal = ancestors.iter().any(|block| !block.payload.is_empty());
-                let height = height_after(ancestors.first().copied(), &self.tip);
-                (unfinal, self.pool.for_block(height, &ordered).next().is_some())
+                let newest = ancestors.first().copied();
+                let closing = newest.is_some() && self.is_over_after(newest) == Ok(true);
+                let unfinal = closing || ancestors.iter().any(|block| !block.payload.is_empty());
+                let (height, cites) =
+                    newest.map_or((self.tip.height, self.tip.cites), |block| (block.height, block.cites));
+                let height = height.next();
+                let newest = self.results.newest();
+                let cites = if newest.height > cites.height { newest } else { cites };
+                let carries = self.may_carry(height, cites);
+                (unfinal, carries && self.pool.for_block(height, &ordered).next().is_some())
             }
             // Blocks are missing: they may be non-empty.
             _ => (true, self.pool.len() > 0),
         };
         self.unfinal = unfinal.then(|| self.unfinal.unwrap_or(now.elapsed));
-        let something = unfinal || waiting || self.heartbeat_is_due(now);
+        let something =
+            unfinal || waiting || self.heartbeat_is_due(now) || self.close_is_pending() || self.nonce_waits();
         self.armed = something.then(|| self.armed.unwrap_or(now.elapsed));
     }
 

@@ -14,7 +14,8 @@ impl Replica {
     pub(super) fn cast(&mut self, now: Now, kind: VoteKind, view: View, digest: Digest) {
         // Below the tip nothing is signed: what was signed there may be forgotten (P7's floor).
         assert!(view > self.tip.view, "a vote in {view}, below the final view {}", self.tip.view);
-        let vote = self.context.vote((self.me, &self.secret), kind, view, digest);
+        let Some(me) = self.me.filter(|_| self.may_sign(view)) else { return };
+        let vote = self.context.vote((me, &self.secret), kind, view, digest);
         let own = self.own.entry(view).or_default();
         match kind {
             VoteKind::Prepare => {
@@ -42,7 +43,12 @@ impl Replica {
     /// Counts a vote; where it completes a certificate, takes that in.
     pub(super) fn count(&mut self, now: Now, vote: &Vote) {
         let quorum = self.quorum();
-        let certificate = self.tallies.entry(vote.view).or_default().add(vote, quorum);
+        let tally = self.tallies.entry(vote.view).or_default();
+        let contradicted = tally.contradicted_by(vote);
+        let certificate = tally.add(vote, quorum);
+        if let Some(first) = contradicted {
+            self.accuse(vote.voter, first, vote.statement());
+        }
         if vote.kind == VoteKind::ViewChange && vote.view == self.view {
             self.stirred = true; // P5's f+1 may be reached.
         }
@@ -55,7 +61,7 @@ impl Replica {
     /// Says whether it was news.
     pub(super) fn certify(&mut self, now: Now, certificate: Certificate) -> bool {
         let (kind, view, digest) = (certificate.kind, certificate.view, certificate.digest);
-        if view <= self.tip.view {
+        if view <= self.tip.view || self.closed.is_some() {
             return false;
         }
         let known = match kind {

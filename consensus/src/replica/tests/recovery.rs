@@ -115,7 +115,12 @@ fn a_journal_of_another_validator_or_with_contradictions_is_refused() {
             _ => unreachable!(),
         };
         let records: Vec<_> = messages.iter().map(record).collect();
-        Replica::recover(Driven::config(), at(0), tip(), None, records).map(|_| ()).unwrap_err()
+        {
+            let start = Start { tip: tip(), certificate: None, executed: None, certified: Vec::new() };
+            Replica::recover(Driven::config(), at(0), start, records)
+        }
+        .map(|_| ())
+        .unwrap_err()
     };
     assert_eq!(
         recover(&[vote(1, Prepare, 1, item(1))]),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Offer;
+use crate::checkpoint::Finality;
 
 use VoteKind::{Commit, Prepare, ViewChange};
 
@@ -234,9 +235,9 @@ fn p4_what_a_long_sync_ordered_and_was_offered_again_is_withdrawn_by_the_node() 
         last = parent(&next);
         blocks.push(next);
     }
-    let commit = certificate(Commit, 300, last.digest).verify(&context()).unwrap();
+    let finality = Finality::Commit(certificate(Commit, 300, last.digest)).verify(&context()).unwrap();
     let candidates = blocks.iter().map(|block| block.candidate().clone()).collect();
-    me.step(1, Input::Synced { candidates, commit });
+    me.step(1, Input::Synced { candidates, finality, cited: None });
     // The node takes note of finality after the step; an offer that it made before must not outlive that.
     me.step(1, Input::Available(vec![item(1).into()]));
     me.step(1, Input::Withdrawn(vec![item(1)]));
