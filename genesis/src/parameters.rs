@@ -1,5 +1,9 @@
 //! The numbers that a network is founded with. Each has a default, a range, and a reason to exist; a value out of
 //! range is refused by name.
+//!
+//! The validators may change some by a vote. Those that say whether a transaction or a batch is valid on its own
+//! ([`Parameters::check_founded`] lists them) stay as founded: they are asked before, and far from, the state that
+//! would hold a change.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +71,39 @@ pub struct ParameterError {
     pub most: u64,
 }
 
+/// A parameter that no vote may change.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{field} stays as the network was founded, {founded}, and cannot become {value}: whether a transaction or a batch \
+     is valid depends on it"
+)]
+pub struct FoundedParameterError {
+    /// Its name.
+    pub field: &'static str,
+    /// Its value in the genesis document.
+    pub founded: u64,
+    /// The value asked for.
+    pub value: u64,
+}
+
 impl Parameters {
+    /// Checks that what a vote may not change is as in `founded`, the genesis document's.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub fn check_founded(&self, founded: &Self) -> Result<(), FoundedParameterError> {
+        let fixed = [
+            ("max_batch_bytes", self.max_batch_bytes, founded.max_batch_bytes),
+            ("max_batch_transactions", self.max_batch_transactions, founded.max_batch_transactions),
+            ("max_transaction_bytes", self.max_transaction_bytes, founded.max_transaction_bytes),
+            ("max_batch_lifetime", self.max_batch_lifetime, founded.max_batch_lifetime),
+            ("max_document_keys", self.max_document_keys, founded.max_document_keys),
+        ];
+        fixed.into_iter().try_for_each(|(field, value, founded)| {
+            if value == founded { Ok(()) } else { Err(FoundedParameterError { field, founded, value }) }
+        })
+    }
+
     /// Checks that each parameter is in its range.
     ///
     /// # Errors
@@ -110,5 +146,41 @@ mod tests {
         let parameters = Parameters { delta_cap_ms: 3, ..Parameters::default() };
         let error = parameters.check().unwrap_err().to_string();
         assert_eq!(error, "delta_cap_ms is 3, but must be 400 to 600000");
+    }
+
+    /// Each parameter is changed alone, by its name, so that one added later must be put on one side or the other.
+    #[test]
+    fn a_vote_may_change_these_parameters_and_no_others() {
+        let founded = Parameters::default();
+        let serde_json::Value::Object(fields) = serde_json::to_value(&founded).unwrap() else {
+            panic!("an object")
+        };
+        let may_change = |field: &String| {
+            let mut changed = fields.clone();
+            changed[field] = (fields[field].as_u64().unwrap() + 1).into();
+            let changed: Parameters = serde_json::from_value(changed.into()).unwrap();
+            match changed.check_founded(&founded) {
+                Ok(()) => true,
+                Err(error) => {
+                    assert_eq!(error.field, field);
+                    false
+                }
+            }
+        };
+        let mut changeable: Vec<&str> =
+            fields.keys().filter(|field| may_change(field)).map(String::as_str).collect();
+        changeable.sort_unstable();
+        assert_eq!(
+            changeable,
+            [
+                "clock_bound_ms",
+                "delta_cap_ms",
+                "delta_ms",
+                "heartbeat_ms",
+                "max_block_batches",
+                "max_checkpoint_lag",
+                "max_transaction_lifetime",
+            ]
+        );
     }
 }

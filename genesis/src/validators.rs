@@ -4,7 +4,8 @@
 //! `q = ⌈(n+f+1)/2⌉`: the least number such that two quorums share more than `f` validators, so at least one
 //! honest one. (`2f+1` is not enough: at n = 6, two sets of three may be disjoint.)
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{PublicKey, View};
 
@@ -33,7 +34,7 @@ pub struct Validator {
 }
 
 /// The validators, in an order that all nodes share. Never empty, never longer than [`MAX_VALIDATORS`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ValidatorSet {
     validators: Vec<Validator>,
@@ -67,6 +68,65 @@ impl ValidatorSet {
             )?;
         }
         Ok(Self { validators })
+    }
+
+    /// This set with `validator` at its end.
+    ///
+    /// # Errors
+    /// When the set is full, or the validator is not sound or shares something with a member.
+    pub fn adding(&self, validator: Validator) -> Result<Self, ValidatorSetError> {
+        let place = self.len();
+        if place >= MAX_VALIDATORS {
+            let problem = format!("the set has {place} validators already, and at most {MAX_VALIDATORS}");
+            return Err(ValidatorSetError { index: None, field: None, problem });
+        }
+        Self::with_at(self.validators.clone(), place, validator)
+    }
+
+    /// This set without the member called `name`.
+    ///
+    /// # Errors
+    /// When there is none of this name, or no other.
+    pub fn removing(&self, name: &str) -> Result<Self, ValidatorSetError> {
+        let place = self.place_of(name)?;
+        if self.len() == 1 {
+            let problem = format!("`{}` is the last validator", shown(name));
+            return Err(ValidatorSetError { index: Some(place), field: None, problem });
+        }
+        let mut validators = self.validators.clone();
+        validators.remove(place);
+        Ok(Self { validators })
+    }
+
+    /// This set with `validator` in the place of the member called `name`.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the validator is not sound or shares something with another member.
+    pub fn replacing(&self, name: &str, validator: Validator) -> Result<Self, ValidatorSetError> {
+        let place = self.place_of(name)?;
+        let mut others = self.validators.clone();
+        others.remove(place);
+        Self::with_at(others, place, validator)
+    }
+
+    /// Checks the new entry alone, as the others were; what costs least first.
+    fn with_at(
+        mut others: Vec<Validator>,
+        place: usize,
+        validator: Validator,
+    ) -> Result<Self, ValidatorSetError> {
+        validator.check_distinct_from(&others).and_then(|()| validator.check()).map_err(
+            |(field, problem)| ValidatorSetError { index: Some(place), field: Some(field), problem },
+        )?;
+        others.insert(place, validator);
+        Ok(Self { validators: others })
+    }
+
+    fn place_of(&self, name: &str) -> Result<usize, ValidatorSetError> {
+        self.validators.iter().position(|validator| validator.name == name).ok_or_else(|| {
+            let problem = format!("no validator is called `{}`", shown(name));
+            ValidatorSetError { index: None, field: Some("name"), problem }
+        })
     }
 
     /// `n`.
@@ -112,6 +172,18 @@ impl ValidatorSet {
     /// The member with this network key.
     pub fn by_network_key(&self, key: &PublicKey) -> Option<ValidatorIndex> {
         self.iter().find(|(_, validator)| validator.network_key == *key).map(|(index, _)| index)
+    }
+
+    /// The member with this governance key.
+    pub fn by_governance_key(&self, key: &PublicKey) -> Option<ValidatorIndex> {
+        self.iter().find(|(_, validator)| validator.governance_key == *key).map(|(index, _)| index)
+    }
+}
+
+/// Checked as [`ValidatorSet::new`] does: whoever sent the bytes, a set is never empty.
+impl<'de> Deserialize<'de> for ValidatorSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Vec::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -237,6 +309,55 @@ mod tests {
         let set = ValidatorSet::new(validators(4)).unwrap();
         let leaders: Vec<u16> = (1..=5).map(|view| set.leader(View(view)).0).collect();
         assert_eq!(leaders, [1, 2, 3, 0, 1]);
+    }
+
+    #[test]
+    fn a_change_of_the_set_is_checked_as_the_whole_set_would_be() {
+        let all = validators(6);
+        let set = ValidatorSet::new(all[..4].to_vec()).unwrap();
+        let larger = set.adding(all[4].clone()).unwrap();
+        assert_eq!(larger, ValidatorSet::new(all[..5].to_vec()).unwrap());
+        assert_eq!(larger.removing("node4").unwrap(), set);
+        let moved = Validator { address: "127.0.0.1:9".into(), ..all[1].clone() };
+        let replaced = set.replacing("node1", moved.clone()).unwrap();
+        assert_eq!(replaced.get(ValidatorIndex(1)), Some(&moved), "it keeps its place");
+        assert_eq!(replaced.len(), 4);
+
+        let taken = Validator { consensus_key: all[0].network_key, ..all[4].clone() };
+        let twice = Validator { network_key: all[4].governance_key, ..all[4].clone() };
+        let nameless = Validator { name: String::new(), ..all[4].clone() };
+        for (unsound, field) in [
+            (all[0].clone(), "consensus_key"),
+            (taken, "consensus_key"),
+            (twice, "governance_key"),
+            (nameless, "name"),
+        ] {
+            assert_eq!(set.adding(unsound.clone()).unwrap_err().field, Some(field));
+            let elsewhere = set.replacing("node3", unsound).unwrap_err();
+            assert_eq!((elsewhere.index, elsewhere.field), (Some(3), Some(field)));
+        }
+        assert!(set.removing("node9").unwrap_err().problem.contains("no validator is called `node9`"));
+        assert!(set.replacing("node9", all[4].clone()).is_err());
+        let last = ValidatorSet::new(all[..1].to_vec()).unwrap();
+        assert!(last.removing("node0").unwrap_err().problem.contains("the last validator"));
+        let full = ValidatorSet { validators: validators(MAX_VALIDATORS) };
+        let one_more = validators(MAX_VALIDATORS + 1).pop().unwrap();
+        assert!(full.adding(one_more).unwrap_err().problem.contains("at most 512"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_set_are_refused_when_they_are_read() {
+        use crate::encoding::{decode, encode};
+        let list = validators(2);
+        let bytes = encode(&list);
+        assert_eq!(
+            decode::<ValidatorSet>(&bytes, bytes.len()).unwrap(),
+            ValidatorSet::new(list.clone()).unwrap()
+        );
+        for list in [vec![], vec![list[0].clone(), list[0].clone()]] {
+            let bytes = encode(&list);
+            assert!(decode::<ValidatorSet>(&bytes, bytes.len()).is_err(), "{list:?}");
+        }
     }
 
     #[test]
