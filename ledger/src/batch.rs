@@ -3,27 +3,28 @@
 //! Invariant: a [`CheckedBatch`] holds only transactions that are valid on their own, none twice, within the
 //! network's limits. Only a check builds one. A batch is known by the digest of its canonical bytes.
 //!
-//! Left to the node: that the batch came from its author, that its expiry lies ahead by at most
+//! Left to the node: who its author is and that it came from there, that its expiry lies ahead by at most
 //! `max_batch_lifetime`, that it is durable before a vote names it, and that no block names it twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use genesis::encoding::{DecodeError, decode, encode};
-use genesis::{Digest, Domain, Genesis, Height, ValidatorIndex};
+use genesis::{Digest, Domain, Genesis, Height, PublicKey};
 use serde::{Deserialize, Serialize};
 
 use crate::transaction::{CheckedTransaction, Transaction, TransactionError, find_forgery};
 
 /// What a batch's encoding has beside its transactions, in bytes: author, sequence, expiry and count.
-pub const OVERHEAD_BYTES: usize = 2 + 8 + 8 + 8;
+pub const OVERHEAD_BYTES: usize = 36 + 8 + 8 + 8;
 
 /// Transactions by one author, as they travel. Nothing in it is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
-    /// The validator that made it.
-    pub author: ValidatorIndex,
+    /// The network key of the node that made it. In no set as far as the check goes: sets change, and a batch that was
+    /// valid stays so.
+    pub author: PublicKey,
     /// The author's count of batches, so that equal contents differ.
     pub sequence: u64,
     /// The last height of a block that may name it.
@@ -35,7 +36,7 @@ pub struct Batch {
 /// What [`Batch`] encodes to, from transactions that are shared.
 #[derive(Serialize)]
 struct BatchRef<'a> {
-    author: ValidatorIndex,
+    author: PublicKey,
     sequence: u64,
     expires_at: Height,
     transactions: Vec<&'a CheckedTransaction>,
@@ -45,7 +46,7 @@ struct BatchRef<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedBatch {
     digest: Digest,
-    author: ValidatorIndex,
+    author: PublicKey,
     sequence: u64,
     expires_at: Height,
     transactions: Vec<Arc<CheckedTransaction>>,
@@ -72,14 +73,6 @@ pub enum BatchError {
         count: usize,
         /// The network's limit.
         most: u64,
-    },
-    /// Its author is not in the set.
-    #[error("the author is validator {author}, but the network has {count}")]
-    Author {
-        /// The index that it names.
-        author: u16,
-        /// How many validators there are.
-        count: usize,
     },
     /// A transaction that is not valid on its own.
     #[error("transaction {index}: {error}")]
@@ -117,9 +110,9 @@ impl CheckedBatch {
     /// Makes a batch of transactions that were checked before, and its bytes. Checks no signature again.
     ///
     /// # Errors
-    /// When a limit is passed, a transaction is there twice, or the author is not in the set.
+    /// When a limit is passed or a transaction is there twice.
     pub fn assemble(
-        author: ValidatorIndex,
+        author: PublicKey,
         sequence: u64,
         expires_at: Height,
         transactions: Vec<Arc<CheckedTransaction>>,
@@ -131,7 +124,7 @@ impl CheckedBatch {
         if length as u64 > most {
             return Err(BatchError::TooLarge { length, most });
         }
-        check_head(author, transactions.len(), genesis)?;
+        check_count(transactions.len(), genesis)?;
         let bytes = encode(&BatchRef {
             author,
             sequence,
@@ -167,7 +160,7 @@ impl CheckedBatch {
     pub fn decode_already_verified(bytes: &[u8], genesis: &Genesis) -> Result<Self, BatchError> {
         let limit = usize::try_from(genesis.parameters().max_batch_bytes).unwrap_or(usize::MAX);
         let Batch { author, sequence, expires_at, transactions } = decode(bytes, limit)?;
-        check_head(author, transactions.len(), genesis)?;
+        check_count(transactions.len(), genesis)?;
         let check = |(index, transaction)| match CheckedTransaction::check_form(transaction, genesis) {
             Ok(checked) => Ok(Arc::new(checked)),
             Err(error) => Err(BatchError::Transaction { index, error }),
@@ -183,8 +176,8 @@ impl CheckedBatch {
         self.digest
     }
 
-    /// The validator that made it.
-    pub const fn author(&self) -> ValidatorIndex {
+    /// The network key of the node that made it.
+    pub const fn author(&self) -> PublicKey {
         self.author
     }
 
@@ -214,11 +207,7 @@ impl CheckedBatch {
     }
 }
 
-fn check_head(author: ValidatorIndex, count: usize, genesis: &Genesis) -> Result<(), BatchError> {
-    let validators = genesis.validators();
-    if validators.get(author).is_none() {
-        return Err(BatchError::Author { author: author.0, count: validators.len() });
-    }
+fn check_count(count: usize, genesis: &Genesis) -> Result<(), BatchError> {
     let most = genesis.parameters().max_batch_transactions;
     if count == 0 || count as u64 > most {
         return Err(BatchError::TransactionCount { count, most });

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use genesis::{
-    Digest, Domain, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator, ValidatorIndex,
-};
+use genesis::{Digest, Domain, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator};
 
 use crate::{
     Block, Changes, CheckedBatch, CheckedTransaction, Create, Deactivate, DidId, Document, Key, KeyNumber,
@@ -18,14 +16,17 @@ pub fn genesis() -> Genesis {
     genesis_with(Parameters::default())
 }
 
-pub fn genesis_with(parameters: Parameters) -> Genesis {
-    let validator = |index: u8| Validator {
+pub fn validator(index: u8) -> Validator {
+    Validator {
         name: format!("node{index}"),
         consensus_key: key(200 + 3 * index).public(),
         network_key: key(201 + 3 * index).public(),
         governance_key: key(202 + 3 * index).public(),
         address: format!("127.0.0.1:2660{index}"),
-    };
+    }
+}
+
+pub fn genesis_with(parameters: Parameters) -> Genesis {
     Genesis::new("test".into(), UnixMillis(1_700_000_000_000), parameters, (0..4).map(validator).collect())
         .unwrap()
 }
@@ -80,7 +81,7 @@ pub fn checked(transaction: Transaction) -> Arc<CheckedTransaction> {
 pub fn batch(sequence: u64, transactions: &[Transaction]) -> (Arc<CheckedBatch>, Vec<u8>) {
     let transactions = transactions.iter().cloned().map(checked).collect();
     let (batch, bytes) =
-        CheckedBatch::assemble(ValidatorIndex(0), sequence, Height(100), transactions, &genesis()).unwrap();
+        CheckedBatch::assemble(validator(0).network_key, sequence, Height(100), transactions, &genesis()).unwrap();
     (Arc::new(batch), bytes)
 }
 

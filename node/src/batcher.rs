@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use genesis::{Genesis, Height, ValidatorIndex};
+use genesis::{Genesis, Height, PublicKey};
 use ledger::{CheckedBatch, Store};
 use p2p::{Channel, Network};
 use tokio::sync::mpsc;
@@ -33,8 +33,8 @@ fn expiry(tip: Height, most: u64) -> Height {
 pub struct Batcher {
     /// The network's genesis.
     pub genesis: Arc<Genesis>,
-    /// This validator.
-    pub me: ValidatorIndex,
+    /// This node's network key, by which its batches are known.
+    pub author: PublicKey,
     /// For the tip.
     pub store: Arc<Store>,
     /// Where transactions wait.
@@ -74,7 +74,7 @@ impl Batcher {
             return Ok(());
         }
         let expires_at = expiry(self.store.tip().height, parameters.max_batch_lifetime);
-        match CheckedBatch::assemble(self.me, sequence, expires_at, transactions.clone(), &self.genesis) {
+        match CheckedBatch::assemble(self.author, sequence, expires_at, transactions.clone(), &self.genesis) {
             Ok((batch, bytes)) => {
                 let bytes: Arc<[u8]> = bytes.into();
                 self.mempool.sealed(batch.digest(), transactions);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use genesis::{Digest, Genesis, Height, ValidatorIndex};
+use genesis::{Digest, Genesis, Height, PublicKey, ValidatorIndex};
 use ledger::{CheckedBatch, Store};
 use tokio::sync::mpsc;
 
@@ -40,6 +40,8 @@ pub enum Arrival {
 pub struct Intake {
     /// The network's genesis.
     pub genesis: Arc<Genesis>,
+    /// This validator.
+    pub me: ValidatorIndex,
     /// Where batches are kept.
     pub store: Arc<Store>,
     /// Where checked ones wait for execution.
@@ -62,8 +64,8 @@ pub fn channel() -> (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>) {
 enum Refused {
     #[error("{0}")]
     Invalid(#[from] ledger::BatchError),
-    #[error("validator {pusher} pushed a batch of validator {author}")]
-    NotItsAuthor { pusher: u16, author: u16 },
+    #[error("validator {} pushed a batch by {author}", pusher.0)]
+    NotItsAuthor { pusher: ValidatorIndex, author: PublicKey },
     #[error("it expires at height {expires_at}, but the tip is {tip} and the longest lifetime {most}")]
     Lifetime { expires_at: Height, tip: Height, most: u64 },
     #[error("as much waits on its account as may: {0:?}")]
@@ -100,7 +102,7 @@ impl Intake {
     ) -> Result<(), ledger::StoreError> {
         let (account, bytes) = match arrival {
             Arrival::Own(batch, bytes) => {
-                let account = Account::Pusher(batch.author());
+                let account = Account::Pusher(self.me);
                 taken.push((batch, bytes, Some(account)));
                 return Ok(());
             }
@@ -141,9 +143,9 @@ impl Intake {
         }
         let batch = CheckedBatch::decode_and_check(bytes, &self.genesis)?;
         if let Some(Account::Pusher(from)) = account
-            && batch.author() != from
+            && !self.is_key_of(from, &batch.author())
         {
-            return Err(Refused::NotItsAuthor { pusher: from.0, author: batch.author().0 });
+            return Err(Refused::NotItsAuthor { pusher: from, author: batch.author() });
         }
         // A final block's batch may be an old one. Any other must be one that coming blocks may name.
         let (expires_at, tip) = (batch.expires_at(), self.store.tip().height);
@@ -152,6 +154,11 @@ impl Intake {
             return Err(Refused::Lifetime { expires_at, tip, most });
         }
         Ok(batch)
+    }
+
+    /// Whether `key` authenticates the connections of `peer`.
+    fn is_key_of(&self, peer: ValidatorIndex, key: &PublicKey) -> bool {
+        self.genesis.validators().get(peer).is_some_and(|validator| validator.network_key == *key)
     }
 
     fn keep(&self, taken: Vec<Taken>) -> Result<(), ledger::StoreError> {

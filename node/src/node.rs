@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use genesis::{Genesis, ValidatorIndex};
+use genesis::{Genesis, PublicKey, ValidatorIndex};
 use ledger::Store;
 use p2p::{Inbox, Network};
 use tokio::sync::{mpsc, watch};
@@ -58,6 +58,7 @@ const LAST_CALLS: Duration = Duration::from_secs(2);
 struct Common {
     genesis: Arc<Genesis>,
     me: ValidatorIndex,
+    network_key: PublicKey,
     store: Arc<Store>,
     network: Network,
     mempool: Arc<Mempool>,
@@ -82,6 +83,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
     let genesis = Arc::clone(&recovered.genesis);
     let common = Common {
         me: recovered.me,
+        network_key: recovered.network_key,
         store: Arc::clone(&recovered.store),
         mempool: Arc::new(Mempool::new(usize::try_from(config.mempool.max_bytes).unwrap_or(usize::MAX))),
         shelf: Arc::new(Shelf::default()),
@@ -133,6 +135,7 @@ impl Running {
 
         let intake = Intake {
             genesis: Arc::clone(&genesis),
+            me,
             store: Arc::clone(&store),
             shelf: Arc::clone(&common.shelf),
             quotas: Arc::clone(&common.quotas),
@@ -180,7 +183,7 @@ impl Running {
         };
         let batcher = Batcher {
             genesis: Arc::clone(&genesis),
-            me,
+            author: common.network_key,
             store: Arc::clone(&store),
             mempool,
             intake: arrivals.clone(),

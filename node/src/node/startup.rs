@@ -23,6 +23,7 @@ use crate::wire::{MAX_ANSWER_BYTES, MAX_GOSSIP_BYTES, Proof};
 pub(super) struct Recovered {
     pub genesis: Arc<Genesis>,
     pub me: ValidatorIndex,
+    pub network_key: PublicKey,
     pub store: Arc<Store>,
     pub journal: Journal,
     pub replica: Replica,
@@ -32,7 +33,7 @@ pub(super) struct Recovered {
     pub started: Instant,
     executed: Height,
     /// Until the network takes it.
-    network_key: Option<SecretKey>,
+    network_secret: Option<SecretKey>,
 }
 
 /// Who this node is.
@@ -62,8 +63,9 @@ pub(super) fn recover(home: &Home) -> anyhow::Result<Recovered> {
     let (replica, first) = Replica::recover(config, Driver::now(started), tip, certificate, records)?;
     // Each start leaves one segment with what matters; the older ones go once the ledger has caught up.
     journal.begin(&replica.records(), replica.status().tip.height)?;
-    let network_key = Some(identity.network);
-    Ok(Recovered { genesis, me, store, journal, replica, first, started, executed: tip.height, network_key })
+    let (network_key, network_secret) = (identity.network.public(), Some(identity.network));
+    let executed = tip.height;
+    Ok(Recovered { genesis, me, network_key, store, journal, replica, first, started, executed, network_secret })
 }
 
 impl Recovered {
@@ -75,7 +77,7 @@ impl Recovered {
     /// How the network is to be started. Hands the network key over: once.
     pub(super) fn network(&mut self, config: &Config) -> anyhow::Result<p2p::Config> {
         Ok(p2p::Config {
-            key: self.network_key.take().context("the network takes its key once")?,
+            key: self.network_secret.take().context("the network takes its key once")?,
             chain: self.genesis.chain(),
             listen: config.p2p_listen,
             members: members(&self.genesis, &config.observers),
@@ -189,7 +191,7 @@ pub(super) fn restore_batches(common: &Common, availability: &mut Availability) 
         // Who it came from is not known any more; it is here, whoever must answer for it.
         common.quotas.charge(digest, Account::Acknowledged, bytes.len());
         held.push(Held { digest, expires_at });
-        if batch.author() == common.me {
+        if batch.author() == common.network_key {
             common.mempool.adopt(digest, batch.transactions());
         }
     }

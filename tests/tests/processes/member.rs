@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use client::wallet::{self, Terms};
 use client::{KeyFile, Role};
 use genesis::encoding::encode;
-use genesis::{Genesis, Height, PublicKey, SecretKey, ValidatorIndex};
+use genesis::{Genesis, Height, PublicKey, SecretKey};
 use ledger::Batch;
 use p2p::{Channel, Inbox, Limits, Member, Network};
 use tests::harness::{Cluster, PATIENCE, eventually, get, memory_kib};
@@ -18,6 +18,7 @@ const MAX_GROWTH_KIB: u64 = 128 << 10;
 /// Validator 3, played by the test.
 struct Hostile {
     genesis: Genesis,
+    key: PublicKey,
     network: Network,
     others: Vec<PublicKey>,
     _inbox: Inbox,
@@ -32,6 +33,7 @@ impl Hostile {
         let genesis = Genesis::parse(&text).expect("a genesis document");
         let path: PathBuf = home.join("keys/network.json");
         let key = KeyFile::read_for(&path, Role::Network).expect("a key");
+        let public = key.public();
         let validators = genesis.validators().iter().filter(|(index, _)| index.0 != 3);
         let members: Vec<Member> = validators
             .map(|(_, validator)| Member {
@@ -48,7 +50,7 @@ impl Hostile {
             network.peers().iter().all(|peer| peer.link.is_some())
         })
         .await;
-        Self { genesis, network, others, _inbox: inbox }
+        Self { genesis, key: public, network, others, _inbox: inbox }
     }
 
     fn say(&self, channel: Channel, frame: &[u8]) {
@@ -66,7 +68,7 @@ impl Hostile {
             expires_at: Height(1_000),
         };
         let (_, transaction) = wallet::registration(&terms, &SecretKey::generate());
-        Batch { author: ValidatorIndex(3), sequence, expires_at, transactions: vec![transaction] }.encode()
+        Batch { author: self.key, sequence, expires_at, transactions: vec![transaction] }.encode()
     }
 }
 
