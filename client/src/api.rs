@@ -252,7 +252,7 @@ pub struct ChainStatus {
     /// How long ago this node saw its newest block become final; none before it saw one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_since_block: Option<u64>,
-    /// What the network was founded with.
+    /// What the network goes by in this epoch.
     #[serde(with = "ParametersJson")]
     pub parameters: genesis::Parameters,
 }

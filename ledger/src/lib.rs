@@ -2,13 +2,15 @@
 //!
 //! - [`did`]: `did:realdid:<network>:<id>`, an id that only the holder of its first keys can register
 //! - [`document`]: the numbered keys of a DID and what each may be used for; no text at all
-//! - [`operation`]: create, update, deactivate: who may, on which version, with what effect
+//! - [`operation`]: create, update, deactivate: who may, on which version, with what effect; propose and vote
+//! - [`governance`]: the validators and parameters in charge, those aimed at, and what is voted on
 //! - [`transaction`]: an operation with its chain, expiry, signers and signatures, and the check of all of them
 //! - [`batch`]: what validators exchange: many transactions by one author, checked in one go
 //! - [`block`]: one height of the chain: the batches that consensus put in order
 //! - [`record`]: the state of one DID at one version
 //! - [`receipt`]: what became of a transaction
-//! - [`mod@apply`]: the pure fold `(state, block) -> (records, receipts)`
+//! - [`outcome`]: the hashes of what a block led to, as checkpoints sign them
+//! - [`mod@apply`]: the pure fold `(state, block) -> changes`
 //! - [`resolution`]: records as W3C DID documents and DID resolution results
 //! - `store` (feature `store`): all of it in RocksDB, one synced write a block; nothing else names RocksDB
 //!
@@ -20,7 +22,9 @@ pub mod batch;
 pub mod block;
 pub mod did;
 pub mod document;
+pub mod governance;
 pub mod operation;
+pub mod outcome;
 pub mod receipt;
 pub mod record;
 pub mod resolution;
@@ -28,12 +32,14 @@ pub mod resolution;
 pub mod store;
 pub mod transaction;
 
-pub use apply::{Changes, StateView, apply};
+pub use apply::{ApplyError, Changes, StateView, apply};
 pub use batch::{Batch, BatchError, CheckedBatch};
 pub use block::{Block, Tip};
 pub use did::{Did, DidId};
 pub use document::{Document, Key, KeyNumber, Purposes};
-pub use operation::{Create, Deactivate, Operation, Salt, Update};
+pub use governance::{Governance, Proposal};
+pub use operation::{Change, Create, Deactivate, GovernanceVote, Operation, Propose, Salt, Update};
+pub use outcome::Outcome;
 pub use receipt::{Code, Receipt};
 pub use record::{Header, Moment, Record, Version};
 #[cfg(feature = "store")]

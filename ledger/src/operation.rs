@@ -3,24 +3,30 @@
 //! - [`create`]: registers a DID; authorised by the inception's own keys
 //! - [`update`]: replaces the document; authorised by the current one's keys
 //! - [`deactivate`]: ends the DID for good; authorised likewise
+//! - [`propose`], [`vote`]: what the validators decide about themselves; authorised by their governance keys, by the
+//!   rules in [`crate::governance`]
 //!
-//! Each rule is a function of the signers, the DID's current record and the block's moment; nothing else counts.
-//! Signatures are checked before (by [`crate::transaction`]), so a signer here has signed.
+//! The rule for a DID is a function of the signers, the DID's current record and the block's moment; nothing else
+//! counts. Signatures are checked before (by [`crate::transaction`]), so a signer here has signed.
 //!
 //! Invariant (compare-and-set): a change takes effect only on the version that it names, so of two changes to one
 //! version at most one is applied, whatever the order.
 
 pub mod create;
 pub mod deactivate;
+pub mod propose;
 pub mod update;
+pub mod vote;
 
 pub use create::{Create, Salt};
 pub use deactivate::Deactivate;
 use genesis::PublicKey;
+pub use propose::{Change, ChangeError, Propose, sign_ready};
 use serde::{Deserialize, Serialize};
 pub use update::Update;
+pub use vote::GovernanceVote;
 
-use crate::{Code, DidId, Document, Moment, Record, Version};
+use crate::{Code, DidId, Document, Record, Version};
 
 /// What a transaction asks for. The order of the variants is part of the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +38,10 @@ pub enum Operation {
     Update(Update),
     /// Ends a DID.
     Deactivate(Deactivate),
+    /// Opens a proposal.
+    Propose(Box<Propose>),
+    /// Votes on a proposal.
+    Vote(GovernanceVote),
 }
 
 impl Operation {
@@ -40,32 +50,17 @@ impl Operation {
         match self {
             Self::Create(create) => Some(&create.document),
             Self::Update(update) => Some(&update.document),
-            Self::Deactivate(_) => None,
+            Self::Deactivate(_) | Self::Propose(_) | Self::Vote(_) => None,
         }
     }
 
-    /// The DID that it is about. For create this hashes the inception.
-    pub fn did(&self) -> DidId {
+    /// The DID that it is about, if it is about one. For create this hashes the inception.
+    pub fn did(&self) -> Option<DidId> {
         match self {
-            Self::Create(create) => create.did(),
-            Self::Update(update) => update.did,
-            Self::Deactivate(deactivate) => deactivate.did,
-        }
-    }
-
-    /// The DID's next record, or the code that says why there is none. `did` is [`Operation::did`]; `current` its
-    /// newest record.
-    pub(crate) fn execute(
-        &self,
-        did: DidId,
-        signers: &[PublicKey],
-        current: Option<&Record>,
-        now: Moment,
-    ) -> Result<Record, Code> {
-        match self {
-            Self::Create(create) => create.execute(did, signers, current, now),
-            Self::Update(update) => update.execute(signers, current, now),
-            Self::Deactivate(deactivate) => deactivate.execute(signers, current, now),
+            Self::Create(create) => Some(create.did()),
+            Self::Update(update) => Some(update.did),
+            Self::Deactivate(deactivate) => Some(deactivate.did),
+            Self::Propose(_) | Self::Vote(_) => None,
         }
     }
 }

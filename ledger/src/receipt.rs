@@ -22,9 +22,9 @@ pub struct Receipt {
     pub index: u32,
     /// Applied, or why not.
     pub code: Code,
-    /// The DID that the operation names.
+    /// The DID that the operation names; none where it is about the validators themselves.
     pub did: Option<DidId>,
-    /// The version that it made; none where it was not applied.
+    /// The version that it made; none where it was not applied, or is about no DID.
     pub version: Option<Version>,
 }
 
@@ -48,11 +48,21 @@ pub enum Code {
     VersionMismatch = 6,
     /// No signer is a `capabilityInvocation` key of the DID.
     Unauthorised = 7,
+    /// The signer of a proposal or vote is not, alone, the governance key of a current validator.
+    NotAValidator = 8,
+    /// The proposal voted on is not open: unknown, decided or expired.
+    NoSuchProposal = 9,
+    /// The proposer has as many proposals open as it may, or all together have.
+    TooManyProposals = 10,
+    /// The proposed change does not fit what the validators aim at, or changes nothing.
+    InvalidChange = 11,
+    /// The vote completed a quorum, but the change no longer fits: the proposal is closed without effect.
+    ChangeNoLongerFits = 12,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Applied,
         Self::Expired,
         Self::LifetimeTooLong,
@@ -61,6 +71,11 @@ impl Code {
         Self::Deactivated,
         Self::VersionMismatch,
         Self::Unauthorised,
+        Self::NotAValidator,
+        Self::NoSuchProposal,
+        Self::TooManyProposals,
+        Self::InvalidChange,
+        Self::ChangeNoLongerFits,
     ];
 
     /// Its number, in bytes.
@@ -79,6 +94,11 @@ impl Code {
             Self::Deactivated => "deactivated",
             Self::VersionMismatch => "version_mismatch",
             Self::Unauthorised => "unauthorised",
+            Self::NotAValidator => "not_a_validator",
+            Self::NoSuchProposal => "no_such_proposal",
+            Self::TooManyProposals => "too_many_proposals",
+            Self::InvalidChange => "invalid_change",
+            Self::ChangeNoLongerFits => "change_no_longer_fits",
         }
     }
 }
@@ -136,6 +156,11 @@ mod tests {
                 (5, "deactivated"),
                 (6, "version_mismatch"),
                 (7, "unauthorised"),
+                (8, "not_a_validator"),
+                (9, "no_such_proposal"),
+                (10, "too_many_proposals"),
+                (11, "invalid_change"),
+                (12, "change_no_longer_fits"),
             ]
         );
     }

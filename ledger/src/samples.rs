@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use genesis::{Digest, Domain, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator};
+use genesis::{Configuration, Digest, Domain, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator};
 
+use crate::operation::sign_ready;
 use crate::{
-    Block, Changes, CheckedBatch, CheckedTransaction, Create, Deactivate, DidId, Document, Key, KeyNumber,
-    Moment, Operation, Purposes, Receipt, Record, Salt, StateView, Tip, Transaction, Update, Version,
+    Block, Change, Changes, CheckedBatch, CheckedTransaction, Create, Deactivate, DidId, Document,
+    Governance, GovernanceVote, Key, KeyNumber, Moment, Operation, Outcome, Propose, Purposes, Receipt,
+    Record, Salt, StateView, Tip, Transaction, Update, Version,
 };
 
 /// A network of four with the default parameters.
@@ -16,14 +18,42 @@ pub fn genesis() -> Genesis {
     genesis_with(Parameters::default())
 }
 
+/// A validator; those from 4 on are not founders.
 pub fn validator(index: u8) -> Validator {
     Validator {
         name: format!("node{index}"),
-        consensus_key: key(200 + 3 * index).public(),
+        consensus_key: consensus_key(index).public(),
         network_key: key(201 + 3 * index).public(),
-        governance_key: key(202 + 3 * index).public(),
+        governance_key: governance_key(index).public(),
         address: format!("127.0.0.1:2660{index}"),
     }
+}
+
+pub fn consensus_key(index: u8) -> SecretKey {
+    key(200 + 3 * index)
+}
+
+pub fn governance_key(index: u8) -> SecretKey {
+    key(202 + 3 * index)
+}
+
+/// That validator `index` joins, with its word.
+pub fn added(index: u8) -> Change {
+    let validator = validator(index);
+    let ready = sign_ready(&genesis().chain(), &validator, &consensus_key(index));
+    Change::AddValidator { validator, ready }
+}
+
+/// A proposal by validator `member`; `number` tells equal ones apart.
+pub fn proposed(member: u8, number: u64, change: Change) -> Transaction {
+    let operation = Operation::Propose(Box::new(Propose { change }));
+    Transaction::sign(genesis().chain(), operation, Height(2_000 + number), &[&governance_key(member)])
+}
+
+/// A vote by validator `member`; `number` tells equal ones apart.
+pub fn voted(member: u8, number: u64, proposal: Digest, approve: bool) -> Transaction {
+    let operation = Operation::Vote(GovernanceVote { proposal, approve });
+    Transaction::sign(genesis().chain(), operation, Height(2_000 + number), &[&governance_key(member)])
 }
 
 pub fn genesis_with(parameters: Parameters) -> Genesis {
@@ -81,7 +111,8 @@ pub fn checked(transaction: Transaction) -> Arc<CheckedTransaction> {
 pub fn batch(sequence: u64, transactions: &[Transaction]) -> (Arc<CheckedBatch>, Vec<u8>) {
     let transactions = transactions.iter().cloned().map(checked).collect();
     let (batch, bytes) =
-        CheckedBatch::assemble(validator(0).network_key, sequence, Height(100), transactions, &genesis()).unwrap();
+        CheckedBatch::assemble(validator(0).network_key, sequence, Height(100), transactions, &genesis())
+            .unwrap();
     (Arc::new(batch), bytes)
 }
 
@@ -99,10 +130,25 @@ pub fn block_after(tip: &Tip, batches: &[Digest]) -> Block {
 }
 
 /// A state in memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     pub records: BTreeMap<(DidId, Version), Record>,
     pub receipts: BTreeMap<Digest, Receipt>,
+    pub governance: Arc<Governance>,
+    pub configurations: BTreeMap<Digest, Configuration>,
+    pub outcome: Outcome,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            governance: Arc::new(Governance::of(&genesis())),
+            configurations: BTreeMap::new(),
+            outcome: Outcome::genesis(&genesis()),
+        }
+    }
 }
 
 impl Memory {
@@ -115,6 +161,12 @@ impl Memory {
             let taken = self.receipts.insert(receipt.id, receipt);
             assert_eq!(taken, None, "an id gets one receipt");
         }
+        if let Some(governance) = changes.governance {
+            assert_ne!(governance, self.governance, "only a change is told");
+            self.configurations.extend(governance.pending.clone().map(|pending| (pending.digest(), pending)));
+            self.governance = governance;
+        }
+        self.outcome = changes.outcome;
     }
 }
 
@@ -128,5 +180,17 @@ impl StateView for Memory {
 
     fn has_receipt(&self, id: &Digest) -> Result<bool, Infallible> {
         Ok(self.receipts.contains_key(id))
+    }
+
+    fn governance(&self) -> Result<Arc<Governance>, Infallible> {
+        Ok(Arc::clone(&self.governance))
+    }
+
+    fn configuration(&self, digest: &Digest) -> Result<Option<Configuration>, Infallible> {
+        Ok(self.configurations.get(digest).cloned())
+    }
+
+    fn outcome(&self) -> Result<Outcome, Infallible> {
+        Ok(self.outcome)
     }
 }

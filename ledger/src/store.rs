@@ -2,7 +2,7 @@
 //!
 //! | column family | key | value |
 //! | --- | --- | --- |
-//! | `meta` | `format`, `chain`, `tip`, `counts` | the format's number, the chain's id, [`Tip`], [`Counts`] |
+//! | `meta` | `format`, `chain`, `tip`, `counts`, `governance` | the format's number, the chain's id, [`Tip`], [`Counts`], [`Governance`] |
 //! | `batches` | batch digest | the batch's bytes as they came |
 //! | `unordered` | batch digest | the batch's expiry, while no final block names it |
 //! | `ordered` | batch digest | the height of the block that names it |
@@ -10,11 +10,16 @@
 //! | `receipts` | transaction id | [`Receipt`] |
 //! | `records` | DID id | the newest [`Record`] |
 //! | `history` | DID id ‖ version | [`Record`] |
+//! | `outcomes` | height, 0 included | [`Outcome`] |
+//! | `configurations` | digest | [`genesis::Configuration`]: of each epoch, pending, or announced in this epoch |
+//! | `epochs` | epoch | [`EpochStart`] |
+//! | `checkpoints` | height | a checkpoint certificate, in consensus's bytes |
+//! | `evidence` | consensus's key | evidence of misbehaviour, in consensus's bytes |
 //!
-//! Heights and versions in keys are big-endian, so that they sort; values are in the canonical encoding.
+//! Heights, epochs and versions in keys are big-endian, so that they sort; values are in the canonical encoding.
 //!
 //! Invariants:
-//! - A block, its receipts, its records and the tip become durable in one synced write: after a crash the store is
+//! - A block, its receipts, records, governance and outcome, and the tip become durable in one synced write: after a crash the store is
 //!   at height h or h−1, never between. The tip's parents and their batches are all there.
 //! - A batch that a final block names is never removed by [`Store::remove_expired_batches`].
 //! - A row that does not decode, or is not the row that was asked for, is an error; never an answer.
@@ -22,64 +27,63 @@
 //!
 //! Left to the node: that blocks are final, and batches and changes the right ones.
 
+mod certificates;
+mod epochs;
 mod error;
 mod options;
 mod rows;
+mod statistics;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use genesis::encoding::encode;
-use genesis::{Digest, Genesis, Height};
+use genesis::{Configuration, Digest, Genesis, Height};
 use rocksdb::{DB, WriteBatch, WriteOptions};
-use serde::{Deserialize, Serialize};
 
+pub use self::certificates::MAX_EVIDENCE;
+pub use self::epochs::EpochStart;
 pub use self::error::StoreError;
 use self::rows::Family;
+pub use self::statistics::{Counts, Statistics};
 use crate::resolution::History;
-use crate::{Block, Changes, CheckedBatch, DidId, Header, Receipt, Record, StateView, Tip, Version};
+use crate::{
+    Block, Changes, CheckedBatch, DidId, Governance, Header, Outcome, Receipt, Record, StateView, Tip,
+    Version,
+};
 
 /// The version of the layout above. Another one is refused when the store is opened.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The ledger of one chain in one directory, which one process at a time holds.
 pub struct Store {
     db: DB,
     path: PathBuf,
     head: RwLock<Head>,
-    /// Held by whoever changes which batches are ordered, so that removal and commit never cross.
+    /// Held by whoever changes what it looked at before, so that a removal and a commit never cross.
     ordering: Mutex<()>,
     /// Set by the first write that failed.
     halted: AtomicBool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Head {
     tip: Tip,
     counts: Counts,
+    outcome: Outcome,
+    governance: Arc<Governance>,
+    /// One an epoch: each takes a quorum's vote, so they stay few.
+    epochs: Arc<Vec<EpochStart>>,
 }
 
-/// How much the ledger holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// DIDs, deactivated ones included.
-    pub dids: u64,
-    /// Receipts.
-    pub receipts: u64,
-    /// Versions of DIDs: transactions that were applied.
-    pub versions: u64,
-}
-
-/// Figures for metrics; cheap to get.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statistics {
-    /// How much the ledger holds.
-    pub counts: Counts,
-    /// What each column family has on disk, in bytes, without the write-ahead log.
-    pub disk_bytes: Vec<(&'static str, u64)>,
-    /// What is in memory and, for a restart, in the write-ahead log only, in bytes.
-    pub memtable_bytes: u64,
+/// Whether a write waits for the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// It is durable when the call returns.
+    Now,
+    /// With the next one that is; a crash before may lose it, whole.
+    Later,
 }
 
 impl Store {
@@ -90,11 +94,18 @@ impl Store {
     pub fn open(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
         let db = DB::open_cf_descriptors(&options::database(), path, options::column_families())
             .map_err(|source| StoreError::from_open(path, &source))?;
-        let head = Head { tip: Tip::genesis(genesis), counts: Counts::default() };
+        let governance = Arc::new(Governance::of(genesis));
+        let head = Head {
+            tip: Tip::genesis(genesis),
+            counts: Counts::default(),
+            outcome: Outcome::genesis(genesis),
+            governance,
+            epochs: Arc::default(),
+        };
         let store = Self {
             db,
             path: path.to_owned(),
-            head: RwLock::new(head),
+            head: RwLock::new(head.clone()),
             ordering: Mutex::new(()),
             halted: AtomicBool::new(false),
         };
@@ -103,7 +114,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The head on disk; writes `new` where the directory is new.
+    /// The head on disk; founds the ledger with `new` where the directory is new.
     fn load_head(&self, chain: Digest, new: Head) -> Result<Head, StoreError> {
         let Some(format) = self.get::<u32>(Family::Meta, b"format")? else {
             // Nothing was ever written: the first write holds all of these rows.
@@ -112,8 +123,10 @@ impl Store {
             self.put(&mut batch, Family::Meta, b"chain", &chain);
             self.put(&mut batch, Family::Meta, b"tip", &new.tip);
             self.put(&mut batch, Family::Meta, b"counts", &new.counts);
-            self.write("founding the ledger", batch)?;
-            return Ok(new);
+            self.found(&mut batch, &new.governance, &new.outcome);
+            self.write("founding the ledger", batch, Durability::Now)?;
+            let epochs = Arc::new(self.load_epochs(&new.governance)?);
+            return Ok(Head { epochs, ..new });
         };
         let path = self.path.clone();
         if format != FORMAT {
@@ -123,7 +136,14 @@ impl Store {
         if found != chain {
             return Err(StoreError::OtherChain { path, found, expected: chain });
         }
-        Ok(Head { tip: self.require(Family::Meta, b"tip")?, counts: self.require(Family::Meta, b"counts")? })
+        let tip: Tip = self.require(Family::Meta, b"tip")?;
+        let outcome: Outcome = self.require(Family::Outcomes, &rows::height_key(tip.height))?;
+        let governance: Arc<Governance> = Arc::new(self.require(Family::Meta, b"governance")?);
+        let pending = governance.pending.as_ref().map(Configuration::digest);
+        let agree = governance.configuration.digest() == outcome.configuration && pending == outcome.pending;
+        self.expect(agree, Family::Meta, b"governance")?;
+        let epochs = Arc::new(self.load_epochs(&governance)?);
+        Ok(Head { tip, counts: self.require(Family::Meta, b"counts")?, outcome, governance, epochs })
     }
 
     /// The newest final block; genesis where there is none.
@@ -144,7 +164,7 @@ impl Store {
                 self.put(&mut batch, Family::Unordered, digest.as_bytes(), expires_at);
             }
         }
-        if batch.is_empty() { Ok(()) } else { self.write("storing batches", batch) }
+        if batch.is_empty() { Ok(()) } else { self.write("storing batches", batch, Durability::Now) }
     }
 
     /// The bytes of a batch, checked against its digest.
@@ -182,8 +202,8 @@ impl Store {
     /// # Errors
     /// When the block does not extend the tip, a batch of it was not stored, or the disk fails.
     pub fn commit(&self, block: &Block, changes: &Changes) -> Result<(), StoreError> {
-        let _ordering = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
-        let Head { tip, counts } = self.head();
+        let _ordering = self.ordering();
+        let Head { tip, counts, governance, epochs, .. } = self.head();
         if !block.extends(&tip) {
             let (height, parent) = (block.height, block.parent);
             return Err(StoreError::NotNext {
@@ -210,11 +230,17 @@ impl Store {
             batch.put_cf(self.family(Family::Records), record.header.did.as_bytes(), &bytes);
             batch.put_cf(self.family(Family::History), key, &bytes);
         }
-        let head = Head { tip: block.tip(), counts: counts.after(changes) };
+        let (governance, epochs) = match &changes.governance {
+            Some(new) => (Arc::clone(new), self.put_governance(&mut batch, &governance, new, &epochs)),
+            None => (governance, epochs),
+        };
+        let outcome = changes.outcome;
+        let head = Head { tip: block.tip(), counts: counts.after(changes), outcome, governance, epochs };
         self.put(&mut batch, Family::Blocks, &rows::height_key(block.height), block);
+        self.put(&mut batch, Family::Outcomes, &rows::height_key(block.height), &head.outcome);
         self.put(&mut batch, Family::Meta, b"tip", &head.tip);
         self.put(&mut batch, Family::Meta, b"counts", &head.counts);
-        self.write("committing a block", batch)?;
+        self.write("committing a block", batch, Durability::Now)?;
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(())
     }
@@ -299,7 +325,7 @@ impl Store {
     /// # Errors
     /// When the disk fails or a row is damaged.
     pub fn remove_expired_batches(&self) -> Result<usize, StoreError> {
-        let _ordering = self.ordering.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ordering = self.ordering();
         let tip = self.tip().height;
         let mut batch = WriteBatch::default();
         let mut count = 0;
@@ -318,7 +344,7 @@ impl Store {
             Ok(())
         })?;
         if !batch.is_empty() {
-            self.write("removing expired batches", batch)?;
+            self.write("removing expired batches", batch, Durability::Now)?;
         }
         Ok(count)
     }
@@ -381,50 +407,30 @@ impl Store {
         Ok(records)
     }
 
-    /// Figures for metrics.
-    ///
-    /// # Errors
-    /// When RocksDB cannot say.
-    pub fn statistics(&self) -> Result<Statistics, StoreError> {
-        let property = |family: Family, name: &str| {
-            let value = self.db.property_int_value_cf(self.family(family), name);
-            value.map(|value| value.unwrap_or(0)).map_err(|source| self.read_error(family, &[], &source))
-        };
-        let (mut disk_bytes, mut memtable_bytes) = (Vec::new(), 0);
-        for family in Family::ALL {
-            let tables = property(family, "rocksdb.live-sst-files-size")?;
-            disk_bytes.push((family.name(), tables + property(family, "rocksdb.live-blob-file-size")?));
-            memtable_bytes += property(family, "rocksdb.cur-size-all-mem-tables")?;
-        }
-        Ok(Statistics { counts: self.head().counts, disk_bytes, memtable_bytes })
-    }
-
     fn head(&self) -> Head {
-        *self.head.read().unwrap_or_else(PoisonError::into_inner)
+        self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The only place that writes: synced, or the store halts.
-    fn write(&self, doing: &'static str, batch: WriteBatch) -> Result<(), StoreError> {
+    fn ordering(&self) -> MutexGuard<'_, ()> {
+        self.ordering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The only place that writes. After a failure the store halts.
+    fn write(
+        &self,
+        doing: &'static str,
+        batch: WriteBatch,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
         if self.halted.load(Ordering::Acquire) {
             return Err(StoreError::Halted { doing });
         }
-        let mut synced = WriteOptions::default();
-        synced.set_sync(true);
-        self.db.write_opt(batch, &synced).map_err(|source| {
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Now);
+        self.db.write_opt(batch, &options).map_err(|source| {
             self.halted.store(true, Ordering::Release);
             StoreError::Write { doing, path: self.path.clone(), problem: source.to_string() }
         })
-    }
-}
-
-impl Counts {
-    fn after(self, changes: &Changes) -> Self {
-        let first = |record: &&Record| record.header.version == Version::FIRST;
-        Self {
-            dids: self.dids + changes.records.iter().filter(first).count() as u64,
-            receipts: self.receipts + changes.receipts.len() as u64,
-            versions: self.versions + changes.records.len() as u64,
-        }
     }
 }
 
@@ -437,6 +443,18 @@ impl StateView for Store {
 
     fn has_receipt(&self, id: &Digest) -> Result<bool, StoreError> {
         Ok(self.get_bytes(Family::Receipts, id.as_bytes())?.is_some())
+    }
+
+    fn governance(&self) -> Result<Arc<Governance>, StoreError> {
+        Ok(Store::governance(self))
+    }
+
+    fn configuration(&self, digest: &Digest) -> Result<Option<Configuration>, StoreError> {
+        Store::configuration(self, digest)
+    }
+
+    fn outcome(&self) -> Result<Outcome, StoreError> {
+        Ok(Store::outcome(self))
     }
 }
 

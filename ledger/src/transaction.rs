@@ -13,6 +13,7 @@ use genesis::{Digest, Domain, Genesis, Height, Parameters, PublicKey, SecretKey,
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::document::DocumentError;
+use crate::operation::ChangeError;
 use crate::{Code, Operation};
 
 /// The most signers that a transaction may have.
@@ -102,6 +103,9 @@ pub enum TransactionError {
     /// The operation's document is refused.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// The operation's change of the validators or parameters is refused.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     /// A signature that its signer did not make over this transaction.
     #[error(
         "the signature by `{signer}` is not valid for transaction {id}: did something change after signing?"
@@ -165,7 +169,7 @@ impl CheckedTransaction {
         Ok(checked)
     }
 
-    /// Everything but signatures and the soundness of the document's keys: whoever calls this owes both.
+    /// Everything but signatures and the soundness of the operation's keys: whoever calls this owes both.
     pub(crate) fn check_form(transaction: Transaction, genesis: &Genesis) -> Result<Self, TransactionError> {
         let (parameters, expected) = (genesis.parameters(), genesis.chain());
         let Transaction { chain, signers, signatures, .. } = &transaction;
@@ -190,6 +194,9 @@ impl CheckedTransaction {
         }
         if let Some(document) = transaction.operation.document() {
             document.check_form(parameters)?;
+        }
+        if let Operation::Propose(propose) = &transaction.operation {
+            propose.change.check_form(genesis)?;
         }
         Ok(Self { id: Digest::of(Domain::Transaction, &unsigned), length, transaction })
     }
@@ -218,9 +225,15 @@ impl CheckedTransaction {
         pairs.map(|(signer, signature)| Claim { signer: *signer, message, signature: *signature })
     }
 
-    /// Whether the keys of the operation's document are sound.
+    /// Whether the keys that the operation brings are sound, and a joining validator's is ready.
     pub(crate) fn check_keys(&self) -> Result<(), TransactionError> {
-        self.transaction.operation.document().map_or(Ok(()), |document| Ok(document.check_keys()?))
+        match &self.transaction.operation {
+            Operation::Create(create) => create.document.check_keys()?,
+            Operation::Update(update) => update.document.check_keys()?,
+            Operation::Propose(propose) => propose.change.check_keys(&self.transaction.chain)?,
+            Operation::Deactivate(_) | Operation::Vote(_) => {}
+        }
+        Ok(())
     }
 
     fn check_signatures(&self) -> Result<(), TransactionError> {

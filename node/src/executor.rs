@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use consensus::{Block, Certificate};
 use genesis::{Digest, Genesis};
-use ledger::{CheckedBatch, Store, StoreError, apply};
+use ledger::{ApplyError, CheckedBatch, Store, StoreError, apply};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,9 @@ pub enum ExecutorError {
     /// The disk failed, or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A block can not be executed.
+    #[error(transparent)]
+    Apply(#[from] ApplyError<StoreError>),
     /// A stored batch can not be read any more.
     #[error(
         "batch {digest}, which is checked before it is stored, is refused when read again: {problem}; the disk is \
@@ -107,7 +110,7 @@ impl Executor {
             batches: block.payload.clone(),
             proof: proof.encode(),
         };
-        let changes = apply(self.store.as_ref(), self.genesis.parameters(), row.moment(), &batches)?;
+        let changes = apply(self.store.as_ref(), row.moment(), None, &batches)?;
         timer.observe_duration();
         let timer = self.metrics.commit_seconds.start_timer();
         self.store.commit(&row, &changes)?;

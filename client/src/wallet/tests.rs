@@ -26,7 +26,7 @@ fn resolution(did: &Did, transaction: &Transaction, version: u64) -> Value {
     let document = match &transaction.operation {
         Operation::Create(create) => Some(&create.document),
         Operation::Update(update) => Some(&update.document),
-        Operation::Deactivate(_) => None,
+        Operation::Deactivate(_) | Operation::Propose(_) | Operation::Vote(_) => None,
     };
     json!({
         "didDocument": document.map(|document| did_document(did, document)),
@@ -55,7 +55,7 @@ fn a_registration_is_valid_and_names_the_did() {
     let (entry, current) = created();
     let pending = entry.pending.as_ref().unwrap();
     sound(pending);
-    assert_eq!(pending.transaction.operation.did(), entry.did.id());
+    assert_eq!(pending.transaction.operation.did(), Some(entry.did.id()));
     assert_eq!((current.version, current.keys[0].purposes), (Version(1), Purposes::ALL));
     assert_ne!(create(&terms()).did, entry.did);
 }
@@ -166,7 +166,7 @@ fn a_renewed_change_asks_for_the_same_with_a_later_expiry() {
     let new = renew(&Terms { expires_at: Height(900), ..terms() }, &entry, old).unwrap();
     sound(&new);
     assert_eq!(new.transaction.operation, old.transaction.operation);
-    assert_eq!((new.expires_at(), new.transaction.operation.did()), (Height(900), entry.did.id()));
+    assert_eq!((new.expires_at(), new.transaction.operation.did()), (Height(900), Some(entry.did.id())));
     assert_ne!(new.id, old.id);
     assert_eq!(new.transaction.check_expiry(Height(901), &Parameters::default()), Err(Code::Expired));
 }

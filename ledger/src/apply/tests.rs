@@ -2,7 +2,10 @@ use genesis::Height;
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::{Memory, batch, create, created, deactivated, genesis, key, moment, signed, updated};
+use crate::samples::{
+    Memory, added, batch, create, created, deactivated, genesis, genesis_with, key, moment, proposed, signed,
+    updated,
+};
 use crate::{Operation, Transaction, Version};
 
 /// Executes `transactions` as one batch of the block at `height`.
@@ -11,7 +14,7 @@ fn run(state: &mut Memory, height: u64, transactions: &[Transaction]) -> Changes
 }
 
 fn run_batches(state: &mut Memory, height: u64, batches: &[Arc<CheckedBatch>]) -> Changes {
-    let Ok(changes) = apply(state, genesis().parameters(), moment(height), batches);
+    let changes = apply(state, moment(height), None, batches).unwrap();
     state.take(changes.clone());
     changes
 }
@@ -106,12 +109,64 @@ fn a_transaction_past_its_expiry_or_with_too_long_a_life_changes_nothing_and_say
     assert_eq!(changes.records.len(), 2);
 }
 
+#[test]
+fn the_roots_tell_the_order_the_contents_and_the_moment_of_blocks_apart() {
+    let after =
+        |height: u64, transactions: &[Transaction]| run(&mut Memory::default(), height, transactions).outcome;
+    let (one, other) = (created(1), created(2));
+    let base = after(1, &[one.clone(), other.clone()]);
+    assert_eq!(base, after(1, &[one.clone(), other.clone()]));
+    for different in [
+        after(1, &[other.clone(), one.clone()]),
+        after(1, std::slice::from_ref(&one)),
+        after(2, &[one, other]),
+    ] {
+        assert_ne!(different.state_root, base.state_root);
+        assert_ne!(different.receipts_root, base.receipts_root);
+        assert_eq!((different.configuration, different.pending), (base.configuration, base.pending));
+    }
+}
+
+#[test]
+fn the_order_of_two_blocks_shows_in_the_state_of_the_second() {
+    let chain = |first: u8, second: u8| {
+        let mut state = Memory::default();
+        run(&mut state, 1, &[created(first)]);
+        run(&mut state, 2, &[created(second)]).outcome.state_root
+    };
+    assert_ne!(chain(1, 2), chain(2, 1));
+}
+
+#[test]
+fn an_empty_block_and_a_vote_alone_move_the_state() {
+    let mut state = Memory::default();
+    let founded = state.outcome;
+    let empty = run_batches(&mut state, 1, &[]).outcome;
+    assert_ne!(empty.state_root, founded.state_root);
+    assert_eq!(empty, Outcome { state_root: empty.state_root, ..founded });
+    let proposal = proposed(0, 0, added(4));
+    let open = run(&mut state.clone(), 2, std::slice::from_ref(&proposal));
+    // The same receipts, but for what they stand for: only governance differs.
+    let without = Outcome::after(&empty, moment(2), &open.records, &open.receipts, None);
+    assert_eq!(without.receipts_root, open.outcome.receipts_root);
+    assert_ne!(without.state_root, open.outcome.state_root);
+}
+
+#[test]
+fn networks_start_from_states_of_their_own() {
+    let other = genesis_with(genesis::Parameters { delta_ms: 401, ..Default::default() });
+    let (one, other) = (Outcome::genesis(&genesis()), Outcome::genesis(&other));
+    assert!(one.state_root != other.state_root && one.configuration != other.configuration);
+    assert_eq!(one.configuration, Configuration::of(&genesis()).digest());
+}
+
 /// Few subjects and versions, so that operations meet.
 fn transactions() -> impl Strategy<Value = Vec<Transaction>> {
     let one =
-        (0..3u8, 1..4u8, 1..4u64, 1..4u8, 1..5u8).prop_map(
+        (0..4u8, 1..4u8, 1..4u64, 1..4u8, 1..5u8).prop_map(
             |(kind, subject, version, new, signer)| match kind {
                 0 => created(subject),
+                3 => proposed(signer, version, added(subject + 3)),
                 1 => updated(subject, version, &[subject, new + 3], signer),
                 _ => deactivated(subject, version, signer),
             },

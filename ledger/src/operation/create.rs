@@ -28,7 +28,7 @@ impl Create {
     }
 
     /// Authorised by one of the inception's own `capabilityInvocation` keys.
-    pub(super) fn execute(
+    pub(crate) fn execute(
         &self,
         did: DidId,
         signers: &[PublicKey],

@@ -18,7 +18,7 @@ pub struct Deactivate {
 
 impl Deactivate {
     /// Authorised by one of the current document's `capabilityInvocation` keys.
-    pub(super) fn execute(
+    pub(crate) fn execute(
         &self,
         signers: &[PublicKey],
         current: Option<&Record>,

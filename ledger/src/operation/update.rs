@@ -21,7 +21,7 @@ pub struct Update {
 impl Update {
     /// Authorised by one of the current document's `capabilityInvocation` keys; the new document's count for
     /// nothing.
-    pub(super) fn execute(
+    pub(crate) fn execute(
         &self,
         signers: &[PublicKey],
         current: Option<&Record>,

@@ -1,7 +1,7 @@
 //! Column families, keys, and reading rows without trusting them.
 
 use genesis::encoding::{decode, encode};
-use genesis::{Digest, Height};
+use genesis::{Digest, Epoch, Height};
 use rocksdb::{ColumnFamily, DBPinnableSlice, WriteBatch};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,9 @@ const MAX_ROW_BYTES: usize = 64 << 20;
 /// What a block has beside its batches' digests and its proof, in bytes.
 pub(super) const BLOCK_OVERHEAD_BYTES: usize = 8 + 32 + 32 + 8 + 8 + 8;
 
+/// A row as it lies on the disk: key and value.
+pub(super) type Row = (Box<[u8]>, Box<[u8]>);
+
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
@@ -26,10 +29,15 @@ pub(super) enum Family {
     Receipts,
     Records,
     History,
+    Outcomes,
+    Configurations,
+    Epochs,
+    Checkpoints,
+    Evidence,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Meta,
         Self::Batches,
         Self::Unordered,
@@ -38,6 +46,11 @@ impl Family {
         Self::Receipts,
         Self::Records,
         Self::History,
+        Self::Outcomes,
+        Self::Configurations,
+        Self::Epochs,
+        Self::Checkpoints,
+        Self::Evidence,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -50,6 +63,11 @@ impl Family {
             Self::Receipts => "receipts",
             Self::Records => "records",
             Self::History => "history",
+            Self::Outcomes => "outcomes",
+            Self::Configurations => "configurations",
+            Self::Epochs => "epochs",
+            Self::Checkpoints => "checkpoints",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -61,6 +79,10 @@ impl Family {
 
 pub(super) const fn height_key(height: Height) -> [u8; 8] {
     height.0.to_be_bytes()
+}
+
+pub(super) const fn epoch_key(epoch: Epoch) -> [u8; 8] {
+    epoch.0.to_be_bytes()
 }
 
 pub(super) fn history_key(did: &DidId, version: Version) -> [u8; 40] {
@@ -129,6 +151,22 @@ impl Store {
         bytes: &[u8],
     ) -> Result<T, StoreError> {
         decode(bytes, MAX_ROW_BYTES).map_err(|error| self.damaged(family, key, error.to_string()))
+    }
+
+    /// The first row of `family` that `mode` finds, if any.
+    pub(super) fn seek(
+        &self,
+        family: Family,
+        mode: rocksdb::IteratorMode<'_>,
+    ) -> Result<Option<Row>, StoreError> {
+        let row = self.db.iterator_cf(self.family(family), mode).next();
+        row.transpose().map_err(|source| self.read_error(family, &[], &source))
+    }
+
+    /// A key that is a height.
+    pub(super) fn height_of_key(&self, family: Family, key: &[u8]) -> Result<Height, StoreError> {
+        let bytes = key.try_into().map(u64::from_be_bytes);
+        bytes.map(Height).map_err(|_| self.damaged(family, key, "its key is not a height".into()))
     }
 
     /// A key that is a digest.

@@ -8,19 +8,19 @@ use crate::samples::{
 };
 use crate::{Code, Transaction, apply};
 
-struct Fixture {
+pub(super) struct Fixture {
     directory: TempDir,
     store: Option<Store>,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), &genesis()).unwrap();
         Self { directory, store: Some(store) }
     }
 
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }
 
@@ -29,30 +29,56 @@ impl Fixture {
         self.directory.path()
     }
 
-    fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self) {
         let path = self.close().to_owned();
         self.store = Some(Store::open(&path, &genesis()).unwrap());
     }
 
     /// Stores, executes and commits the next block, with one batch.
-    fn commit(&self, transactions: &[Transaction]) -> (Block, Changes) {
-        let (block, changes, digest, bytes) = self.next(transactions);
-        self.store().put_batches(&[(digest, Height(100), &bytes)]).unwrap();
+    pub(super) fn commit(&self, transactions: &[Transaction]) -> (Block, Changes) {
+        self.commit_closing(None, transactions)
+    }
+
+    /// The same for a block that closes its epoch with the configuration `next`.
+    pub(super) fn close_epoch(&self, next: Digest, transactions: &[Transaction]) -> (Block, Changes) {
+        self.commit_closing(Some(next), transactions)
+    }
+
+    fn commit_closing(&self, closing: Option<Digest>, transactions: &[Transaction]) -> (Block, Changes) {
+        let (block, changes, batch) = self.execute(closing, transactions);
+        if let Some((digest, bytes)) = batch {
+            self.store().put_batches(&[(digest, Height(100), &bytes)]).unwrap();
+        }
         self.store().commit(&block, &changes).unwrap();
         (block, changes)
     }
 
-    fn next(&self, transactions: &[Transaction]) -> (Block, Changes, Digest, Vec<u8>) {
+    fn execute(
+        &self,
+        closing: Option<Digest>,
+        transactions: &[Transaction],
+    ) -> (Block, Changes, Option<(Digest, Vec<u8>)>) {
         let tip = self.store().tip();
+        if transactions.is_empty() {
+            let block = block_after(&tip, &[]);
+            let changes = apply(self.store(), block.moment(), closing, &[]).unwrap();
+            return (block, changes, None);
+        }
         let (batch, bytes) = batch(tip.height.0, transactions);
         let digest = batch.digest();
         let block = block_after(&tip, &[digest]);
-        let changes = apply(self.store(), genesis().parameters(), block.moment(), &[batch]).unwrap();
+        let changes = apply(self.store(), block.moment(), closing, &[batch]).unwrap();
+        (block, changes, Some((digest, bytes)))
+    }
+
+    fn next(&self, transactions: &[Transaction]) -> (Block, Changes, Digest, Vec<u8>) {
+        let (block, changes, batch) = self.execute(None, transactions);
+        let (digest, bytes) = batch.unwrap();
         (block, changes, digest, bytes)
     }
 
     /// What a crash at this moment leaves.
-    fn files_as_they_are(&self) -> TempDir {
+    pub(super) fn files_as_they_are(&self) -> TempDir {
         let copy = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(self.directory.path()).unwrap() {
             let entry = entry.unwrap();
@@ -62,12 +88,23 @@ impl Fixture {
     }
 
     /// Overwrites a row behind the store's back.
-    fn damage(&mut self, family: &str, key: &[u8], value: &[u8]) {
+    pub(super) fn damage(&mut self, family: &str, key: &[u8], value: &[u8]) {
+        self.reopen_damaged(family, key, value).unwrap();
+    }
+
+    /// The same where it may be found out at once.
+    pub(super) fn reopen_damaged(
+        &mut self,
+        family: &str,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StoreError> {
         let db =
             DB::open_cf_descriptors(&options::database(), self.close(), options::column_families()).unwrap();
         db.put_cf(db.cf_handle(family).unwrap(), key, value).unwrap();
         drop(db);
-        self.reopen();
+        self.store = Some(Store::open(self.directory.path(), &genesis())?);
+        Ok(())
     }
 }
 
@@ -224,10 +261,10 @@ fn another_format_is_refused_by_number() {
     db.put_cf(db.cf_handle("meta").unwrap(), b"format", 9u32.to_le_bytes()).unwrap();
     drop(db);
     let error = Store::open(fixture.close(), &genesis()).err().unwrap().to_string();
-    assert!(error.contains("format 9") && error.contains("format 1"), "{error}");
+    assert!(error.contains("format 9") && error.contains("format 2"), "{error}");
 }
 
-fn assert_names_row(error: StoreError, row: &str) {
+pub(super) fn assert_names_row(error: StoreError, row: &str) {
     let text = error.to_string();
     assert!(matches!(error, StoreError::DamagedRow { .. }), "{text}");
     assert!(
@@ -328,7 +365,7 @@ fn only_expired_batches_that_no_block_names_are_removed() {
     // It comes again, late, as if it had never been seen: both index rows exist.
     let mut again = WriteBatch::default();
     fixture.store().put(&mut again, Family::Unordered, named.as_bytes(), &Height(1));
-    fixture.store().write("testing", again).unwrap();
+    fixture.store().write("testing", again, Durability::Now).unwrap();
 
     assert_eq!(fixture.store().remove_expired_batches().unwrap(), 1);
     let there = [expired, alive, named].map(|digest| fixture.store().batch(&digest).unwrap().is_some());
@@ -386,7 +423,7 @@ fn the_store_and_memory_give_the_same_changes() {
         let tip = fixture.store().tip();
         let batches = [batch(tip.height.0, &block).0];
         let moment = moment(tip.height.0 + 1);
-        let Ok(expected) = apply(&memory, genesis().parameters(), moment, &batches);
+        let expected = apply(&memory, moment, None, &batches).unwrap();
         let (_, changes) = fixture.commit(&block);
         assert_eq!(changes, expected);
         memory.take(changes);

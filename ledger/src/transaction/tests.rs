@@ -32,7 +32,7 @@ fn frozen() -> Transaction {
 #[test]
 fn the_did_the_ids_and_the_encoding_are_frozen() {
     let create = frozen();
-    let did = create.operation.did();
+    let did = create.operation.did().unwrap();
     let id_of = |operation| Transaction { operation, ..frozen() }.id();
     let update = Update { did, replaces: Version(1), document: document(&[2]) };
     let deactivate = Deactivate { did, replaces: Version(1) };

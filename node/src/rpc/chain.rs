@@ -34,7 +34,7 @@ pub(super) fn status(api: &Api) -> ChainStatus {
         pending_transactions: api.mempool.load().transactions,
         waiting_batches: snapshot.status.waiting,
         seconds_since_block: snapshot.final_at.map(|at| at.elapsed().as_secs()),
-        parameters: api.genesis.parameters().clone(),
+        parameters: api.store.governance().configuration.parameters.clone(),
     }
 }
 

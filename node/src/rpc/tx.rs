@@ -26,8 +26,9 @@ pub(super) fn submit(api: &Api, text: String) -> Result<Submitted, Refusal> {
         return Ok(submitted);
     }
     let tip = api.store.tip().height;
-    if let Err(fault) = checked.transaction().check_expiry(tip.next(), api.genesis.parameters()) {
-        let most = api.genesis.parameters().max_transaction_lifetime;
+    let parameters = &api.store.governance().configuration.parameters;
+    if let Err(fault) = checked.transaction().check_expiry(tip.next(), parameters) {
+        let most = parameters.max_transaction_lifetime;
         let message = format!(
             "refused as {}: expires_at is {}, but the next block is {} and {most} heights are the longest lifetime",
             fault.name(),
@@ -51,6 +52,7 @@ fn refused(error: &TransactionError) -> Refusal {
         TransactionError::SignerCount { .. } | TransactionError::SignerOrder { .. } => ("signers", None),
         TransactionError::SignatureCount { .. } | TransactionError::Signature { .. } => ("signatures", None),
         TransactionError::Document(_) => ("operation.document", None),
+        TransactionError::Change(_) => ("operation.change", None),
     };
     let data = Refused { field: Some(Cow::Borrowed(field)), limit };
     ErrorObjectOwned::owned(code::REFUSED, error.to_string(), Some(data))
@@ -109,9 +111,8 @@ pub(super) fn status(api: &Api, id: Digest) -> Result<Fate, Refusal> {
         Some(expires_at) => Fate::Pending { expires_at },
         None => Fate::Unknown {
             height,
-            can_land_until: Height(
-                height.0.saturating_add(api.genesis.parameters().max_transaction_lifetime),
-            ),
+            can_land_until: height
+                .plus(api.store.governance().configuration.parameters.max_transaction_lifetime),
         },
     })
 }
