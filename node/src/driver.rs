@@ -273,6 +273,15 @@ impl Work {
             Event::Peer(PeerEvent::Disconnected(key)) => {
                 tracing::info!(peer = %self.name(&key), "disconnected");
             }
+            Event::Peer(PeerEvent::Double { peer, hosts: [first, second] }) => {
+                tracing::error!(
+                    peer = %self.name(&peer),
+                    first = %first.address, first_boot = %first.boot,
+                    second = %second.address, second_boot = %second.boot,
+                    "runs on two hosts with one key: its operator must stop one of them, and change the key if the \
+                     other is not theirs"
+                );
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! The one-way kinds of traffic: frames in order on a long-lived stream, one stream for each channel and direction.
 //!
-//! A frame is its length (four bytes, little-endian) and its bytes. Invariants: what waits for a peer is bounded in
-//! frames and bytes ([`Lane::push`] refuses the rest, N2, N3); memory for an incoming frame grows with what has
-//! arrived, not with what was claimed; a peer's unread frames are bounded by that peer's own budget, so that a flood
-//! stops the flooder's stream and nobody else's.
+//! A frame is its length (four bytes, little-endian) and its bytes; a stream's first one says which process speaks
+//! (`boot`). Invariants: what waits for a peer is bounded in frames and bytes ([`Lane::push`] refuses the rest, N2,
+//! N3); memory for an incoming frame grows with what has arrived, not with what was claimed; a peer's unread frames are
+//! bounded by that peer's own budget, so that a flood stops the flooder's stream and nobody else's.
 //!
 //! Left to others: opening the streams (`streams`), choosing the connection (`task`), sending lost frames again.
 
@@ -17,6 +17,7 @@ use genesis::PublicKey;
 use libp2p::swarm::ConnectionId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::boot::{BootId, write_greeting};
 use crate::peer::{Drops, Traffic, lock};
 
 /// Small frames are gathered up to this many bytes, one Yamux frame's worth; larger ones are written as they are.
@@ -228,15 +229,23 @@ pub(crate) enum ReadError {
     Ended(#[from] io::Error),
     #[error("it claims a frame of {claimed} bytes, the most is {limit}")]
     TooLarge { claimed: u32, limit: u32 },
+    #[error("its greeting has {length} bytes, not the 16 of a boot id")]
+    Greeting { length: u32 },
+    #[error("it says that it comes from process {claimed}, which is {reason}")]
+    Impostor { claimed: BootId, reason: &'static str },
 }
 
-/// Writes what is queued for as long as the stream takes it.
+/// Says who speaks, and then writes what is queued for as long as the stream takes it.
 pub(crate) async fn write_frames(
     stream: impl AsyncWrite + Unpin,
     connection: ConnectionId,
     lane: &Lane,
+    boot: BootId,
 ) -> io::Error {
     let mut stream = BufWriter::with_capacity(GATHER_BYTES, stream);
+    if let Err(error) = write_greeting(&mut stream, boot).await {
+        return error;
+    }
     loop {
         let frame = match lane.pop(connection) {
             Some(frame) => frame,
@@ -300,7 +309,7 @@ pub(crate) async fn read_frame(
     Ok(read_body(stream, length as usize).await?)
 }
 
-async fn read_length(stream: &mut (impl AsyncRead + Unpin), limit: u32) -> Result<u32, ReadError> {
+pub(crate) async fn read_length(stream: &mut (impl AsyncRead + Unpin), limit: u32) -> Result<u32, ReadError> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
     let claimed = u32::from_le_bytes(length);

@@ -1,9 +1,9 @@
 //! What the task knows of one peer: its connections, which of them carries the frames, and when to dial.
 //!
 //! Invariants: frames leave over one connection at a time, whose streams are all open; it stays the one until it is
-//! closed, or a clearly newer one is ready (so that a peer that is back is reached although its old connection looks
-//! alive), and each change is told (N4). A connection's tasks end with it. A peer is dialled only while it has no
-//! connection.
+//! closed, or a clearly newer one or one with another process is ready (so that a peer that is back is reached although
+//! its old connection looks alive), and each change is told (N4). A connection's tasks end with it. A peer is dialled
+//! only while it has no connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use libp2p::swarm::ConnectionId;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::channel::Channel;
+use crate::boot::{BootId, Boots, Host};
+use crate::channel::{Channel, ReadError};
 use crate::network::Limits;
 use crate::peer::{Link, Peer, PeerEvent};
 
@@ -25,6 +26,8 @@ pub(crate) struct Contact {
     pub connections: Vec<Connection>,
     /// The connection in use.
     route: Option<ConnectionId>,
+    /// The processes that were met, whatever became of their connections.
+    boots: Boots,
     pub dial: Dial,
 }
 
@@ -33,9 +36,13 @@ pub(crate) struct Connection {
     pub id: ConnectionId,
     address: SocketAddr,
     opened: Instant,
+    /// The process at the other end, once it has greeted.
+    boot: Option<BootId>,
     /// The last sign of life.
-    pub heard: Instant,
+    heard: Instant,
     round_trip: Option<Duration>,
+    /// When the newest answered ping was sent.
+    lived: Option<Instant>,
     /// The channels whose outgoing streams are open.
     pub outgoing: Vec<Channel>,
     /// The channels whose incoming streams are open.
@@ -69,8 +76,10 @@ impl Connection {
             id,
             address,
             opened: now,
+            boot: None,
             heard: now,
             round_trip: None,
+            lived: None,
             outgoing: Vec::new(),
             incoming: Vec::new(),
             tasks: JoinSet::new(),
@@ -84,7 +93,13 @@ impl Connection {
     }
 
     fn is_ready(&self) -> bool {
-        self.outgoing.len() == Channel::ALL.len()
+        self.outgoing.len() == Channel::ALL.len() && self.boot.is_some()
+    }
+
+    /// When it counts as dead unless something is heard before. Without a greeting it is of no use, and pings do not
+    /// keep it.
+    pub fn deadline(&self, limits: &Limits) -> Instant {
+        self.boot.map_or(self.opened, |_| self.heard) + limits.silence_timeout
     }
 }
 
@@ -92,7 +107,7 @@ impl Contact {
     /// A peer without connections, to be dialled at once.
     pub fn new(peer: Arc<Peer>) -> Self {
         let dial = Dial { failures: 0, due: Some(Instant::now()) };
-        Self { peer, connections: Vec::new(), route: None, dial }
+        Self { peer, connections: Vec::new(), route: None, boots: Boots::default(), dial }
     }
 
     pub fn key(&self) -> PublicKey {
@@ -109,21 +124,50 @@ impl Contact {
     }
 
     /// Notes an answered ping.
-    pub fn heard(&mut self, id: ConnectionId, round_trip: Duration) {
+    pub fn heard(&mut self, id: ConnectionId, round_trip: Duration) -> Option<PeerEvent> {
         let used = self.in_use() == Some(id);
-        let Some(connection) = self.connection(id) else { return };
-        connection.heard = Instant::now();
+        let connection = self.connection(id)?;
+        let now = Instant::now();
+        connection.heard = now;
         connection.round_trip = Some(round_trip);
+        connection.lived = now.checked_sub(round_trip);
         if used && let Some(link) = self.peer.link().as_mut() {
             link.round_trip = Some(round_trip);
         }
+        self.look_for_double(id)
+    }
+
+    /// Notes which process is at the other end.
+    pub fn greeted(&mut self, id: ConnectionId, boot: BootId) -> Result<Option<PeerEvent>, ReadError> {
+        let Some(connection) = self.connection(id) else { return Ok(None) };
+        if connection.boot.is_some_and(|other| other != boot) {
+            let reason = "not the one that its other channel comes from";
+            return Err(ReadError::Impostor { claimed: boot, reason });
+        }
+        connection.boot = Some(boot);
+        let host = Host { boot, address: connection.address };
+        self.boots.greeted(host, Instant::now());
+        // A ping may have been answered before the greeting was read.
+        Ok(self.look_for_double(id))
+    }
+
+    /// N6: whether the process at the other end of this connection is known to run beside another one.
+    fn look_for_double(&mut self, id: ConnectionId) -> Option<PeerEvent> {
+        let connection = self.connection(id)?;
+        let (boot, lived) = (connection.boot?, connection.lived?);
+        let hosts = self.boots.answered(boot, lived, Instant::now())?;
+        Some(PeerEvent::Double { peer: self.key(), hosts })
     }
 
     /// Forgets a connection and ends its tasks.
     pub fn remove(&mut self, id: ConnectionId, limits: &Limits) -> Option<PeerEvent> {
-        let before = self.connections.len();
-        self.connections.retain(|connection| connection.id != id);
-        if before > 0 && self.connections.is_empty() && self.dial.due.is_some() {
+        let gone = self.connections.iter().position(|connection| connection.id == id);
+        let gone = gone.map(|at| self.connections.remove(at));
+        // One that did not last is no success: what the peer closes time after time is not dialled in a hurry.
+        if gone.as_ref().is_some_and(|gone| gone.opened.elapsed() >= limits.redial_max) {
+            self.dial.failures = 0;
+        }
+        if gone.is_some() && self.connections.is_empty() && self.dial.due.is_some() {
             self.dial.put_off(limits);
         }
         self.reroute(limits)
@@ -134,7 +178,7 @@ impl Contact {
         if self.connections.is_empty() {
             self.dial.due.filter(|_| self.peer.address().is_some())
         } else {
-            self.connections.iter().map(|connection| connection.heard + limits.silence_timeout).min()
+            self.connections.iter().map(|connection| connection.deadline(limits)).min()
         }
     }
 
@@ -149,10 +193,11 @@ impl Contact {
     pub fn reroute(&mut self, limits: &Limits) -> Option<PeerEvent> {
         let newest = self.connections.iter().rev().find(|connection| connection.is_ready());
         let in_use = self.connections.iter().find(|connection| Some(connection.id) == self.in_use());
-        // Two connections that were opened together are both sides' dials that crossed: the frames stay where they
-        // are, and in order. One that comes later replaces one that the peer has lost.
+        // Two connections with one process that were opened together are both sides' dials that crossed: the frames
+        // stay where they are, and in order. One that comes later replaces one that the peer has lost, and one with
+        // another process replaces one with a process that has ended.
         let crossed = |newest: &Connection, in_use: &Connection| {
-            newest.opened < in_use.opened + limits.handshake_timeout
+            newest.boot == in_use.boot && newest.opened < in_use.opened + limits.handshake_timeout
         };
         let next = match (newest, in_use) {
             (Some(newest), Some(in_use)) if crossed(newest, in_use) => return None,
@@ -165,15 +210,16 @@ impl Contact {
         for channel in Channel::ALL {
             self.peer.lane(channel).route(self.route);
         }
-        *self.peer.link() = next.map(|connection| Link {
-            since: SystemTime::now(),
-            address: connection.address,
-            round_trip: connection.round_trip,
+        let link = next.and_then(|connection| {
+            Some(Link {
+                since: SystemTime::now(),
+                address: connection.address,
+                boot: connection.boot?,
+                round_trip: connection.round_trip,
+            })
         });
-        if self.route.is_none() {
-            return Some(PeerEvent::Disconnected(self.key()));
-        }
-        self.dial.failures = 0;
-        Some(PeerEvent::Connected(self.key()))
+        *self.peer.link() = link;
+        let event = if self.route.is_some() { PeerEvent::Connected } else { PeerEvent::Disconnected };
+        Some(event(self.key()))
     }
 }

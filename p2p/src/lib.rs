@@ -4,6 +4,7 @@
 //! - `task`: the one task behind the handle: dials, watches, routes; the only place that decides
 //! - `contact`: one peer's connections, as the task sees them
 //! - [`peer`]: who is admitted, and what is known of each
+//! - `boot`: which process speaks, and whether one key is run by two
 //! - [`channel`]: the one-way kinds of traffic, their frames, bounds and fairness
 //! - [`request`]: the two-way kind: a question, an answer, a time limit
 //! - `behaviour`: the only assembly of libp2p, from `streams` (which stream speaks what), `doorstep` (strangers
@@ -16,11 +17,14 @@
 //! - **N4** A frame is delivered whole, once, and in the order sent, as long as the connection lasts; a frame that
 //!   was accepted may be lost with its connection. Whoever needs it to arrive sends it again.
 //! - **N5** A member that breaks the framing loses its connection, nothing else; the other peers notice nothing.
+//! - **N6** A key is reported as run by two processes only if two ran at the same time: a restart, however abrupt, is
+//!   never taken for two. Two that both keep in touch are reported after a ping to each.
 //!
 //! This crate knows nothing of consensus or ledger: what a frame means, who may send what, and when to send it again
 //! are its callers' business.
 
 mod behaviour;
+mod boot;
 pub mod channel;
 mod contact;
 mod doorstep;
@@ -31,6 +35,7 @@ pub mod request;
 mod streams;
 mod task;
 
+pub use boot::{BootId, Host};
 pub use channel::{Channel, ChannelLimits, Incoming, NotSent};
 pub use network::{Config, Inbox, Limits, Network, StartError};
 pub use peer::{Drops, Link, Member, MemberError, PeerEvent, PeerStatus, Role, Traffic};

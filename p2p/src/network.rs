@@ -18,6 +18,7 @@ use libp2p::swarm::{Swarm, SwarmEvent};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::behaviour::{self, Behaviour, multiaddress, socket_address};
+use crate::boot::BootId;
 use crate::channel::{Channel, ChannelLimits, Incoming, NotSent};
 use crate::peer::{Member, MemberError, PeerEvent, PeerStatus, Role, Roster};
 use crate::request::{Ask, IncomingRequest, RequestError};
@@ -168,6 +169,7 @@ pub struct Network(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     own: PublicKey,
+    boot: BootId,
     local: SocketAddr,
     limits: Limits,
     roster: Arc<Roster>,
@@ -183,7 +185,7 @@ impl Network {
     /// # Errors
     /// If a key or an address can not be used.
     pub async fn start(config: Config) -> Result<(Self, Inbox), StartError> {
-        let own = config.key.public();
+        let (own, boot) = (config.key.public(), BootId::draw());
         let roster = Arc::new(Roster::default());
         roster.admit(config.members.clone(), own, &config.limits)?;
         let mut swarm = behaviour::swarm(&config)?;
@@ -200,8 +202,15 @@ impl Network {
         let readmit = Arc::new(Notify::new());
         let refused = Arc::new(AtomicU64::new(0));
         let deliver = Arc::new(Deliver { votes: votes_in, batches: batches_in, requests: requests_in });
-        let task =
-            Task::new(swarm, Arc::clone(&roster), limits.clone(), deliver, peers_in, Arc::clone(&refused));
+        let task = Task::new(
+            swarm,
+            boot,
+            Arc::clone(&roster),
+            limits.clone(),
+            deliver,
+            peers_in,
+            Arc::clone(&refused),
+        );
         tokio::spawn({
             let readmit = Arc::clone(&readmit);
             async move {
@@ -209,7 +218,7 @@ impl Network {
                 drop(running);
             }
         });
-        let shared = Shared { own, local, limits, roster, readmit, refused, commands, stopped };
+        let shared = Shared { own, boot, local, limits, roster, readmit, refused, commands, stopped };
         Ok((Self(Arc::new(shared)), Inbox { votes, batches, requests, peers }))
     }
 
@@ -275,6 +284,11 @@ impl Network {
     /// How many incoming connections were refused, or failed in their handshake.
     pub fn refused_connections(&self) -> u64 {
         self.0.refused.load(Relaxed)
+    }
+
+    /// What tells this process from others that run with the same key, before it, after it, or (P13) beside it.
+    pub fn boot_id(&self) -> BootId {
+        self.0.boot
     }
 
     /// Where the node listens, with the port that was taken if 0 was asked for.

@@ -12,6 +12,7 @@ use genesis::PublicKey;
 use libp2p::{PeerId, identity};
 use tokio::sync::Semaphore;
 
+use crate::boot::{BootId, Host};
 use crate::channel::{Channel, Counters, Lane};
 use crate::network::Limits;
 
@@ -54,7 +55,7 @@ pub enum MemberError {
     },
 }
 
-/// A change in who can be reached.
+/// A change in who can be reached, or something amiss with a peer's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerEvent {
     /// Frames to this peer are accepted, over a connection that carried none before. It may come twice in a row: what
@@ -62,13 +63,32 @@ pub enum PeerEvent {
     Connected(PublicKey),
     /// No connection to this peer is left.
     Disconnected(PublicKey),
+    /// Two processes run with this peer's key at the same time: its operator has started it twice, or its key is in
+    /// other hands. Told once for two processes; frames of both are delivered, and those sent to the peer reach the
+    /// one that connected last. A restart is never taken for this (N6).
+    Double {
+        /// Whose key it is.
+        peer: PublicKey,
+        /// The two, the one that was seen first being the first.
+        hosts: [Host; 2],
+    },
 }
 
 impl PeerEvent {
     /// Whom it is about.
     pub const fn peer(&self) -> PublicKey {
-        let (Self::Connected(key) | Self::Disconnected(key)) = self;
+        let (Self::Connected(key) | Self::Disconnected(key) | Self::Double { peer: key, .. }) = self;
         *key
+    }
+
+    /// Whether `other`, about the same peer, need not be told any more once this is. A departure is, since frames were
+    /// lost by it, and so is an alarm.
+    pub(crate) const fn overtakes(&self, other: &Self) -> bool {
+        match other {
+            Self::Connected(_) => !matches!(self, Self::Double { .. }),
+            Self::Disconnected(_) => false,
+            Self::Double { .. } => matches!(self, Self::Double { .. }),
+        }
     }
 }
 
@@ -98,6 +118,8 @@ pub struct Link {
     pub since: SystemTime,
     /// The other end.
     pub address: SocketAddr,
+    /// The process there.
+    pub boot: BootId,
     /// The newest measured round trip.
     pub round_trip: Option<Duration>,
 }

@@ -63,11 +63,11 @@ impl Names {
             [Protocol::Channel(Channel::Votes), Protocol::Channel(Channel::Batches), Protocol::Sync];
         Self(protocols.map(|protocol| {
             let kind = match protocol {
-                Protocol::Channel(Channel::Votes) => "votes",
-                Protocol::Channel(Channel::Batches) => "batches",
-                Protocol::Sync => "sync",
+                Protocol::Channel(Channel::Votes) => "votes/2",
+                Protocol::Channel(Channel::Batches) => "batches/2",
+                Protocol::Sync => "sync/1",
             };
-            Named(format!("/realdid/{chain}/{kind}/1").into(), protocol)
+            Named(format!("/realdid/{chain}/{kind}").into(), protocol)
         }))
     }
 }

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, Stream, StreamUpgradeError, Swarm, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, Stream, StreamUpgradeError, Swarm, SwarmEvent};
 use libp2p::{PeerId, core::ConnectedPoint, ping};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::behaviour::{Behaviour, BehaviourEvent, multiaddress, socket_address};
+use crate::boot::{BootId, read_greeting};
 use crate::channel::{Channel, ReadError, read_frames, write_frames};
 use crate::contact::{Connection, Contact};
 use crate::network::{Command, Deliver, Limits};
@@ -36,11 +37,18 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// Reports from connections' tasks that the main loop has not yet read.
 const REPORTS: usize = 64;
 
-/// A connection has lost one of its streams.
-struct Ended {
+/// What a connection's task has to say.
+struct Report {
     peer: PeerId,
     connection: ConnectionId,
-    cause: ReadError,
+    news: News,
+}
+
+enum News {
+    /// The other end has said which process it is.
+    Greeted(BootId),
+    /// The connection has lost one of its streams.
+    Ended(ReadError),
 }
 
 /// Where a peer that is to be dialled was found.
@@ -51,20 +59,22 @@ struct Found {
 
 pub(crate) struct Task {
     swarm: Swarm<Behaviour>,
+    boot: BootId,
     roster: Arc<Roster>,
     limits: Limits,
     deliver: Arc<Deliver>,
     refused: Arc<AtomicU64>,
     contacts: HashMap<PeerId, Contact>,
     lookups: JoinSet<Found>,
-    reports: mpsc::Receiver<Ended>,
-    report: mpsc::Sender<Ended>,
+    reports: mpsc::Receiver<Report>,
+    report: mpsc::Sender<Report>,
     events: Events,
 }
 
 impl Task {
     pub fn new(
         swarm: Swarm<Behaviour>,
+        boot: BootId,
         roster: Arc<Roster>,
         limits: Limits,
         deliver: Arc<Deliver>,
@@ -74,7 +84,7 @@ impl Task {
         let (report, reports) = mpsc::channel(REPORTS);
         let events = Events { sender: events, waiting: VecDeque::new() };
         let (contacts, lookups) = (HashMap::new(), JoinSet::new());
-        Self { swarm, roster, limits, deliver, refused, contacts, lookups, reports, report, events }
+        Self { swarm, boot, roster, limits, deliver, refused, contacts, lookups, reports, report, events }
     }
 
     /// Runs until it is told to stop or no handle is left.
@@ -89,7 +99,7 @@ impl Task {
                     Some(Command::Ask(peer, ask)) => self.on_ask(peer, ask),
                     Some(Command::Shutdown) | None => break,
                 },
-                Some(ended) = self.reports.recv() => self.on_ended(ended),
+                Some(report) = self.reports.recv() => self.on_report(report),
                 Some(Ok(found)) = self.lookups.join_next() => self.on_found(found),
                 () = readmit.notified() => self.readmit(),
                 () = self.events.deliver() => {}
@@ -141,6 +151,12 @@ impl Task {
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 // Anyone can cause this at will: counted, and not in the log by default.
                 self.refused.fetch_add(1, Relaxed);
+                if let ListenError::LocalPeerId { .. } = error {
+                    tracing::warn!(
+                        from = %socket_address(&send_back_addr),
+                        "a caller has this node's own key: another host runs with it, or a member's address is ours"
+                    );
+                }
                 tracing::debug!(from = %socket_address(&send_back_addr), %error, "refused a connection");
             }
             SwarmEvent::Behaviour(BehaviourEvent::Streams((peer, connection, event))) => {
@@ -152,7 +168,7 @@ impl Task {
                 result: Ok(round_trip),
             })) => {
                 if let Some(contact) = self.contacts.get_mut(&peer) {
-                    contact.heard(connection, round_trip);
+                    self.events.push(contact.heard(connection, round_trip));
                 }
             }
             SwarmEvent::ListenerError { error, .. } => {
@@ -226,20 +242,21 @@ impl Task {
     }
 
     fn on_outgoing(&mut self, id: PeerId, connection_id: ConnectionId, channel: Channel, stream: Stream) {
-        let report = self.report.clone();
+        let (report, boot) = (self.report.clone(), self.boot);
         let Some((peer, connection)) = self.find(id, connection_id) else { return };
         connection.outgoing.push(channel);
         connection.spawn(async move {
-            let error = write_frames(stream, connection_id, peer.lane(channel)).await;
+            let error = write_frames(stream, connection_id, peer.lane(channel), boot).await;
+            let news = News::Ended(error.into());
             // An error means that the network has stopped.
-            let _ = report.send(Ended { peer: id, connection: connection_id, cause: error.into() }).await;
+            let _ = report.send(Report { peer: id, connection: connection_id, news }).await;
         });
         if let Some(contact) = self.contacts.get_mut(&id) {
             self.events.push(contact.reroute(&self.limits));
         }
     }
 
-    fn on_incoming(&mut self, id: PeerId, connection_id: ConnectionId, channel: Channel, stream: Stream) {
+    fn on_incoming(&mut self, id: PeerId, connection_id: ConnectionId, channel: Channel, mut stream: Stream) {
         let (report, deliver) = (self.report.clone(), Arc::clone(&self.deliver));
         let Some((peer, connection)) = self.find(id, connection_id) else { return };
         if connection.incoming.contains(&channel) {
@@ -253,8 +270,18 @@ impl Task {
                 Channel::Votes => &deliver.votes,
                 Channel::Batches => &deliver.batches,
             };
-            let cause = read_frames(stream, peer.key, peer.lane(channel), inbox).await;
-            let _ = report.send(Ended { peer: id, connection: connection_id, cause }).await;
+            let say = async |news| {
+                // As above.
+                let _ = report.send(Report { peer: id, connection: connection_id, news }).await;
+            };
+            let cause = match read_greeting(&mut stream).await {
+                Ok(boot) => {
+                    say(News::Greeted(boot)).await;
+                    read_frames(stream, peer.key, peer.lane(channel), inbox).await
+                }
+                Err(cause) => cause,
+            };
+            say(News::Ended(cause)).await;
         });
     }
 
@@ -275,7 +302,8 @@ impl Task {
             drop(place);
             // A request that ends early is its sender's affair; one that is too large is a broken peer's.
             if let Err(cause @ ReadError::TooLarge { .. }) = served {
-                let _ = report.send(Ended { peer: id, connection: connection_id, cause }).await;
+                let news = News::Ended(cause);
+                let _ = report.send(Report { peer: id, connection: connection_id, news }).await;
             }
         });
     }
@@ -288,11 +316,32 @@ impl Task {
         }
     }
 
-    fn on_ended(&mut self, Ended { peer, connection, cause }: Ended) {
+    fn on_report(&mut self, Report { peer, connection, news }: Report) {
+        match news {
+            News::Greeted(boot) => {
+                if let Err(cause) = self.on_greeted(peer, connection, boot) {
+                    self.on_ended(peer, connection, &cause);
+                }
+            }
+            News::Ended(cause) => self.on_ended(peer, connection, &cause),
+        }
+    }
+
+    fn on_greeted(&mut self, peer: PeerId, connection: ConnectionId, boot: BootId) -> Result<(), ReadError> {
+        if boot == self.boot {
+            return Err(ReadError::Impostor { claimed: boot, reason: "this one" });
+        }
+        let Some(contact) = self.contacts.get_mut(&peer) else { return Ok(()) };
+        self.events.push(contact.greeted(connection, boot)?);
+        self.events.push(contact.reroute(&self.limits));
+        Ok(())
+    }
+
+    fn on_ended(&mut self, peer: PeerId, connection: ConnectionId, cause: &ReadError) {
         let Some((known, _)) = self.find(peer, connection) else { return };
         match cause {
-            ReadError::TooLarge { .. } => tracing::warn!(peer = %known.key, "closed a connection: {cause}"),
             ReadError::Ended(error) => tracing::debug!(peer = %known.key, %error, "closed a connection"),
+            cause => tracing::warn!(peer = %known.key, "closed a connection: {cause}"),
         }
         self.close(peer, connection);
     }
@@ -302,7 +351,7 @@ impl Task {
         let now = Instant::now();
         let mut silent = Vec::new();
         for (id, contact) in &mut self.contacts {
-            let dead = |connection: &&Connection| connection.heard + self.limits.silence_timeout <= now;
+            let dead = |connection: &&Connection| connection.deadline(&self.limits) <= now;
             silent.extend(contact.connections.iter().filter(dead).map(|connection| (*id, connection.id)));
             let idle = contact.connections.is_empty() && contact.dial.due.is_some_and(|due| due <= now);
             if idle && let Some(address) = contact.peer.address() {
@@ -354,7 +403,8 @@ async fn look_up(peer: PeerId, address: String, timeout: Duration) -> Found {
     Found { peer, addresses: addresses.map(Iterator::collect) }
 }
 
-/// What the node has not yet been told. At most two events for each peer wait: that it went, and that it is back.
+/// What the node has not yet been told. At most three events for each peer wait: that it went, that it is back, and
+/// that its key is run twice.
 struct Events {
     sender: mpsc::Sender<PeerEvent>,
     waiting: VecDeque<PeerEvent>,
@@ -363,9 +413,7 @@ struct Events {
 impl Events {
     fn push(&mut self, event: Option<PeerEvent>) {
         let Some(event) = event else { return };
-        // Whatever waits is overtaken, but a departure that the node has not seen: it lost frames by that.
-        self.waiting
-            .retain(|other| other.peer() != event.peer() || matches!(other, PeerEvent::Disconnected(_)));
+        self.waiting.retain(|other| other.peer() != event.peer() || !event.overtakes(other));
         if !self.waiting.contains(&event) {
             self.waiting.push_back(event);
         }

@@ -1,8 +1,10 @@
 //! Real sockets on 127.0.0.1. No test sleeps for a result: each waits for a condition, for at most [`PATIENCE`].
 
 mod delivery;
+mod doubles;
 mod hostile;
 mod links;
+mod relay;
 mod requests;
 
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use genesis::{Digest, PublicKey, SecretKey};
 use tokio::sync::mpsc;
 
+use self::relay::Relay;
 use crate::{Config, Inbox, Incoming, Limits, Member, Network, PeerEvent, PeerStatus, Role};
 
 /// Far above what any test needs on a busy machine.

@@ -11,6 +11,7 @@ use libp2p::{PeerId, Stream};
 use super::*;
 use crate::Channel;
 use crate::behaviour::{BehaviourEvent, keypair, multiaddress, swarm};
+use crate::boot::BootId;
 use crate::channel::{ReadError, read_frame};
 use crate::streams::{Event, Purpose};
 
@@ -104,7 +105,8 @@ async fn a_member_that_breaks_the_framing_loses_its_connection_and_nobody_else_n
     let claims = [u32::MAX, limits().votes.frame_bytes + 1, limits().batches.frame_bytes + 1];
     for claim in claims {
         for channel in Channel::ALL {
-            let mut frame = claim.to_le_bytes().to_vec();
+            let mut frame = greeting(1);
+            frame.extend(claim.to_le_bytes());
             frame.extend([1; 1000]);
             assert_thrown_out(vec![(Purpose::Channel(channel), frame)]).await;
             if channel == Channel::Votes && claim == claims[1] {
@@ -116,21 +118,79 @@ async fn a_member_that_breaks_the_framing_loses_its_connection_and_nobody_else_n
 
 #[tokio::test]
 async fn a_member_that_ends_a_frame_in_the_middle_loses_its_connection() {
-    let mut frame = 1000_u32.to_le_bytes().to_vec();
+    let mut frame = greeting(1);
+    frame.extend(1000_u32.to_le_bytes());
     frame.extend([1; 999]);
-    assert_thrown_out(vec![(Purpose::Channel(Channel::Votes), frame)]).await;
+    assert_thrown_out_for_ending(vec![(Purpose::Channel(Channel::Votes), frame)]).await;
 }
 
 #[tokio::test]
 async fn a_member_that_opens_a_channel_twice_loses_its_connection() {
-    let channel = || Purpose::Channel(Channel::Votes);
-    assert_thrown_out(vec![(channel(), vec![]), (channel(), vec![])]).await;
+    let votes = Purpose::Channel;
+    assert_thrown_out(vec![(votes(Channel::Votes), vec![]), (votes(Channel::Votes), vec![])]).await;
 }
 
-/// A member opens streams, writes these bytes and ends the streams: its connection is closed by the other side, which
-/// hears nothing from it, and gets on with its other peers.
+#[tokio::test]
+async fn a_member_whose_greeting_is_none_loses_its_connection() {
+    let long = [[17, 0, 0, 0].as_slice(), &[1; 17]].concat();
+    let huge = [[0xff; 4].as_slice(), &[1; 100_000]].concat();
+    let short = [[15, 0, 0, 0].as_slice(), &[1; 15]].concat();
+    for bytes in [long, huge, short, vec![0; 4]] {
+        let good = (Purpose::Channel(Channel::Batches), greeting(1));
+        assert_thrown_out(vec![good, (Purpose::Channel(Channel::Votes), bytes)]).await;
+    }
+    let cut = greeting(1)[..19].to_vec();
+    assert_thrown_out_for_ending(vec![(Purpose::Channel(Channel::Votes), cut)]).await;
+}
+
+#[tokio::test]
+async fn a_member_that_greets_as_two_processes_at_once_loses_its_connection() {
+    let channels = [Channel::Votes, Channel::Batches].map(Purpose::Channel);
+    assert_thrown_out(channels.into_iter().zip([greeting(1), greeting(2)]).collect()).await;
+}
+
+#[tokio::test]
+async fn a_member_that_greets_with_the_nodes_own_id_loses_its_connection() {
+    let (left, right) = pair(patient()).await;
+    let echo = frame(left.network.boot_id());
+    assert_thrown_out_of(left, right, vec![(Purpose::Channel(Channel::Votes), echo)], false).await;
+}
+
+#[tokio::test]
+async fn a_member_that_never_greets_is_taken_for_a_silent_one() {
+    let limits = Limits { silence_timeout: Duration::from_secs(1), ..limits() };
+    let (left, right) = pair(limits).await;
+    assert_thrown_out_of(left, right, vec![], false).await;
+}
+
+/// The greeting of some process.
+fn greeting(boot: u8) -> Vec<u8> {
+    frame(BootId::from_bytes([boot; 16]))
+}
+
+fn frame(boot: BootId) -> Vec<u8> {
+    [16_u32.to_le_bytes().as_slice(), boot.as_bytes()].concat()
+}
+
+/// So that nobody is thrown out for being silent.
+fn patient() -> Limits {
+    Limits { silence_timeout: Duration::from_secs(3600), ..limits() }
+}
+
+/// A member opens streams and writes these bytes: its connection is closed by the other side, which hears nothing from
+/// it, and gets on with its other peers.
 async fn assert_thrown_out(streams: Vec<(Purpose, Vec<u8>)>) {
-    let (mut left, mut right) = pair(limits()).await;
+    let (left, right) = pair(patient()).await;
+    assert_thrown_out_of(left, right, streams, false).await;
+}
+
+/// The same for a member that then ends the last of the streams.
+async fn assert_thrown_out_for_ending(streams: Vec<(Purpose, Vec<u8>)>) {
+    let (left, right) = pair(patient()).await;
+    assert_thrown_out_of(left, right, streams, true).await;
+}
+
+async fn assert_thrown_out_of(mut left: Node, mut right: Node, streams: Vec<(Purpose, Vec<u8>)>, ends: bool) {
     left.network.set_admitted(vec![right.as_member(), member(13, None)]).unwrap();
     let (purposes, mut bytes): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
     let config = Config {
@@ -156,9 +216,10 @@ async fn assert_thrown_out(streams: Vec<(Purpose, Vec<u8>)>) {
                     }
                 }
                 SwarmEvent::Behaviour(BehaviourEvent::Streams((_, _, Event::Opened(_, mut stream)))) => {
-                    stream.write_all(&bytes.remove(0)).await.unwrap();
-                    stream.flush().await.unwrap();
-                    if bytes.is_empty() {
+                    // It may be thrown out before all is said.
+                    let _ = stream.write_all(&bytes.remove(0)).await;
+                    let _ = stream.flush().await;
+                    if bytes.is_empty() && ends {
                         let _ = stream.close().await;
                     }
                     held.push(stream);

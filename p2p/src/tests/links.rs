@@ -2,9 +2,6 @@
 
 use std::time::Instant;
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-
 use super::*;
 use crate::{Channel, MemberError, NotSent, StartError};
 
@@ -47,20 +44,20 @@ async fn a_member_that_is_back_is_reached_though_its_old_connections_look_alive(
 async fn a_peer_that_falls_silent_is_dropped_and_found_again() {
     let limits = Limits { silence_timeout: Duration::from_secs(1), ..limits() };
     let mut right = Node::of(2, vec![member(1, None)], limits.clone()).await;
-    let (proxy, forwards) = proxy(right.address()).await;
-    let mut left = Node::of(1, vec![member(2, Some(proxy))], limits).await;
+    let relay = Relay::to(right.address()).await;
+    let mut left = Node::of(1, vec![member(2, Some(relay.address))], limits).await;
     left.meets(key(2)).await;
     right.meets(key(1)).await;
     until(|| left.status(key(2)).link.is_some_and(|link| link.round_trip.is_some())).await;
 
-    forwards.send_replace(false);
+    relay.switch(false);
     // The goodbye has to end although these can not leave.
     while left.network.send(&key(2), Channel::Batches, vec![0; 1 << 20]).is_ok() {}
     left.told(PeerEvent::Disconnected(key(2))).await;
     right.told(PeerEvent::Disconnected(key(1))).await;
     assert_eq!(left.status(key(2)).link, None);
 
-    forwards.send_replace(true);
+    relay.switch(true);
     left.meets(key(2)).await;
     right.meets(key(1)).await;
     while right.inbox.batches.try_recv().is_ok() {}
@@ -136,47 +133,4 @@ async fn a_member_that_can_not_be_dialled_is_named_and_nothing_changes() {
         assert_eq!(error, MemberError::Address { key: key(3), address: address.into() });
     }
     assert_eq!(left.network.peers().len(), 1);
-}
-
-/// Forwards connections to `target` for as long as the switch is on; while it is off, everything waits.
-async fn proxy(target: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (switch, on) = watch::channel(true);
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let far = TcpStream::connect(target).await.unwrap();
-            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            tokio::spawn(forward(near_in, far_out, on.clone()));
-            tokio::spawn(forward(far_in, near_out, on.clone()));
-        }
-    });
-    (address, switch)
-}
-
-async fn forward(
-    from: tokio::net::tcp::OwnedReadHalf,
-    to: tokio::net::tcp::OwnedWriteHalf,
-    mut on: watch::Receiver<bool>,
-) {
-    let mut bytes = [0; 4096];
-    loop {
-        from.readable().await.unwrap();
-        on.wait_for(|on| *on).await.ok();
-        match from.try_read(&mut bytes) {
-            Ok(0) => return,
-            Ok(length) => {
-                let mut rest = &bytes[..length];
-                while !rest.is_empty() && to.writable().await.is_ok() {
-                    match to.try_write(rest) {
-                        Ok(written) => rest = &rest[written..],
-                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                        Err(_) => return,
-                    }
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
 }
