@@ -28,6 +28,8 @@ pub(crate) struct Contact {
     route: Option<ConnectionId>,
     /// The processes that were met, whatever became of their connections.
     boots: Boots,
+    /// Where the peer is dialled.
+    address: Option<String>,
     pub dial: Dial,
 }
 
@@ -59,9 +61,16 @@ pub(crate) struct Dial {
 }
 
 impl Dial {
-    /// Ends an attempt, and puts the next one off: longer after each failure, and partly by chance, so that the two
-    /// sides do not dial in step.
-    pub fn put_off(&mut self, limits: &Limits) {
+    /// Ends an attempt. The next one is put off, unless one is due already, to a newer address.
+    pub fn ended(&mut self, limits: &Limits) {
+        if self.due.is_none() {
+            self.put_off(limits);
+        }
+    }
+
+    /// Puts the next attempt off: longer after each failure, and partly by chance, so that the two sides do not dial in
+    /// step.
+    fn put_off(&mut self, limits: &Limits) {
         let pause = limits.redial_min.as_secs_f64() * 2_f64.powi(self.failures);
         let pause = pause.min(limits.redial_max.as_secs_f64()) * rand::random_range(0.5..1.0);
         self.failures = (self.failures + 1).min(16);
@@ -107,7 +116,18 @@ impl Contact {
     /// A peer without connections, to be dialled at once.
     pub fn new(peer: Arc<Peer>) -> Self {
         let dial = Dial { failures: 0, due: Some(Instant::now()) };
-        Self { peer, connections: Vec::new(), route: None, boots: Boots::default(), dial }
+        let address = peer.address();
+        Self { peer, connections: Vec::new(), route: None, boots: Boots::default(), address, dial }
+    }
+
+    /// Dials the peer at once if it is to be dialled elsewhere from now on. A connection that it has is kept: it has
+    /// shown the peer's key, wherever it leads.
+    pub fn readdress(&mut self) {
+        let address = self.peer.address();
+        if address != self.address {
+            self.address = address;
+            self.dial = Dial { failures: 0, due: Some(Instant::now()) };
+        }
     }
 
     pub fn key(&self) -> PublicKey {
@@ -176,7 +196,7 @@ impl Contact {
     /// When something is to be done here unless something happens before: a dial, or a funeral.
     pub fn next_wake(&self, limits: &Limits) -> Option<Instant> {
         if self.connections.is_empty() {
-            self.dial.due.filter(|_| self.peer.address().is_some())
+            self.dial.due.filter(|_| self.address.is_some())
         } else {
             self.connections.iter().map(|connection| connection.deadline(limits)).min()
         }

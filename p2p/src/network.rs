@@ -233,9 +233,15 @@ impl Network {
 
     /// Queues `frame` for every other validator, and says for how many it could be queued. Never waits.
     pub fn broadcast(&self, channel: Channel, frame: impl Into<Arc<[u8]>>) -> usize {
+        self.broadcast_to(Role::Validator, channel, frame)
+    }
+
+    /// Queues `frame` for every other member of this role, as it is now, and says for how many it could be queued.
+    /// Never waits.
+    pub fn broadcast_to(&self, role: Role, channel: Channel, frame: impl Into<Arc<[u8]>>) -> usize {
         let frame = frame.into();
-        let validators = self.0.roster.all().into_iter().filter(|peer| peer.role() == Role::Validator);
-        validators.filter(|peer| peer.lane(channel).push(Arc::clone(&frame)).is_ok()).count()
+        let members = self.0.roster.all().into_iter().filter(|peer| peer.role() == role);
+        members.filter(|peer| peer.lane(channel).push(Arc::clone(&frame)).is_ok()).count()
     }
 
     /// Asks a peer, and waits for its answer.
@@ -266,7 +272,9 @@ impl Network {
         tokio::time::timeout(limits.request_timeout, asked).await.unwrap_or(Err(RequestError::TimedOut))
     }
 
-    /// Admits `members` and nobody else from now on. Who is no longer among them is disconnected.
+    /// Admits `members` and nobody else from now on. Who is no longer among them is disconnected, who is new among
+    /// them is dialled at once. Who stays keeps its connection, whatever its role and its address are now: the role
+    /// holds for the next broadcast, the address for the next dial, which is now if there is no connection.
     ///
     /// # Errors
     /// If a member's key or address can not be used; then nothing has changed.

@@ -21,7 +21,7 @@ use crate::network::Limits;
 pub enum Role {
     /// Takes part in consensus: broadcasts go here.
     Validator,
-    /// Follows: served, but not broadcast to.
+    /// Follows: served, and not reached by [`crate::Network::broadcast`].
     Observer,
 }
 

@@ -123,7 +123,7 @@ impl Task {
         }
         for peer in peers {
             self.swarm.behaviour_mut().admitted.allow_peer(peer.id);
-            self.contacts.entry(peer.id).or_insert_with(|| Contact::new(peer));
+            self.contacts.entry(peer.id).or_insert_with(|| Contact::new(peer)).readdress();
         }
     }
 
@@ -187,7 +187,7 @@ impl Task {
             return;
         };
         if endpoint.is_dialer() {
-            contact.dial.put_off(&self.limits);
+            contact.dial.ended(&self.limits);
         }
         let address = socket_address(endpoint.get_remote_address());
         contact.connections.push(Connection::new(id, address));
@@ -380,13 +380,13 @@ impl Task {
         });
         if let (Err(error), Some(contact)) = (dialled, self.contacts.get_mut(&peer)) {
             tracing::debug!(peer = %contact.key(), error, "can not dial");
-            contact.dial.put_off(&self.limits);
+            contact.dial.ended(&self.limits);
         }
     }
 
     fn on_undialled(&mut self, peer: PeerId, error: &DialError) {
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        contact.dial.put_off(&self.limits);
+        contact.dial.ended(&self.limits);
         match error {
             DialError::WrongPeerId { address, .. } => tracing::warn!(
                 peer = %contact.key(), address = %socket_address(address), "another key answers at the peer's address",

@@ -1,5 +1,6 @@
 //! Real sockets on 127.0.0.1. No test sleeps for a result: each waits for a condition, for at most [`PATIENCE`].
 
+mod admission;
 mod delivery;
 mod doubles;
 mod hostile;
