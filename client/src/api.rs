@@ -9,6 +9,9 @@
 //! | `did_resolve` | DID, [`ResolveOptions`] or none | a DID Resolution result |
 //! | `chain_status` | | [`ChainStatus`] |
 //! | `chain_block` | height | [`Block`] |
+//! | `chain_checkpoint` | height | [`Checkpoint`]: of that height, or the first one after it |
+//! | `chain_validators` | epoch | [`Validators`] |
+//! | `chain_evidence` | | a list of [`Evidence`] |
 //! | `net_peers` | | a list of [`Peer`] |
 //!
 //! Invariant: field names, method names and codes are never reused for something else. Heights, views, versions and
@@ -18,7 +21,7 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use genesis::{Digest, Epoch, Height, PublicKey, UnixMillis, View};
+use genesis::{Digest, Epoch, Height, PublicKey, Signature, UnixMillis, View};
 use ledger::{Did, Version};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +39,12 @@ pub mod method {
     pub const CHAIN_STATUS: &str = "chain_status";
     /// A final block.
     pub const CHAIN_BLOCK: &str = "chain_block";
+    /// The newest certificate of what a block's execution led to.
+    pub const CHAIN_CHECKPOINT: &str = "chain_checkpoint";
+    /// The validators of an epoch.
+    pub const CHAIN_VALIDATORS: &str = "chain_validators";
+    /// Proofs that validators contradicted themselves.
+    pub const CHAIN_EVIDENCE: &str = "chain_evidence";
     /// The node's peers.
     pub const NET_PEERS: &str = "net_peers";
 }
@@ -216,8 +225,11 @@ pub struct ChainStatus {
     pub network: String,
     /// The chain's id: the hash of the genesis document.
     pub chain: Digest,
-    /// The node's name in the genesis document.
+    /// The node's name among the validators; `observer` where it is none.
     pub node: String,
+    /// `voting`; `observing` where it has no vote; `inquiring` or `recovering` where it has to find out first what it may
+    /// have signed.
+    pub standing: String,
     /// The node's software and version.
     pub software: String,
     /// The newest final block.
@@ -232,6 +244,8 @@ pub struct ChainStatus {
     pub leader: String,
     /// The epoch.
     pub epoch: Epoch,
+    /// The newest height whose result a quorum has signed.
+    pub certified_height: Height,
     /// How many validators there are.
     pub validators: usize,
     /// How many votes decide.
@@ -295,6 +309,83 @@ pub struct Block {
     pub transactions: Vec<Digest>,
     /// Whether that list was cut.
     pub more_transactions: bool,
+}
+
+/// What a quorum signed of the ledger after a block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The epoch of the block.
+    pub epoch: Epoch,
+    /// The height of the block.
+    pub height: Height,
+    /// The digest of the block.
+    pub block: Digest,
+    /// The time of the block.
+    pub time: UnixMillis,
+    /// The ledger's state after it.
+    pub state_root: Digest,
+    /// The receipts of its transactions.
+    pub receipts_root: Digest,
+    /// The hash of the validators and parameters for the next height.
+    pub configuration: Digest,
+    /// The hash of those that the validators voted for, where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Digest>,
+    /// The names of those who signed.
+    pub signers: Vec<String>,
+    /// The certificate's canonical bytes, in base64.
+    pub certificate: String,
+}
+
+/// Who is in charge in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Validators {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The height of the block that closed the epoch before; 0 for the first.
+    pub began: Height,
+    /// The hash of validators and parameters, as checkpoints name it.
+    pub configuration: Digest,
+    /// How many votes decide.
+    pub quorum: usize,
+    /// The validators, in their order.
+    pub validators: Vec<genesis::Validator>,
+    /// What the network goes by.
+    #[serde(with = "ParametersJson")]
+    pub parameters: genesis::Parameters,
+}
+
+/// A validator signed two things that no honest one signs both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// Whose consensus key.
+    pub validator: PublicKey,
+    /// What that validator was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What was seen first.
+    pub first: Statement,
+    /// What contradicts it.
+    pub second: Statement,
+}
+
+/// Something that a validator signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    /// What kind of message.
+    pub kind: String,
+    /// In which view; for a checkpoint, at which height.
+    pub view: View,
+    /// About what.
+    pub digest: Digest,
+    /// The signature.
+    pub signature: Signature,
 }
 
 /// A peer of a node.

@@ -176,6 +176,17 @@ impl<T> Verified<T> {
     }
 }
 
+impl Verified<Message> {
+    /// The checkpoint's certificate, where the message is one: it proves itself, whoever sent it.
+    pub fn into_checkpoint_certificate(self) -> Option<Verified<CheckpointCertificate>> {
+        let Self { value, epoch } = self;
+        match value {
+            Message::CheckpointCertificate(value) => Some(Verified { value, epoch }),
+            _ => None,
+        }
+    }
+}
+
 impl<T> std::ops::Deref for Verified<T> {
     type Target = T;
 

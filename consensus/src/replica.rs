@@ -150,6 +150,8 @@ pub enum Input {
         /// The checkpoint that the last one cites, unless it is the one that opened the epoch.
         cited: Option<Verified<CheckpointCertificate>>,
     },
+    /// A checkpoint's certificate, from a peer's store.
+    Certified(Verified<CheckpointCertificate>),
     /// A final block was executed, and what it led to is durable. In order of height, each once.
     Executed(Executed),
     /// A connection to this validator came up.
@@ -320,6 +322,8 @@ pub struct Status {
     pub waiting: usize,
     /// The newest height whose checkpoint has its certificate.
     pub certified: Height,
+    /// The final block that closes this epoch, whose checkpoint has no certificate yet.
+    pub closing: Option<Height>,
     /// Whether this replica may vote.
     pub standing: standing::Report,
 }
@@ -342,6 +346,10 @@ impl Replica {
                 let cited = cited.filter(|cited| cited.epoch() == self.context.epoch);
                 let cited = cited.map(Verified::into_inner);
                 self.synced(now, candidates, finality.into_inner(), cited);
+            }
+            Input::Certified(certificate) if certificate.epoch() != self.context.epoch => {}
+            Input::Certified(certificate) => {
+                self.certify_checkpoint(now, certificate.into_inner());
             }
             Input::Executed(executed) => self.executed(executed),
             Input::Connected(peer) => self.greet(peer),
@@ -390,6 +398,7 @@ impl Replica {
             behind: self.committed.is_some(),
             waiting: self.pool.len(),
             certified: self.results.newest_height(),
+            closing: self.closed.as_ref().map(|closed| closed.height),
             standing: self.report(),
         }
     }

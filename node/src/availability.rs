@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use consensus::Offer;
-use genesis::{Digest, Height, ValidatorIndex};
+use genesis::{Digest, Height, PublicKey};
 
 /// How many batches that are not here one peer may speak of.
 const MAX_UNSEEN_PER_PEER: usize = 4_096;
@@ -33,7 +33,7 @@ pub struct Held {
 #[derive(Debug)]
 struct Entry {
     held: Option<Held>,
-    holders: BTreeSet<ValidatorIndex>,
+    holders: BTreeSet<PublicKey>,
     announced: bool,
     since: Instant,
 }
@@ -41,11 +41,13 @@ struct Entry {
 /// What is known of the batches that no final block names yet, and of those that one does.
 #[derive(Debug)]
 pub struct Availability {
-    me: ValidatorIndex,
+    me: PublicKey,
+    /// The validators' network keys: nobody else's word counts.
+    members: BTreeSet<PublicKey>,
     quorum: usize,
     lifetime: u64,
     entries: BTreeMap<Digest, Entry>,
-    unseen: BTreeMap<ValidatorIndex, usize>,
+    unseen: BTreeMap<PublicKey, usize>,
     ordered: BTreeMap<Digest, Height>,
     ordered_at: VecDeque<(Height, Digest)>,
     invalid: VecDeque<Digest>,
@@ -64,9 +66,10 @@ pub enum Payload {
 
 impl Availability {
     /// Nothing known yet. A batch may be named for `lifetime` heights at most.
-    pub fn new(me: ValidatorIndex, quorum: usize, lifetime: u64) -> Self {
+    pub fn new(me: PublicKey, members: &[PublicKey], quorum: usize, lifetime: u64) -> Self {
         Self {
             me,
+            members: members.iter().copied().collect(),
             quorum,
             lifetime,
             entries: BTreeMap::new(),
@@ -92,7 +95,7 @@ impl Availability {
     }
 
     /// A peer says that it holds the batch. Offers it, if that makes it available.
-    pub fn held_by(&mut self, peer: ValidatorIndex, digest: Digest, now: Instant) -> Option<Offer> {
+    pub fn held_by(&mut self, peer: PublicKey, digest: Digest, now: Instant) -> Option<Offer> {
         if self.ordered.contains_key(&digest) {
             return None;
         }
@@ -113,6 +116,14 @@ impl Availability {
         self.announce(digest)
     }
 
+    /// An epoch has begun, with other validators. Offers what they make available.
+    pub fn set_members(&mut self, members: &[PublicKey], quorum: usize) -> Vec<Offer> {
+        self.members = members.iter().copied().collect();
+        self.quorum = quorum;
+        let digests: Vec<_> = self.entries.keys().copied().collect();
+        digests.into_iter().filter_map(|digest| self.announce(digest)).collect()
+    }
+
     /// Whether a final block named the batch, as far back as that matters.
     pub fn is_ordered(&self, digest: &Digest) -> bool {
         self.ordered.contains_key(digest)
@@ -120,7 +131,8 @@ impl Availability {
 
     fn announce(&mut self, digest: Digest) -> Option<Offer> {
         let entry = self.entries.get_mut(&digest)?;
-        let held = entry.held.filter(|_| entry.holders.len() >= self.quorum && !entry.announced)?;
+        let holders = entry.holders.intersection(&self.members).count();
+        let held = entry.held.filter(|_| holders >= self.quorum && !entry.announced)?;
         entry.announced = true;
         let first = Height(held.expires_at.0.saturating_sub(self.lifetime));
         Some(Offer { digest, first, last: held.expires_at })
@@ -194,7 +206,7 @@ impl Availability {
     }
 
     /// The batches that a quorum holds and this node should have by now, each with who holds it.
-    pub fn overdue(&self, now: Instant) -> Vec<(Digest, Vec<ValidatorIndex>)> {
+    pub fn overdue(&self, now: Instant) -> Vec<(Digest, Vec<PublicKey>)> {
         let late = |entry: &Entry| {
             entry.held.is_none()
                 && entry.holders.len() + 1 >= self.quorum
@@ -205,13 +217,13 @@ impl Availability {
     }
 
     /// Who says that it holds the batch.
-    pub fn holders(&self, digest: &Digest) -> Vec<ValidatorIndex> {
+    pub fn holders(&self, digest: &Digest) -> Vec<PublicKey> {
         self.entries.get(digest).map(|entry| entry.holders.iter().copied().collect()).unwrap_or_default()
     }
 
     /// The batches that are here and wait to be ordered, each once, those after `place` first: who takes a few at a
     /// time comes to all of them.
-    pub fn waiting_after(&self, place: Digest) -> impl Iterator<Item = (&Held, &BTreeSet<ValidatorIndex>)> {
+    pub fn waiting_after(&self, place: Digest) -> impl Iterator<Item = (&Held, &BTreeSet<PublicKey>)> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let after = self.entries.range((Excluded(place), Unbounded));
         let before = self.entries.range((Unbounded, Included(place)));
@@ -220,7 +232,7 @@ impl Availability {
 }
 
 /// A batch that these spoke of came, or is forgotten.
-fn seen(unseen: &mut BTreeMap<ValidatorIndex, usize>, holders: &BTreeSet<ValidatorIndex>) {
+fn seen(unseen: &mut BTreeMap<PublicKey, usize>, holders: &BTreeSet<PublicKey>) {
     for holder in holders {
         if let Some(count) = unseen.get_mut(holder) {
             *count -= 1;
@@ -246,27 +258,41 @@ mod tests {
         Held { digest: digest(byte), expires_at: Height(expires_at) }
     }
 
+    fn peer(index: u8) -> PublicKey {
+        PublicKey::Ed25519([index; 32])
+    }
+
     fn of_four() -> Availability {
-        Availability::new(ValidatorIndex(0), 3, 100)
+        Availability::new(peer(0), &[0, 1, 2, 3].map(peer), 3, 100)
+    }
+
+    #[test]
+    fn the_word_of_who_is_no_validator_does_not_count_until_it_is_one() {
+        let (mut known, now) = (of_four(), Instant::now());
+        known.hold(held(1, 50), now);
+        known.held_by(peer(1), digest(1), now);
+        assert!(known.held_by(peer(9), digest(1), now).is_none());
+        let offers = known.set_members(&[0, 1, 2, 9].map(peer), 3);
+        assert_eq!(offers.len(), 1, "an epoch began in which it is one");
     }
 
     #[test]
     fn a_batch_is_available_once_a_quorum_with_this_node_holds_it_and_only_once() {
         let (mut known, now) = (of_four(), Instant::now());
-        assert!(known.held_by(ValidatorIndex(1), digest(1), now).is_none());
-        assert!(known.held_by(ValidatorIndex(2), digest(1), now).is_none());
+        assert!(known.held_by(peer(1), digest(1), now).is_none());
+        assert!(known.held_by(peer(2), digest(1), now).is_none());
         assert!(
-            known.held_by(ValidatorIndex(3), digest(1), now).is_none(),
+            known.held_by(peer(3), digest(1), now).is_none(),
             "a quorum without this node is none"
         );
         let offer = known.hold(held(1, 50), now).expect("available");
         assert_eq!((offer.first, offer.last), (Height(0), Height(50)));
         assert!(known.hold(held(1, 50), now).is_none());
-        assert!(known.held_by(ValidatorIndex(3), digest(1), now).is_none());
+        assert!(known.held_by(peer(3), digest(1), now).is_none());
         known.hold(held(2, 50), now);
-        known.held_by(ValidatorIndex(1), digest(2), now);
-        assert!(known.held_by(ValidatorIndex(1), digest(2), now).is_none(), "one peer twice is one holder");
-        assert!(known.held_by(ValidatorIndex(2), digest(2), now).is_some());
+        known.held_by(peer(1), digest(2), now);
+        assert!(known.held_by(peer(1), digest(2), now).is_none(), "one peer twice is one holder");
+        assert!(known.held_by(peer(2), digest(2), now).is_some());
     }
 
     #[test]
@@ -278,7 +304,7 @@ mod tests {
         assert_eq!(known.judge(&[digest(1), digest(2)], Height(50)), Payload::Ready);
         assert_eq!(known.judge(&[digest(1), digest(9)], Height(50)), Payload::Missing(vec![digest(9)]));
         assert_eq!(known.judge(&[digest(1)], Height(51)), Payload::Invalid(digest(1)));
-        let early = Availability::new(ValidatorIndex(0), 1, 100).hold(held(4, 500), now).expect("available");
+        let early = Availability::new(peer(0), &[peer(0)], 1, 100).hold(held(4, 500), now).expect("available");
         assert_eq!((early.first, early.last), (Height(400), Height(500)), "no leader names it before");
         known.hold(held(4, 500), now);
         assert_eq!(known.judge(&[digest(4)], Height(10)), Payload::Invalid(digest(4)));
@@ -300,12 +326,12 @@ mod tests {
         for number in 0..2 * MAX_UNSEEN_PER_PEER {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
-            known.held_by(ValidatorIndex(1), Digest::from_bytes(bytes), now);
+            known.held_by(peer(1), Digest::from_bytes(bytes), now);
         }
         assert_eq!(known.entries.len(), MAX_UNSEEN_PER_PEER);
-        known.held_by(ValidatorIndex(2), digest(7), now);
+        known.held_by(peer(2), digest(7), now);
         assert_eq!(known.entries.len(), MAX_UNSEEN_PER_PEER + 1);
         known.expire(Height(0), now + FORGET_UNSEEN_AFTER * 2);
-        assert_eq!((known.entries.len(), known.unseen[&ValidatorIndex(1)]), (0, 0));
+        assert_eq!((known.entries.len(), known.unseen[&peer(1)]), (0, 0));
     }
 }

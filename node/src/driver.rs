@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consensus::{
-    Action, Block, Candidate, Certificate, Input, Message, Now, Output, Recipient, Replica, Status,
+    Action, Block, Candidate, CheckpointCertificate, Evidence, Executed, Finality, Halt, Input, Message, Now,
+    Offer, Output, Recipient, Replica, Report, Status, Verdict, Verified, message::Fetch,
 };
-use consensus::{Offer, Verdict, Verified};
 use genesis::encoding::encode;
-use genesis::{Digest, Height, PublicKey, UnixMillis, ValidatorIndex};
-use p2p::{Channel, Network, PeerEvent};
+use genesis::{Configuration, Digest, Epoch, Height, PublicKey, UnixMillis, ValidatorIndex};
+use p2p::{Channel, Network, PeerEvent, Role};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,16 +25,16 @@ use crate::availability::{Availability, Held, Payload};
 use crate::executor::Final;
 use crate::fetcher::Want;
 use crate::journal::{Journal, JournalError};
+use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
 use crate::quota::{Account, Quotas};
-use crate::wire::{Gossip, MAX_DIGESTS};
+use crate::wire::{Gossip, MAX_DIGESTS, decode_checkpoint, encode_checkpoint};
 
 /// How many inputs of a kind share one sync at most.
 const BURST: usize = 128;
-/// A replica whose execution is this far behind finality prepares no more batches, so that it can not fall behind
-/// for good.
-const MAX_BACKLOG: u64 = 64;
+/// How often one peer is told that an epoch is over, or asked what came after this one.
+const EPOCH_PAUSE: Duration = Duration::from_millis(200);
 /// How often what time brings is looked after: lost pushes, expired batches.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// How often batches that wait are acknowledged again, for peers that missed it.
@@ -51,10 +51,12 @@ pub enum Event {
     Again(Digest),
     /// This batch can never be valid.
     Invalid(Digest),
-    /// The block at this height is executed and durable in the ledger.
-    Executed(Height),
-    /// Final blocks from a peer.
-    Synced(Vec<Candidate>, Verified<Certificate>),
+    /// A block is executed and durable in the ledger.
+    Executed(Executed),
+    /// Final blocks from a peer, what proves them, and the checkpoint that the last one cites.
+    Synced(Vec<Candidate>, Verified<Finality>, Option<Verified<CheckpointCertificate>>),
+    /// A checkpoint from a peer's store.
+    Certified(Verified<CheckpointCertificate>),
     /// A peer came or went.
     Peer(PeerEvent),
 }
@@ -76,9 +78,12 @@ pub enum DriverError {
     /// What is signed could not be made durable.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Safety was lost.
+    /// Safety was lost, or this node's ledger is not the others'.
     #[error("{0}")]
-    Fork(consensus::output::Fork),
+    Halt(Halt),
+    /// The ledger can not be written or read.
+    #[error(transparent)]
+    Store(#[from] ledger::StoreError),
 }
 
 /// What the driver holds.
@@ -91,14 +96,13 @@ pub struct Driver {
     pub availability: Availability,
     /// The others.
     pub network: Network,
-    /// The validators' network keys, by index.
-    pub keys: Vec<PublicKey>,
-    /// This validator.
-    pub me: ValidatorIndex,
+    /// Who is in charge, for the other parts.
+    pub membership: Membership,
+    /// This node's network key.
+    pub me: PublicKey,
     /// The store, for pushing own batches again.
     pub store: Arc<ledger::Store>,
-    /// The executor. Blocks wait there while it is slow; a replica that is [`MAX_BACKLOG`] behind prepares nobody's
-    /// batches, which slows a network that needs its vote. (The bound that holds for all comes with checkpoints, P6.)
+    /// The executor. Blocks wait there while it is slow; how many, P6 bounds.
     pub finals: std::sync::mpsc::Sender<Final>,
     /// The fetcher.
     pub fetch: mpsc::Sender<Want>,
@@ -119,7 +123,15 @@ pub struct Driver {
 /// The driver at work.
 struct Work {
     driver: Driver,
+    /// The epoch whose messages the actions are that are performed next.
+    epoch: Epoch,
+    /// The validators' network keys, by index.
+    keys: Vec<PublicKey>,
     indices: BTreeMap<PublicKey, ValidatorIndex>,
+    /// When a peer was last written to about epochs.
+    about_epochs: BTreeMap<PublicKey, Instant>,
+    /// What was last logged about whether this replica may vote.
+    standing: Report,
     output: Output,
     acknowledge: Vec<Digest>,
     /// The block whose payload is not here in full, or waits for the executor.
@@ -153,10 +165,17 @@ impl Driver {
         stop: CancellationToken,
     ) -> Result<(), DriverError> {
         let executed = self.store.tip().height;
-        let indices = (0..).map(ValidatorIndex).zip(&self.keys).map(|(index, key)| (*key, index)).collect();
+        let members = self.membership.now();
+        let keys = members.keys();
+        let indices = (0..).map(ValidatorIndex).zip(&keys).map(|(index, key)| (*key, index)).collect();
         let mut work = Work {
             driver: self,
+            // What the first output holds may be of this epoch, and of the next after its `Begin`.
+            epoch: members.context.epoch,
+            keys,
             indices,
+            about_epochs: BTreeMap::new(),
+            standing: Report::Voting,
             output: first,
             acknowledge: Vec::new(),
             judging: None,
@@ -212,31 +231,90 @@ impl Work {
     }
 
     fn frame(&mut self, incoming: &p2p::Incoming) {
-        // Observers are admitted, but have no voice.
-        let Some(from) = self.indices.get(&incoming.from).copied() else { return };
+        let from = self.indices.get(&incoming.from).copied();
         match Gossip::decode(&incoming.frame) {
-            Ok(Gossip::Consensus(message)) => match message.verify(self.driver.replica.context()) {
-                Ok(message) => self.step(Input::Received { from, message }),
-                Err(error) => self.refuse(from, &error),
+            Ok(Gossip::Consensus(epoch, _)) if epoch < self.context_epoch() => {
+                self.show_end_of(epoch, &incoming.from);
+            }
+            Ok(Gossip::Consensus(epoch, _)) if epoch > self.context_epoch() => self.ask_for_end(&incoming.from),
+            Ok(Gossip::Consensus(_, message)) => match message.verify(self.driver.replica.context()) {
+                // Observers are served, but have no voice. What proves itself may come from anybody.
+                Ok(message) => match from {
+                    Some(from) => self.step(Input::Received { from, message }),
+                    None => {
+                        if let Some(certificate) = message.into_checkpoint_certificate() {
+                            self.step(Input::Certified(certificate));
+                        }
+                    }
+                },
+                Err(error) => self.refuse(&incoming.from, &error),
             },
+            Ok(Gossip::Held(_)) if from.is_none() => {}
             Ok(Gossip::Held(digests)) => {
                 let now = Instant::now();
                 let known = &mut self.driver.availability;
+                let from = incoming.from;
                 let offers =
                     digests.into_iter().filter_map(|digest| known.held_by(from, digest, now)).collect();
                 self.available(offers);
             }
-            Err(error) => self.refuse(from, &error),
+            Err(error) => self.refuse(&incoming.from, &error),
         }
     }
 
-    fn refuse(&mut self, from: ValidatorIndex, error: &dyn std::fmt::Display) {
+    fn context_epoch(&self) -> Epoch {
+        self.driver.replica.context().epoch
+    }
+
+    /// Whether `peer` may be written to about epochs now. Bounds what it can make this node do.
+    fn may_speak_of_epochs(&mut self, peer: &PublicKey) -> bool {
+        let now = Instant::now();
+        let last = self.about_epochs.insert(*peer, now);
+        let may = last.is_none_or(|last| now.duration_since(last) >= EPOCH_PAUSE);
+        if let Some(last) = last.filter(|_| !may) {
+            self.about_epochs.insert(*peer, last);
+        }
+        may
+    }
+
+    /// P12: who still speaks of an epoch that is over gets what closed it.
+    fn show_end_of(&mut self, epoch: Epoch, peer: &PublicKey) {
+        if !self.may_speak_of_epochs(peer) {
+            return;
+        }
+        let closed = self.driver.store.epoch_start(epoch.next()).map(|next| next.began);
+        let bytes = closed.map(|height| self.driver.store.checkpoint(height));
+        match bytes {
+            Some(Ok(Some(bytes))) => match decode_checkpoint(&bytes) {
+                Ok(closing) => {
+                    let gossip = Gossip::Consensus(epoch, Message::CheckpointCertificate(closing));
+                    self.send_to(peer, &gossip);
+                }
+                Err(error) => tracing::error!(%epoch, %error, "what closed an epoch can not be read"),
+            },
+            Some(Err(error)) => tracing::error!(%epoch, %error, "what closed an epoch can not be read"),
+            Some(Ok(None)) | None => {}
+        }
+    }
+
+    /// A peer is in a later epoch: it is asked, in this one, how that ended.
+    fn ask_for_end(&mut self, peer: &PublicKey) {
+        if self.may_speak_of_epochs(peer) {
+            let status = self.driver.replica.status();
+            let newest = Fetch::Newest { view: status.view, finalized: status.tip.view };
+            self.send_to(peer, &Gossip::Consensus(status.epoch, Message::Fetch(newest)));
+            // One that is under way goes on by itself.
+            let _ = self.driver.sync.try_send(status.tip.height);
+        }
+    }
+
+    fn refuse(&mut self, from: &PublicKey, error: &dyn std::fmt::Display) {
         self.driver.metrics.messages_refused.inc();
         // All are counted; a line a second is enough, and no member can fill the disk with lines.
         let now = Instant::now();
         if self.refused_at.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1)) {
             self.refused_at = Some(now);
-            tracing::warn!(from = from.0, %error, "a message was refused");
+            tracing::warn!(from = %self.name(from), %error, "a message was refused");
         }
     }
 
@@ -264,16 +342,20 @@ impl Work {
                 self.driver.availability.condemn(digest);
                 self.judge_again();
             }
-            Event::Executed(height) => {
-                self.executed = height;
-                self.judge_again();
+            Event::Executed(executed) => {
+                self.executed = executed.checkpoint.height;
+                self.step(Input::Executed(executed));
             }
-            Event::Synced(candidates, commit) => self.step(Input::Synced { candidates, commit }),
+            Event::Synced(candidates, finality, cited) => {
+                self.step(Input::Synced { candidates, finality, cited });
+            }
+            Event::Certified(certificate) => self.step(Input::Certified(certificate)),
             Event::Peer(PeerEvent::Connected(key)) => self.greet(&key),
             Event::Peer(PeerEvent::Disconnected(key)) => {
                 tracing::info!(peer = %self.name(&key), "disconnected");
             }
             Event::Peer(PeerEvent::Double { peer, hosts: [first, second] }) => {
+                self.driver.metrics.doubles.inc();
                 tracing::error!(
                     peer = %self.name(&peer),
                     first = %first.address, first_boot = %first.boot,
@@ -297,7 +379,7 @@ impl Work {
         let waiting = self.driver.availability.waiting_after(Digest::ZERO);
         let waiting: Vec<_> = waiting.map(|(held, _)| held.digest).collect();
         for digests in waiting.chunks(MAX_DIGESTS) {
-            self.send(index, &Gossip::Held(digests.to_vec()));
+            self.send_to(key, &Gossip::Held(digests.to_vec()));
         }
         self.step(Input::Connected(index));
     }
@@ -329,7 +411,8 @@ impl Work {
         if self.judging.as_ref().is_some_and(|block| block.view != status.view) {
             self.judging = None; // Nobody waits for the verdict any more.
         }
-        self.driver.metrics.observe(&status);
+        self.driver.metrics.observe(&status, self.executed);
+        self.tell_standing(status.standing);
         self.driver.snapshot.send_replace(Snapshot {
             status,
             executed: self.executed,
@@ -340,13 +423,17 @@ impl Work {
 
     fn perform(&mut self, action: Action) -> Result<(), DriverError> {
         match action {
-            Action::Send(Recipient::All, message) => self.broadcast(&Gossip::Consensus(message)),
-            Action::Send(Recipient::One(to), message) => self.send(to, &Gossip::Consensus(message)),
+            Action::Send(Recipient::All, message) => self.broadcast(&Gossip::Consensus(self.epoch, message)),
+            Action::Send(Recipient::One(to), message) => {
+                if let Some(key) = self.keys.get(usize::from(to.0)).copied() {
+                    self.send_to(&key, &Gossip::Consensus(self.epoch, message));
+                }
+            }
             Action::Judge(block) => {
                 self.judging = Some(block);
                 self.judge_again();
             }
-            Action::Finalize { block, certificate } => {
+            Action::Finalize { block, certificate, closes } => {
                 self.driver.availability.order(&block.payload, block.height);
                 self.driver.quotas.release(&block.payload);
                 // One of them may have been offered between the step that made the block final and now.
@@ -356,15 +443,114 @@ impl Work {
                 self.final_at = Some(Instant::now());
                 tracing::debug!(height = %block.height, view = %block.view, batches = block.payload.len(), "final");
                 // The executor is gone only when the node stops.
-                let _ = self.driver.finals.send(Final { block, certificate });
+                let _ = self.driver.finals.send(Final { block, certificate, closes });
             }
+            Action::Certified(certificate) => {
+                let height = certificate.checkpoint.height;
+                self.driver.store.put_checkpoint(height, &encode_checkpoint(&certificate))?;
+            }
+            Action::Begin { epoch, configuration, opening } => self.begin(epoch, &configuration, opening)?,
+            Action::Accuse(evidence) => self.accuse(&evidence)?,
             Action::Synchronize { after } => {
                 // One that is under way goes on by itself.
                 let _ = self.driver.sync.try_send(after);
             }
-            Action::Halt(fork) => return Err(DriverError::Fork(fork)),
+            Action::Halt(why) => return Err(DriverError::Halt(why)),
         }
         Ok(())
+    }
+
+    /// P12: a new epoch. Whoever had a seat, or has one now, is told what closed the one before.
+    fn begin(
+        &mut self,
+        epoch: Epoch,
+        configuration: &Configuration,
+        opening: CheckpointCertificate,
+    ) -> Result<(), DriverError> {
+        let before = self.driver.membership.now();
+        let was_validator = before.me.is_some();
+        let old = Configuration {
+            validators: before.context.validators.clone(),
+            parameters: configuration.parameters.clone(),
+        };
+        self.driver.store.put_checkpoint(opening.checkpoint.height, &encode_checkpoint(&opening))?;
+        self.driver.membership.begin(epoch, configuration);
+        let members = self.driver.membership.now();
+        self.epoch = epoch;
+        self.keys = members.keys();
+        self.indices =
+            (0..).map(ValidatorIndex).zip(&self.keys).map(|(index, key)| (*key, index)).collect();
+        self.about_epochs.clear();
+        self.judging = None;
+        let admitted = self.driver.membership.admitted(std::iter::once(&old));
+        if let Err(error) = self.driver.network.set_admitted(admitted) {
+            // A configuration was checked before it was voted on.
+            tracing::error!(%error, "the network does not take the new validators");
+        }
+        let quorum = configuration.validators.quorum();
+        let offers = self.driver.availability.set_members(&self.keys, quorum);
+        self.available(offers);
+        let closing = Gossip::Consensus(epoch.previous(), Message::CheckpointCertificate(opening));
+        self.broadcast(&closing);
+        self.driver.network.broadcast_to(Role::Observer, Channel::Votes, encode(&closing));
+        let (validators, names) = (self.keys.len(), names(configuration));
+        tracing::info!(%epoch, validators, names, "a new epoch begins");
+        match (was_validator, members.me.is_some()) {
+            (true, false) => tracing::warn!(
+                "this node is no validator any more: it goes on as an observer, which follows and serves reads. Leave it on \
+                 until the others have gone on without it"
+            ),
+            (false, true) => tracing::info!("this node is a validator now"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// P13.
+    fn accuse(&mut self, evidence: &Evidence) -> Result<(), DriverError> {
+        self.driver.metrics.evidence.inc();
+        let case = evidence.case();
+        let kept = self.driver.store.put_evidence(case.as_bytes(), &encode(evidence))?;
+        let validators = &self.driver.replica.context().validators;
+        let index = validators.by_consensus_key(&evidence.validator);
+        let name = index.and_then(|index| validators.get(index)).map(|member| member.name.as_str());
+        let (first, second, view) = (evidence.first.kind, evidence.second.kind, evidence.first.view);
+        tracing::error!(
+            validator = name, key = %evidence.validator, ?first, ?second, %view, kept,
+            "a validator contradicted itself: see chain_evidence. It is broken, hostile, or runs twice with one key"
+        );
+        Ok(())
+    }
+
+    /// Says aloud what this replica waits for before it votes, and when it votes again.
+    fn tell_standing(&mut self, standing: Report) {
+        if std::mem::discriminant(&standing) == std::mem::discriminant(&self.standing) {
+            return;
+        }
+        self.standing = standing;
+        match standing {
+            Report::Observing => tracing::info!("this node has no seat among the validators: it follows"),
+            Report::Inquiring { needed, .. } => {
+                tracing::info!(needed, "asking the others for this validator's highest vote before it votes");
+            }
+            Report::Wiped { needed, .. } => {
+                let waits_for = self.waits_for();
+                tracing::warn!(
+                    needed, waits_for,
+                    "this validator's voting record is lost or old: it votes again once so many others have told which view \
+                     they are in. Where they are gone for good, have its key replaced by vote (`realdid gov`)"
+                );
+            }
+            Report::Barred(view) => tracing::info!(%view, "this validator votes again above this view"),
+            Report::Voting => tracing::info!("this validator votes"),
+        }
+    }
+
+    /// The names of those whose answers are missing.
+    fn waits_for(&self) -> String {
+        let members = self.driver.membership.now();
+        let names = self.driver.replica.waits_for().into_iter().map(|index| members.name(index));
+        names.collect::<Vec<_>>().join(", ")
     }
 
     fn broadcast(&self, gossip: &Gossip) {
@@ -372,21 +558,25 @@ impl Work {
         self.driver.network.broadcast(Channel::Votes, encode(gossip));
     }
 
-    fn send(&self, to: ValidatorIndex, gossip: &Gossip) {
+    fn send_to(&self, to: &PublicKey, gossip: &Gossip) {
         self.count(gossip);
-        if let Some(key) = self.driver.keys.get(usize::from(to.0)) {
-            // What is not sent now is sent again: by the replica's timers, or when the peer connects.
-            let _ = self.driver.network.send(key, Channel::Votes, encode(gossip));
-        }
+        // What is not sent now is sent again: by the replica's timers, or when the peer connects.
+        let _ = self.driver.network.send(to, Channel::Votes, encode(gossip));
     }
 
     fn count(&self, gossip: &Gossip) {
         let kind = match gossip {
             Gossip::Held(_) => "held",
-            Gossip::Consensus(Message::PrePrepare(_)) => "pre_prepare",
-            Gossip::Consensus(Message::Vote(_)) => "vote",
-            Gossip::Consensus(Message::Certificate(_)) => "certificate",
-            Gossip::Consensus(Message::Fetch(_)) => "fetch",
+            Gossip::Consensus(_, message) => match message {
+                Message::PrePrepare(_) => "pre_prepare",
+                Message::Vote(_) => "vote",
+                Message::Certificate(_) => "certificate",
+                Message::Fetch(_) => "fetch",
+                Message::Checkpoint(_) => "checkpoint",
+                Message::CheckpointCertificate(_) => "checkpoint_certificate",
+                Message::OwnVote(_) => "own_vote",
+                Message::Attestation(_) => "attestation",
+            },
         };
         self.driver.metrics.messages_sent.with_label_values(&[kind]).inc();
     }
@@ -395,7 +585,6 @@ impl Work {
     fn judge_again(&mut self) {
         let Some(block) = self.judging.clone() else { return };
         let verdict = match self.driver.availability.judge(&block.payload, block.height) {
-            Payload::Ready if block.height.since(self.executed) > MAX_BACKLOG => return,
             Payload::Ready => Verdict::Valid,
             Payload::Invalid(batch) => {
                 tracing::warn!(view = %block.view, %batch, "a proposal names a batch that it may not name");
@@ -403,6 +592,7 @@ impl Work {
             }
             Payload::Missing(digests) => {
                 let leader = self.driver.replica.context().validators.leader(block.view);
+                let Some(leader) = self.keys.get(usize::from(leader.0)).copied() else { return };
                 return self.want(digests, &[leader], Account::Leader(leader));
             }
         };
@@ -410,12 +600,10 @@ impl Work {
         self.step(Input::Judged { digest: block.digest(), verdict });
     }
 
-    fn want(&self, digests: Vec<Digest>, from: &[ValidatorIndex], account: Account) {
+    fn want(&self, digests: Vec<Digest>, from: &[PublicKey], account: Account) {
         let known =
             digests.first().map(|digest| self.driver.availability.holders(digest)).unwrap_or_default();
-        let holders = from.iter().chain(&known).filter(|holder| **holder != self.driver.me);
-        let holders =
-            holders.filter_map(|holder| self.driver.keys.get(usize::from(holder.0)).copied()).collect();
+        let holders = from.iter().chain(&known).filter(|holder| **holder != self.driver.me).copied().collect();
         // A fetcher that is full is asked again, by the next housekeeping or the next look at the payload.
         let _ = self.driver.fetch.try_send(Want { digests, holders, account: Some(account) });
     }
@@ -455,11 +643,16 @@ impl Work {
             // A failing disk shows itself in the intake and the executor, which stop the node.
             let Ok(Some(bytes)) = self.driver.store.batch(&held.digest) else { continue };
             let bytes: Arc<[u8]> = bytes.into();
-            for (index, key) in (0..).map(ValidatorIndex).zip(&self.driver.keys) {
-                if index != self.driver.me && !holders.contains(&index) {
+            for key in &self.keys {
+                if *key != self.driver.me && !holders.contains(key) {
                     let _ = self.driver.network.send(key, Channel::Batches, Arc::clone(&bytes));
                 }
             }
         }
     }
+}
+
+fn names(configuration: &Configuration) -> String {
+    let names = configuration.validators.iter().map(|(_, member)| member.name.as_str());
+    names.collect::<Vec<_>>().join(" ")
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use consensus::{Block, Certificate};
+use consensus::{Block, Candidate, Certificate, Checkpoint, Executed};
 use genesis::{Digest, Genesis};
-use ledger::{ApplyError, CheckedBatch, Store, StoreError, apply};
+use ledger::{ApplyError, CheckedBatch, Outcome, Store, StoreError, apply};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,8 @@ pub struct Final {
     pub block: Block,
     /// Its own certificate, where it has one.
     pub certificate: Option<Certificate>,
+    /// The hash of the configuration that takes over after it, where it closes its epoch.
+    pub closes: Option<Digest>,
 }
 
 /// What the thread needs.
@@ -49,6 +51,20 @@ pub struct Executor {
     pub events: mpsc::Sender<Event>,
     /// Figures.
     pub metrics: Arc<Metrics>,
+}
+
+/// What the validators sign of an executed block (P6).
+pub fn checkpoint(block: &Candidate, outcome: &Outcome) -> Checkpoint {
+    Checkpoint {
+        epoch: block.epoch,
+        height: block.height,
+        block: block.digest(),
+        time: block.time,
+        state_root: outcome.state_root,
+        receipts_root: outcome.receipts_root,
+        configuration: outcome.configuration,
+        pending: outcome.pending,
+    }
 }
 
 /// Why execution ended.
@@ -96,7 +112,7 @@ impl Executor {
     /// Executes one block; false when the node stops before its batches came.
     fn execute(
         &self,
-        Final { block, certificate }: Final,
+        Final { block, certificate, closes }: Final,
         stop: &CancellationToken,
     ) -> Result<bool, ExecutorError> {
         let Some(batches) = self.batches(&block, stop)? else { return Ok(false) };
@@ -110,7 +126,7 @@ impl Executor {
             batches: block.payload.clone(),
             proof: proof.encode(),
         };
-        let changes = apply(self.store.as_ref(), row.moment(), None, &batches)?;
+        let changes = apply(self.store.as_ref(), row.moment(), closes, &batches)?;
         timer.observe_duration();
         let timer = self.metrics.commit_seconds.start_timer();
         self.store.commit(&row, &changes)?;
@@ -131,7 +147,9 @@ impl Executor {
             }
         }
         // The driver is gone only when the node stops.
-        let _ = self.events.blocking_send(Event::Executed(row.height));
+        let next = closes.map(|_| self.store.governance().configuration.clone());
+        let checkpoint = checkpoint(&block, &changes.outcome);
+        let _ = self.events.blocking_send(Event::Executed(Executed { checkpoint, next }));
         Ok(true)
     }
 

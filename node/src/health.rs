@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use consensus::Report;
 use genesis::Height;
 use p2p::{Network, Role};
 use tokio::sync::watch;
 
 use crate::driver::Snapshot;
+use crate::membership::Membership;
 
 /// A node whose execution is so far behind finality is catching up.
 const MAX_LAG: u64 = 64;
@@ -17,8 +19,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(30);
 pub struct Health {
     /// The peers.
     pub network: Network,
-    /// How many validators decide.
-    pub quorum: usize,
+    /// Who decides.
+    pub membership: Membership,
     /// The replica's position.
     pub snapshot: watch::Receiver<Snapshot>,
     /// What `Status::armed` counts from: when the node started.
@@ -40,18 +42,21 @@ impl Health {
     /// Looks now.
     pub fn look(&self) -> Readiness {
         let snapshot = *self.snapshot.borrow();
+        let members = self.membership.now();
+        let (quorum, itself) = (members.context.validators.quorum(), usize::from(members.me.is_some()));
         let peers = self.network.peers();
         let validators =
-            peers.iter().filter(|peer| peer.role == Role::Validator && peer.link.is_some()).count() + 1;
+            peers.iter().filter(|peer| peer.role == Role::Validator && peer.link.is_some()).count() + itself;
+        // One validator shows an observer all there is; to be sure to hear of it, it needs one that is honest.
+        let needed = if itself == 1 { quorum } else { members.context.validators.faulty() + 1 };
         let lag = snapshot.status.tip.height.since(snapshot.executed);
         // What waits may have come long after the newest block: the later of the two counts.
         let armed = snapshot.status.armed.map(|since| self.started + since);
         let waited = armed.map(|since| since.max(snapshot.final_at.unwrap_or(since)).elapsed());
-        let problem = if validators < self.quorum {
-            Some(format!(
-                "{validators} of the {} validators that decide are connected, itself counted",
-                self.quorum
-            ))
+        let problem = if validators < needed {
+            Some(format!("{validators} validators are connected, itself counted, but {needed} are needed"))
+        } else if let Some(problem) = recovering(snapshot.status.standing) {
+            Some(problem)
         } else if lag > MAX_LAG {
             Some(format!("catching up: {lag} final blocks wait to be executed"))
         } else if snapshot.status.behind {
@@ -67,6 +72,23 @@ impl Health {
             ready: problem.is_none(),
             why: problem.unwrap_or_else(|| format!("{validators} validators are connected, itself counted")),
             height,
+        }
+    }
+}
+
+/// What a validator that may not vote yet waits for.
+fn recovering(standing: Report) -> Option<String> {
+    match standing {
+        Report::Observing | Report::Voting => None,
+        Report::Inquiring { answers, needed } => Some(format!(
+            "{answers} of {needed} validators have told which votes of this one they know; it votes then"
+        )),
+        Report::Wiped { answers, needed } => Some(format!(
+            "the voting record was lost, and {answers} of {needed} other validators have told which view they are in; it \
+             votes again above that"
+        )),
+        Report::Barred(view) => {
+            Some(format!("the voting record was lost: this validator votes again above view {view}"))
         }
     }
 }

@@ -7,6 +7,8 @@
 //!   keys/consensus.json    secrets, mode 0600, folder 0700
 //!   keys/network.json
 //!   keys/governance.json
+//!   keys/first-start       made with the keys, gone with the first start: without it and without a journal, the
+//!                          journal was lost
 //!   data/store/            the chain and its state: can be had from the other nodes again
 //!   data/journal/          what this validator voted: nobody else has it
 //!   lock                   held while the node runs
@@ -146,6 +148,34 @@ impl Home {
     /// The file of a key.
     pub fn key_path(&self, role: KeyRole) -> PathBuf {
         self.keys().join(format!("{role}.json"))
+    }
+
+    /// The mark that says that the consensus key has signed nothing yet.
+    pub fn first_start(&self) -> PathBuf {
+        self.keys().join("first-start")
+    }
+
+    /// Makes that mark, durably: the key is a new one, or its whole chain is given up.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn mark_first_start(&self) -> Result<(), HomeError> {
+        Self::write_mark(self.first_start())
+    }
+
+    /// The same, beside a new consensus key that is not in a node's folder yet.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn mark_beside(key: &Path) -> Result<(), HomeError> {
+        Self::write_mark(key.with_file_name("first-start"))
+    }
+
+    fn write_mark(path: PathBuf) -> Result<(), HomeError> {
+        let text = "The consensus key beside this file has signed nothing yet. The node removes this file at its first start.\n";
+        fs::write(&path, text)
+            .and_then(|()| File::open(&path)?.sync_all())
+            .map_err(failed("write", &path))
     }
 
     /// The folder of what the node writes.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use genesis::{Digest, Genesis, Height, PublicKey, ValidatorIndex};
+use genesis::{Digest, Genesis, Height, PublicKey};
 use ledger::{CheckedBatch, Store};
 use tokio::sync::mpsc;
 
@@ -28,8 +28,8 @@ const QUEUE: usize = 256;
 /// A batch on its way in.
 #[derive(Debug)]
 pub enum Arrival {
-    /// Pushed by a peer, which must be its author.
-    Pushed(ValidatorIndex, p2p::Incoming),
+    /// Pushed by a validator, which must be its author.
+    Pushed(p2p::Incoming),
     /// Asked for by its digest; on whose account, unless a final block names it.
     Fetched(Option<Account>, Vec<u8>),
     /// Made here, of transactions that were checked when they were submitted.
@@ -40,8 +40,8 @@ pub enum Arrival {
 pub struct Intake {
     /// The network's genesis.
     pub genesis: Arc<Genesis>,
-    /// This validator.
-    pub me: ValidatorIndex,
+    /// This node's network key.
+    pub me: PublicKey,
     /// Where batches are kept.
     pub store: Arc<Store>,
     /// Where checked ones wait for execution.
@@ -64,8 +64,8 @@ pub fn channel() -> (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>) {
 enum Refused {
     #[error("{0}")]
     Invalid(#[from] ledger::BatchError),
-    #[error("validator {} pushed a batch by {author}", pusher.0)]
-    NotItsAuthor { pusher: ValidatorIndex, author: PublicKey },
+    #[error("{pusher} pushed a batch by {author}")]
+    NotItsAuthor { pusher: PublicKey, author: PublicKey },
     #[error("it expires at height {expires_at}, but the tip is {tip} and the longest lifetime {most}")]
     Lifetime { expires_at: Height, tip: Height, most: u64 },
     #[error("as much waits on its account as may: {0:?}")]
@@ -106,8 +106,8 @@ impl Intake {
                 taken.push((batch, bytes, Some(account)));
                 return Ok(());
             }
-            Arrival::Pushed(from, _) if penalties.excludes(from) => return Ok(()),
-            Arrival::Pushed(from, incoming) => (Some(Account::Pusher(from)), incoming.frame),
+            Arrival::Pushed(incoming) if penalties.excludes(incoming.from) => return Ok(()),
+            Arrival::Pushed(incoming) => (Some(Account::Pusher(incoming.from)), incoming.frame),
             Arrival::Fetched(account, bytes) => (account, bytes),
         };
         let digest = CheckedBatch::digest_of(&bytes);
@@ -143,7 +143,7 @@ impl Intake {
         }
         let batch = CheckedBatch::decode_and_check(bytes, &self.genesis)?;
         if let Some(Account::Pusher(from)) = account
-            && !self.is_key_of(from, &batch.author())
+            && batch.author() != from
         {
             return Err(Refused::NotItsAuthor { pusher: from, author: batch.author() });
         }
@@ -154,11 +154,6 @@ impl Intake {
             return Err(Refused::Lifetime { expires_at, tip, most });
         }
         Ok(batch)
-    }
-
-    /// Whether `key` authenticates the connections of `peer`.
-    fn is_key_of(&self, peer: ValidatorIndex, key: &PublicKey) -> bool {
-        self.genesis.validators().get(peer).is_some_and(|validator| validator.network_key == *key)
     }
 
     fn keep(&self, taken: Vec<Taken>) -> Result<(), ledger::StoreError> {
@@ -194,17 +189,17 @@ impl Intake {
 /// Members that pushed invalid batches, and until when their pushes are dropped unread: checking one costs this node
 /// more than making it cost them. What an honest block needs of theirs is fetched.
 #[derive(Debug, Default)]
-struct Penalties(BTreeMap<ValidatorIndex, (u32, Instant)>);
+struct Penalties(BTreeMap<PublicKey, (u32, Instant)>);
 
 impl Penalties {
-    fn add(&mut self, member: ValidatorIndex) {
+    fn add(&mut self, member: PublicKey) {
         let (count, until) = self.0.entry(member).or_insert((0, Instant::now()));
         *count += 1;
         *until =
             Instant::now() + FIRST_PENALTY.saturating_mul(1 << (*count - 1).min(16)).min(LONGEST_PENALTY);
     }
 
-    fn excludes(&self, member: ValidatorIndex) -> bool {
+    fn excludes(&self, member: PublicKey) -> bool {
         self.0.get(&member).is_some_and(|(_, until)| Instant::now() < *until)
     }
 }

@@ -2,8 +2,8 @@
 //! (rule P7).
 //!
 //! # Bytes on disk
-//! A folder of segments `00000001.journal`, `00000002.journal`, … Each starts with a 56-byte header: the magic
-//! `RDIDJRN1`, the chain's id, the voter's index (u64) and the segment's number (u64). Then come entries, one for
+//! A folder of segments `00000001.journal`, `00000002.journal`, … Each starts with an 80-byte header: the magic
+//! `RDIDJRN2`, the chain's id, the voter's consensus key (32 bytes) and the segment's number (u64). Then come entries, one for
 //! each call of [`Journal::append`]: magic `RDJE`, length of the body (u32), CRC-32 of segment number, offset and
 //! body (u32), body (the records, canonically encoded). Integers are little-endian.
 //!
@@ -24,10 +24,10 @@ use std::path::{Path, PathBuf};
 
 use consensus::Record;
 use genesis::encoding::{decode, encode};
-use genesis::{Digest, Height, ValidatorIndex};
+use genesis::{Digest, Height, PublicKey};
 
-const HEADER_MAGIC: &[u8; 8] = b"RDIDJRN1";
-const HEADER_BYTES: usize = 8 + 32 + 8 + 8;
+const HEADER_MAGIC: &[u8; 8] = b"RDIDJRN2";
+const HEADER_BYTES: usize = 8 + 32 + 32 + 8;
 const ENTRY_MAGIC: &[u8; 4] = b"RDJE";
 const ENTRY_HEAD_BYTES: usize = 4 + 4 + 4;
 /// The most bytes in one entry's body.
@@ -57,8 +57,8 @@ pub struct Journal {
 pub struct Owner {
     /// The chain.
     pub chain: Digest,
-    /// The validator.
-    pub voter: ValidatorIndex,
+    /// The validator's consensus key.
+    pub voter: PublicKey,
 }
 
 /// Why the journal cannot be used.
@@ -76,8 +76,8 @@ pub enum JournalError {
     },
     /// Another node's journal.
     #[error(
-        "{path} is the voting journal of validator {found_voter} of chain {found_chain}, but this node is validator \
-         {voter} of chain {chain}: point --home at the right folder"
+        "{path} is the voting journal of key {found_voter} of chain {found_chain}, but this node has key {voter} of \
+         chain {chain}: point --home at the right folder"
     )]
     Foreign {
         /// The file.
@@ -85,16 +85,15 @@ pub enum JournalError {
         /// Its chain.
         found_chain: Digest,
         /// Its voter.
-        found_voter: u64,
+        found_voter: PublicKey,
         /// This node's chain.
         chain: Digest,
-        /// This node's index.
-        voter: u64,
+        /// This node's consensus key.
+        voter: PublicKey,
     },
     /// Bytes that were synced are not what was written.
     #[error(
-        "{path} is damaged at byte {offset}: {problem}. What this validator voted can no longer be told, so it must \
-         not vote: restore the disk, or replace the validator's key"
+        "{path} is damaged at byte {offset}: {problem}. What this validator voted can no longer be told from it"
     )]
     Damaged {
         /// The file.
@@ -257,7 +256,8 @@ fn create_segment(folder: &Path, number: u64, owner: Owner) -> Result<File, Jour
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend(HEADER_MAGIC);
     header.extend(owner.chain.as_bytes());
-    header.extend(u64::from(owner.voter.0).to_le_bytes());
+    let PublicKey::Ed25519(key) = owner.voter;
+    header.extend(key);
     header.extend(number.to_le_bytes());
     file.write_all(&header).map_err(at("writing", &path))?;
     file.sync_all().map_err(at("syncing", &path))?;
@@ -330,23 +330,22 @@ fn check_header(path: &Path, bytes: &[u8], number: u64, owner: Owner) -> Result<
         offset: 0,
         problem: problem.to_owned(),
     };
-    let array =
-        |from: usize| <[u8; 8]>::try_from(&bytes[from..from + 8]).map(u64::from_le_bytes).unwrap_or_default();
-    let mut chain = [0; 32];
-    chain.copy_from_slice(&bytes[8..40]);
+    let array = |from: usize| <[u8; 32]>::try_from(&bytes[from..from + 32]).unwrap_or_default();
+    let (chain, voter) = (Digest::from_bytes(array(8)), PublicKey::Ed25519(array(40)));
+    let found = <[u8; 8]>::try_from(&bytes[72..80]).map(u64::from_le_bytes).unwrap_or_default();
     if &bytes[..8] != HEADER_MAGIC {
         return Err(damaged("it does not start like a journal"));
     }
-    if chain != *owner.chain.as_bytes() || array(40) != u64::from(owner.voter.0) {
+    if chain != owner.chain || voter != owner.voter {
         return Err(JournalError::Foreign {
             path: path.to_owned(),
-            found_chain: Digest::from_bytes(chain),
-            found_voter: array(40),
+            found_chain: chain,
+            found_voter: voter,
             chain: owner.chain,
-            voter: u64::from(owner.voter.0),
+            voter: owner.voter,
         });
     }
-    if array(48) != number {
+    if found != number {
         return Err(damaged("it was renamed: its number is another one"));
     }
     Ok(())

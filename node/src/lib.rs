@@ -21,6 +21,7 @@ pub mod home;
 pub mod http;
 pub mod intake;
 pub mod journal;
+pub mod membership;
 pub mod mempool;
 pub mod metrics;
 pub mod node;

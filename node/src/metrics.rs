@@ -1,6 +1,7 @@
 //! The node's figures, for Prometheus.
 
 use consensus::Status;
+use genesis::Height;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -18,6 +19,11 @@ pub struct Metrics {
     pub messages_sent: IntCounterVec,
     /// Messages that were malformed or whose signature was not valid.
     pub messages_refused: IntCounter,
+    /// Times that a validator contradicted itself.
+    pub evidence: IntCounter,
+    /// Times that a validator's key was seen to run twice.
+    pub doubles: IntCounter,
+    checkpoint_lag: IntGauge,
     /// How long the replica's records took to become durable.
     pub journal_seconds: Histogram,
     /// How long the check of a batch took.
@@ -82,6 +88,13 @@ impl Metrics {
             )?,
             messages_sent: counters(r, "consensus_messages_sent_total", "messages sent, by kind", &["kind"])?,
             messages_refused: counter(r, "consensus_messages_refused_total", "messages that were not valid")?,
+            evidence: counter(r, "consensus_evidence_total", "times that a validator contradicted itself")?,
+            doubles: counter(r, "p2p_double_keys_total", "times that one key was seen on two hosts at once")?,
+            checkpoint_lag: gauge(
+                r,
+                "checkpoint_lag",
+                "executed blocks whose checkpoint has no certificate yet",
+            )?,
             journal_seconds: seconds(r, "consensus_journal_seconds", "making records durable")?,
             batch_check_seconds: seconds(r, "mempool_batch_check_seconds", "checking a batch")?,
             batches_refused: counter(r, "mempool_batches_refused_total", "batches that were not valid")?,
@@ -109,10 +122,11 @@ impl Metrics {
     }
 
     /// Takes over the replica's position.
-    pub fn observe(&self, status: &Status) {
+    pub fn observe(&self, status: &Status, executed: Height) {
         self.height.set(status.tip.height.0 as i64);
         self.view.set(status.view.0 as i64);
-        self.epoch.set(0);
+        self.epoch.set(status.epoch.0 as i64);
+        self.checkpoint_lag.set(executed.since(status.certified) as i64);
         self.delta_seconds.set(status.delta.as_secs_f64());
         self.waiting_batches.set(status.waiting as i64);
     }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use genesis::{Genesis, PublicKey, ValidatorIndex};
+use genesis::{Genesis, PublicKey};
 use ledger::Store;
 use p2p::{Inbox, Network};
 use tokio::sync::{mpsc, watch};
@@ -41,6 +41,7 @@ use crate::health::Health;
 use crate::home::Home;
 use crate::http::{self, Pages};
 use crate::intake::{self, Arrival, Intake};
+use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
@@ -57,7 +58,7 @@ const LAST_CALLS: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 struct Common {
     genesis: Arc<Genesis>,
-    me: ValidatorIndex,
+    membership: Membership,
     network_key: PublicKey,
     store: Arc<Store>,
     network: Network,
@@ -77,12 +78,12 @@ struct Common {
 pub async fn run(home: Home) -> anyhow::Result<()> {
     let _lock = home.lock()?;
     let config = home.config()?;
-    let mut recovered = startup::recover(&home)?;
+    let mut recovered = startup::recover(&home, &config)?;
     let (network, inbox) = Network::start(recovered.network(&config)?).await?;
     let (snapshots, snapshot) = watch::channel(recovered.snapshot());
     let genesis = Arc::clone(&recovered.genesis);
     let common = Common {
-        me: recovered.me,
+        membership: recovered.membership.clone(),
         network_key: recovered.network_key,
         store: Arc::clone(&recovered.store),
         mempool: Arc::new(Mempool::new(usize::try_from(config.mempool.max_bytes).unwrap_or(usize::MAX))),
@@ -91,7 +92,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         metrics: Arc::new(Metrics::new()?),
         health: Arc::new(Health {
             network: network.clone(),
-            quorum: genesis.validators().quorum(),
+            membership: recovered.membership.clone(),
             snapshot: snapshot.clone(),
             started: recovered.started,
         }),
@@ -121,10 +122,15 @@ impl Running {
         inbox: Inbox,
         snapshots: watch::Sender<Snapshot>,
     ) -> anyhow::Result<Self> {
-        let Common { genesis, me, store, network, mempool, .. } = common.clone();
+        let Common { genesis, membership, store, network, mempool, .. } = common.clone();
+        let members = membership.now();
         let parameters = genesis.parameters();
-        let mut availability =
-            Availability::new(me, genesis.validators().quorum(), parameters.max_batch_lifetime);
+        let mut availability = Availability::new(
+            common.network_key,
+            &members.keys(),
+            members.context.validators.quorum(),
+            parameters.max_batch_lifetime,
+        );
         let held = startup::restore_batches(common, &mut availability)?;
         let (events, driver_events) = mpsc::channel(EVENTS);
         events.try_send(Event::Held(held)).context("the first event of the driver")?;
@@ -135,7 +141,7 @@ impl Running {
 
         let intake = Intake {
             genesis: Arc::clone(&genesis),
-            me,
+            me: common.network_key,
             store: Arc::clone(&store),
             shelf: Arc::clone(&common.shelf),
             quotas: Arc::clone(&common.quotas),
@@ -152,7 +158,7 @@ impl Running {
             metrics: Arc::clone(&common.metrics),
         };
         let sync = Sync {
-            context: recovered.replica.context().clone(),
+            membership: membership.clone(),
             network: network.clone(),
             fetch: fetch.clone(),
             events: events.clone(),
@@ -163,8 +169,8 @@ impl Running {
             journal: recovered.journal,
             availability,
             network: network.clone(),
-            keys: genesis.validators().iter().map(|(_, validator)| validator.network_key).collect(),
-            me,
+            membership: membership.clone(),
+            me: common.network_key,
             store: Arc::clone(&store),
             finals,
             fetch,
@@ -204,7 +210,7 @@ impl Running {
         tasks.spawn(batcher.run());
         tasks.spawn(sync.run(starts));
         tasks.spawn(sync::serve(inbox.requests, store));
-        tasks.spawn(forward_batches(inbox.batches, arrivals, genesis));
+        tasks.spawn(forward_batches(inbox.batches, arrivals, membership));
         tasks.spawn(forward_peers(inbox.peers, events));
         Ok(Self { threads, tasks })
     }
@@ -219,7 +225,8 @@ impl Running {
 
 /// Serves clients until the node is told to stop, or a part of it fails.
 async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
-    let Common { genesis, me, store, network, mempool, metrics, snapshot, health, stop, .. } = common.clone();
+    let Common { genesis, membership, store, network, mempool, metrics, snapshot, health, stop, .. } =
+        common.clone();
     let pages = Pages {
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
@@ -228,7 +235,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
     };
     let api = Api {
         genesis,
-        me,
+        membership,
         store,
         mempool: Arc::clone(&mempool),
         network,
@@ -261,12 +268,14 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
 async fn forward_batches(
     mut batches: mpsc::Receiver<p2p::Incoming>,
     arrivals: mpsc::Sender<Arrival>,
-    genesis: Arc<Genesis>,
+    membership: Membership,
 ) {
     while let Some(incoming) = batches.recv().await {
         // Observers push nothing.
-        let Some(from) = genesis.validators().by_network_key(&incoming.from) else { continue };
-        if arrivals.send(Arrival::Pushed(from, incoming)).await.is_err() {
+        if membership.now().by_network_key(&incoming.from).is_none() {
+            continue;
+        }
+        if arrivals.send(Arrival::Pushed(incoming)).await.is_err() {
             return;
         }
     }
@@ -282,8 +291,9 @@ async fn forward_peers(mut peers: mpsc::Receiver<p2p::PeerEvent>, events: mpsc::
 
 fn announce(common: &Common, rpc: SocketAddr, metrics: SocketAddr) {
     let (genesis, p2p) = (&common.genesis, common.network.local_address());
-    let validators = genesis.validators();
-    let name = validators.get(common.me).map(|validator| validator.name.as_str()).unwrap_or_default();
+    let members = common.membership.now();
+    let validators = &members.context.validators;
+    let name = members.me.map_or_else(|| "an observer".to_owned(), |me| members.name(me));
     let (chain, height) = (genesis.chain(), common.store.tip().height);
     tracing::info!(node = name, network = genesis.network(), %chain, %height, %p2p, %rpc, %metrics, "started");
     if validators.faulty() == 0 {

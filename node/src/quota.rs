@@ -7,21 +7,21 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use genesis::{Digest, ValidatorIndex};
+use genesis::{Digest, PublicKey};
 
 /// The most bytes that wait on one account: more than an honest author ever has under way.
 const MAX_BYTES: usize = 128 << 20;
 /// The most batches that wait on one account.
 const MAX_BATCHES: usize = 1_024;
 
-/// Who answers for a batch that waits. The author that a batch names is not signed, so only a push, which comes by its
+/// Who answers for a batch that waits, by its network key. The author that a batch names is not signed, so only a push, which comes by its
 /// author's own connection, counts against an author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Account {
     /// Who pushed it.
-    Pusher(ValidatorIndex),
+    Pusher(PublicKey),
     /// The leader whose proposal named it.
-    Leader(ValidatorIndex),
+    Leader(PublicKey),
     /// Nobody in particular: a quorum acknowledged it.
     Acknowledged,
 }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn an_account_is_bounded_in_batches_and_bytes_and_gets_room_back() {
-        let (quotas, author) = (Quotas::default(), Account::Pusher(ValidatorIndex(1)));
+        let (quotas, author) = (Quotas::default(), Account::Pusher(PublicKey::Ed25519([1; 32])));
         let digest = |number: usize| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
@@ -82,7 +82,7 @@ mod tests {
         };
         (0..MAX_BATCHES).for_each(|number| quotas.charge(digest(number), author, 10));
         assert!(!quotas.has_room(author, 10), "batches");
-        assert!(quotas.has_room(Account::Leader(ValidatorIndex(1)), 10), "another account is not hurt");
+        assert!(quotas.has_room(Account::Leader(PublicKey::Ed25519([1; 32])), 10), "another account is not hurt");
         quotas.release(&[digest(0), digest(0), digest(9_999_999)]);
         assert!(quotas.has_room(author, 10));
         quotas.charge(digest(0), author, MAX_BYTES - MAX_BATCHES * 10);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::api::{code, method};
-use genesis::{Genesis, ValidatorIndex};
+use genesis::Genesis;
 use jsonrpsee::server::{BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{IntoResponse, RpcModule};
@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use crate::config::RpcConfig;
 use crate::driver::Snapshot;
 use crate::health::Health;
+use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
 
@@ -40,8 +41,8 @@ const MAX_RESPONSE_BYTES: u32 = 16 << 20;
 pub struct Api {
     /// The network's genesis.
     pub genesis: Arc<Genesis>,
-    /// This validator.
-    pub me: ValidatorIndex,
+    /// Who is in charge, and whether this node is one of them.
+    pub membership: Membership,
     /// The ledger.
     pub store: Arc<Store>,
     /// Where transactions go.
@@ -106,6 +107,13 @@ fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
         method::CHAIN_BLOCK,
         |params, api| async move { chain::block(&api, one(&params)?) },
     )?;
+    register(&mut module, method::CHAIN_CHECKPOINT, |params, api| async move {
+        chain::checkpoint(&api, one(&params)?)
+    })?;
+    register(&mut module, method::CHAIN_VALIDATORS, |params, api| async move {
+        chain::validators(&api, one(&params)?)
+    })?;
+    register(&mut module, method::CHAIN_EVIDENCE, |_, api| async move { chain::evidence(&api) })?;
     register(&mut module, method::NET_PEERS, |_, api| async move { Ok(net::peers(&api)) })?;
     module.register_method("rpc.discover", |_, _, _| discover::document())?;
     Ok(module)

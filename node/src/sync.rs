@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::message::VoteKind;
-use consensus::{Candidate, Certificate, Context, Verified};
-use genesis::encoding::{decode, encode};
+use consensus::certificate::CertificateError;
+use consensus::{Candidate, CheckpointCertificate, Context, Finality, Verified};
+use genesis::encoding::{DecodeError, decode, encode};
 use genesis::{Height, PublicKey};
 use ledger::{Store, StoreError};
 use p2p::{IncomingRequest, Network};
@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::driver::{Event, Snapshot};
 use crate::fetcher::Want;
-use crate::wire::{Answer, Ask, MAX_ANSWER_BYTES, Proof};
+use crate::membership::Membership;
+use crate::wire::{Answer, Ask, MAX_ANSWER_BYTES, Proof, Range, decode_checkpoint};
 
 /// How many blocks one answer holds, and how many bytes of batches.
 const BLOCKS_AN_ANSWER: usize = 512;
@@ -30,11 +31,13 @@ const ANSWERS: usize = 4;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// How long the driver may take to make a range final.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// How often a node without a vote, to which nobody sends votes, looks for new blocks.
+const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
 /// What catching up needs.
 pub struct Sync {
     /// What certificates are checked against.
-    pub context: Context,
+    pub membership: Membership,
     /// The others.
     pub network: Network,
     /// For the blocks' batches.
@@ -58,24 +61,43 @@ enum SyncError {
     #[error(transparent)]
     Request(#[from] p2p::RequestError),
     #[error("the answer is malformed: {0}")]
-    Encoding(#[from] genesis::encoding::DecodeError),
+    Encoding(#[from] DecodeError),
     #[error("the answer is about something else")]
     AnotherKind,
-    #[error("the answer has {0} blocks without a commit certificate")]
-    NoCertificate(usize),
-    #[error("the certificate is not valid: {0}")]
-    Certificate(#[from] consensus::certificate::CertificateError),
+    #[error("the answer has {0} blocks and no proof that they are final")]
+    NoProof(usize),
+    #[error("a certificate is not valid: {0}")]
+    Certificate(#[from] CertificateError),
     #[error("the blocks are not a chain that ends in the certified one")]
     NotAChain,
 }
 
+/// A peer's answer, checked.
+struct Checked {
+    blocks: Option<Blocks>,
+    checkpoint: Option<Verified<CheckpointCertificate>>,
+}
+
+/// A chain of final blocks.
+struct Blocks {
+    candidates: Vec<Candidate>,
+    finality: Verified<Finality>,
+    cited: Option<Verified<CheckpointCertificate>>,
+}
+
 impl Sync {
-    /// Catches up whenever the driver says so.
+    /// Catches up whenever the driver says so; all the time where this node has no vote.
     pub async fn run(mut self, mut starts: mpsc::Receiver<Height>) {
         let mut turn = 0_usize;
-        while let Some(after) = starts.recv().await {
-            if after < self.final_height() {
-                continue; // Asked for during a sync that has got further since.
+        loop {
+            let follows = self.membership.now().me.is_none();
+            tokio::select! {
+                start = starts.recv() => match start {
+                    None => return,
+                    Some(after) if after < self.final_height() => continue, // It has got further since.
+                    Some(_) => {}
+                },
+                () = tokio::time::sleep(FOLLOW_EVERY), if follows => {}
             }
             if !self.catch_up(&mut turn).await {
                 return; // The node stops.
@@ -103,22 +125,30 @@ impl Sync {
             *turn = turn.wrapping_add(1);
             let peer = peers[*turn % peers.len()];
             match self.range(peer, self.final_height()).await {
-                Ok(Some((candidates, commit))) => {
-                    let digests = candidates.iter().flat_map(|block| block.payload.iter().copied()).collect();
-                    let _ = self.fetch.try_send(Want { digests, holders: vec![peer], account: None });
-                    let last = candidates.last().map_or(Height::ZERO, |block| block.height);
-                    if self.events.send(Event::Synced(candidates, commit)).await.is_err() {
+                Ok(Checked { blocks, checkpoint }) => {
+                    let mut taken = Taken::Late;
+                    if let Some(Blocks { candidates, finality, cited }) = blocks {
+                        let digests = candidates.iter().flat_map(|block| block.payload.iter().copied());
+                        let digests = digests.collect();
+                        let _ = self.fetch.try_send(Want { digests, holders: vec![peer], account: None });
+                        let last = candidates.last().map_or(Height::ZERO, |block| block.height);
+                        if self.events.send(Event::Synced(candidates, finality, cited)).await.is_err() {
+                            return false;
+                        }
+                        taken = self.taken(last).await;
+                    }
+                    if let Some(checkpoint) = checkpoint
+                        && self.events.send(Event::Certified(checkpoint)).await.is_err()
+                    {
                         return false;
                     }
-                    match self.taken(last).await {
+                    match taken {
                         Taken::All => failures = 0,
+                        // This peer has no more; the next may.
                         Taken::Late => failures += 1,
                         Taken::Stopped => return false,
                     }
-                    tracing::info!(height = %self.final_height(), "catching up");
                 }
-                // This peer has no more; the next may.
-                Ok(None) => failures += 1,
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%peer, %error, "a peer's blocks were not taken");
@@ -127,7 +157,7 @@ impl Sync {
             }
         }
         let last = self.final_height();
-        if last > first {
+        if last > first.plus(1) {
             tracing::info!(from = %first.next(), to = %last, "caught up with the peers' stores");
         }
         true
@@ -145,25 +175,32 @@ impl Sync {
         if self.snapshot.wait_for(near).await.is_ok() { Taken::All } else { Taken::Stopped }
     }
 
-    async fn range(
-        &self,
-        peer: PublicKey,
-        after: Height,
-    ) -> Result<Option<(Vec<Candidate>, Verified<Certificate>)>, SyncError> {
+    async fn range(&self, peer: PublicKey, after: Height) -> Result<Checked, SyncError> {
         let answer = self.network.request(&peer, encode(&Ask::Blocks(after.next()))).await?;
-        let Answer::Blocks(blocks, certificate) = decode(&answer, MAX_ANSWER_BYTES)? else {
+        let Answer::Blocks(range) = decode(&answer, MAX_ANSWER_BYTES)? else {
             return Err(SyncError::AnotherKind);
         };
-        let Some(last) = blocks.last() else { return Ok(None) };
-        let commit = certificate.filter(|certificate| certificate.kind == VoteKind::Commit);
-        let commit = commit.ok_or(SyncError::NoCertificate(blocks.len()))?.verify(&self.context)?;
-        let chained = blocks.windows(2).all(|pair| pair[1].parent.digest == pair[0].digest());
-        let starts = blocks.first().is_some_and(|block| block.height == after.next());
-        if !chained || !starts || commit.digest != last.digest() {
-            return Err(SyncError::NotAChain);
-        }
-        Ok(Some((blocks, commit)))
+        check(range, after, &self.membership.now().context)
     }
+}
+
+/// Checks what a peer says comes after the block at `after`. What is of another epoch is passed over: it can be checked
+/// once that has begun here.
+fn check(range: Range, after: Height, context: &Context) -> Result<Checked, SyncError> {
+    let Range { candidates, finality, cited, checkpoint } = range;
+    let of_epoch = |certificate: &CheckpointCertificate| certificate.checkpoint.epoch == context.epoch;
+    let checkpoint = checkpoint.filter(of_epoch).map(|checkpoint| checkpoint.verify(context)).transpose()?;
+    let Some(last) = candidates.last().filter(|last| last.epoch == context.epoch) else {
+        return Ok(Checked { blocks: None, checkpoint });
+    };
+    let finality = finality.ok_or(SyncError::NoProof(candidates.len()))?.verify(context)?;
+    let cited = cited.filter(of_epoch).map(|cited| cited.verify(context)).transpose()?;
+    let chained = candidates.windows(2).all(|pair| pair[1].parent.digest == pair[0].digest());
+    let starts = candidates.first().is_some_and(|block| block.height == after.next());
+    if !chained || !starts || finality.block() != last.digest() {
+        return Err(SyncError::NotAChain);
+    }
+    Ok(Checked { blocks: Some(Blocks { candidates, finality, cited }), checkpoint })
 }
 
 /// Answers peers' requests until the network ends.
@@ -187,9 +224,21 @@ pub async fn serve(mut requests: mpsc::Receiver<IncomingRequest>, store: Arc<Sto
     }
 }
 
-fn answer(store: &Store, ask: &Ask) -> Result<Answer, StoreError> {
+/// Why a request can not be answered: this node's store fails, or is damaged.
+#[derive(Debug, thiserror::Error)]
+enum AnswerError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the proof of a stored block, or a stored checkpoint, can not be read: {0}")]
+    Encoding(#[from] DecodeError),
+}
+
+fn answer(store: &Store, ask: &Ask) -> Result<Answer, AnswerError> {
     match ask {
-        Ask::Blocks(from) => blocks_from(store, *from),
+        Ask::Blocks(from) => Ok(Answer::Blocks(Range {
+            checkpoint: newest_checkpoint(store, from.previous())?,
+            ..blocks_from(store, *from)?
+        })),
         Ask::Batches(digests) => {
             let (mut batches, mut bytes) = (Vec::new(), 0);
             for digest in digests {
@@ -206,26 +255,47 @@ fn answer(store: &Store, ask: &Ask) -> Result<Answer, StoreError> {
     }
 }
 
-/// Blocks from `from` on, up to the last within bounds that has a certificate of its own.
-fn blocks_from(store: &Store, from: Height) -> Result<Answer, StoreError> {
-    let (mut candidates, mut certified) = (Vec::new(), None);
+fn checkpoint_at(store: &Store, height: Height) -> Result<Option<CheckpointCertificate>, AnswerError> {
+    Ok(store.checkpoint(height)?.map(|bytes| decode_checkpoint(&bytes)).transpose()?)
+}
+
+/// The newest checkpoint of the epoch of the block at `height`.
+fn newest_checkpoint(store: &Store, height: Height) -> Result<Option<CheckpointCertificate>, AnswerError> {
+    match store.epoch_start(store.epoch_of_height(height).next()) {
+        Some(next) => checkpoint_at(store, next.began),
+        None => {
+            Ok(store.newest_checkpoint()?.map(|(_, bytes)| decode_checkpoint(&bytes)).transpose()?)
+        }
+    }
+}
+
+/// Blocks from `from` on and of one epoch, up to the last within bounds that has a proof of its own.
+fn blocks_from(store: &Store, from: Height) -> Result<Range, AnswerError> {
+    let (mut candidates, mut proven) = (Vec::new(), None);
+    // The epoch's last block is proven by what closed the epoch.
+    let epoch = store.epoch_of_height(from);
+    let end = store.epoch_start(epoch.next()).map_or(Height(u64::MAX), |next| next.began);
     let mut next = from;
-    while certified.is_none() && candidates.len() < MAX_UNCERTIFIED {
+    while proven.is_none() && candidates.len() < MAX_UNCERTIFIED && next <= end {
         let blocks = store.blocks(next, BLOCKS_AN_ANSWER, BYTES_AN_ANSWER)?;
         let Some(last) = blocks.last() else { break };
         next = last.height.next();
-        for block in blocks {
-            let Ok(Proof { candidate, commit }) = Proof::decode(&block.proof) else {
-                tracing::error!(height = %block.height, "the proof of a stored block can not be read");
-                return Ok(Answer::Blocks(Vec::new(), None));
+        for block in blocks.into_iter().filter(|block| block.height <= end) {
+            let Proof { candidate, commit } = Proof::decode(&block.proof)?;
+            let commit = commit.map(Finality::Commit);
+            let finality = match commit {
+                None if block.height == end => checkpoint_at(store, end)?.map(Finality::Checkpoint),
+                commit => commit,
             };
+            let cites = candidate.cites.height;
             candidates.push(candidate);
-            if let Some(commit) = commit {
-                certified = Some((candidates.len(), commit));
+            if let Some(finality) = finality {
+                proven = Some((candidates.len(), finality, cites));
             }
         }
     }
-    let Some((count, commit)) = certified else { return Ok(Answer::Blocks(Vec::new(), None)) };
+    let Some((count, finality, cites)) = proven else { return Ok(Range::default()) };
     candidates.truncate(count);
-    Ok(Answer::Blocks(candidates, Some(commit)))
+    let cited = if cites == Height::ZERO { None } else { checkpoint_at(store, cites)? };
+    Ok(Range { candidates, finality: Some(finality), cited, checkpoint: None })
 }

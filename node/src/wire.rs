@@ -4,8 +4,8 @@
 //! Frames on the votes channel are [`Gossip`]; frames on the batches channel are a batch's own bytes; requests and
 //! answers are [`Ask`] and [`Answer`]. All in the canonical encoding, all bounded before they are read.
 
-use consensus::{Candidate, Certificate, Message};
-use genesis::Digest;
+use consensus::{Candidate, Certificate, CheckpointCertificate, Finality, Message};
+use genesis::{Digest, Epoch, Height};
 use genesis::encoding::{DecodeError, decode, encode};
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,8 @@ pub const MAX_DIGESTS: usize = 1_024;
 /// A frame on the votes channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Gossip {
-    /// A replica's message.
-    Consensus(Message),
+    /// A replica's message, and the epoch whose validators it concerns.
+    Consensus(Epoch, Message),
     /// "These batches are here, valid and durable." At most [`MAX_DIGESTS`].
     Held(Vec<Digest>),
 }
@@ -28,8 +28,8 @@ pub enum Gossip {
 /// A request to a peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Ask {
-    /// Final blocks from this height on.
-    Blocks(genesis::Height),
+    /// Final blocks from this height on, and the newest checkpoint of the epoch of the block before.
+    Blocks(Height),
     /// These batches. At most [`MAX_DIGESTS`].
     Batches(Vec<Digest>),
 }
@@ -37,10 +37,23 @@ pub enum Ask {
 /// An answer to an [`Ask`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// Blocks in order, the last covered by the certificate; none past the answerer's tip.
-    Blocks(Vec<Candidate>, Option<Certificate>),
+    /// The answer to [`Ask::Blocks`].
+    Blocks(Range),
     /// Those of the batches that are here, as many as fit.
     Batches(Vec<Vec<u8>>),
+}
+
+/// Final blocks of one epoch, and what proves them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Range {
+    /// In order of height; none past the answerer's tip.
+    pub candidates: Vec<Candidate>,
+    /// That the last of them is final.
+    pub finality: Option<Finality>,
+    /// The checkpoint that the last of them cites, where it is of their epoch.
+    pub cited: Option<CheckpointCertificate>,
+    /// The newest checkpoint of the epoch of the block before the first: the one that closed it, where it is over.
+    pub checkpoint: Option<CheckpointCertificate>,
 }
 
 /// What the ledger keeps as a block's proof: the agreed candidate, and its own certificate where it has one (else a
@@ -62,7 +75,7 @@ impl Gossip {
         let gossip = decode(bytes, MAX_GOSSIP_BYTES)?;
         match &gossip {
             Self::Held(digests) => bounded(digests.len()).map(|()| gossip),
-            Self::Consensus(_) => Ok(gossip),
+            Self::Consensus(..) => Ok(gossip),
         }
     }
 }
@@ -88,6 +101,19 @@ fn bounded(count: usize) -> Result<(), DecodeError> {
     Err(DecodeError::Malformed {
         reason: format!("{count} digests, but at most {MAX_DIGESTS} go into a message"),
     })
+}
+
+/// A checkpoint's certificate in the store's bytes.
+pub fn encode_checkpoint(certificate: &CheckpointCertificate) -> Vec<u8> {
+    encode(certificate)
+}
+
+/// Reads what [`encode_checkpoint`] wrote.
+///
+/// # Errors
+/// When the bytes are damaged.
+pub fn decode_checkpoint(bytes: &[u8]) -> Result<CheckpointCertificate, DecodeError> {
+    decode(bytes, consensus::message::MAX_MESSAGE_BYTES)
 }
 
 impl Proof {

@@ -295,6 +295,13 @@ impl Replica {
         }
     }
 
+    /// Records the newest certificate: it is acted on (P7).
+    pub(super) fn record_newest(&mut self) {
+        if let Some(newest) = self.results.newest_certificate().cloned() {
+            self.output.record(Record::Checkpoint(newest));
+        }
+    }
+
     /// A late checkpoint may contradict what its voter signed in a certificate.
     fn accuse_by_certificate(&mut self, vote: &CheckpointVote) {
         let Some(certified) = self.results.certified.get(&vote.checkpoint.height) else { return };

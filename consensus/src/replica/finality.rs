@@ -56,6 +56,7 @@ impl Replica {
         let newest = Parent { view: known.block.view, digest: newest.block };
         if let Ok(blocks) = self.ancestors(newest) {
             let blocks: Vec<Block> = blocks.into_iter().rev().cloned().collect();
+            self.record_newest();
             self.finalize_all(now, blocks, None);
         }
     }
@@ -98,6 +99,7 @@ impl Replica {
                 self.finalize_all(now, blocks, Some(certificate));
             }
             Finality::Checkpoint(certificate) => {
+                self.output.record(Record::Checkpoint(certificate.clone()));
                 self.finalize_all(now, blocks, None);
                 self.certify_checkpoint(now, certificate);
             }

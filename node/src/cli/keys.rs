@@ -7,6 +7,7 @@ use client::{KeyFile, Role};
 use serde_json::json;
 
 use super::output::Output;
+use crate::home::Home;
 
 /// Make and look at key files.
 #[derive(Debug, Subcommand)]
@@ -36,6 +37,10 @@ impl Keys {
             Self::New { role, out } => {
                 let key = KeyFile::generate(role);
                 key.write_new(&out)?;
+                if role == Role::Consensus {
+                    // It has signed nothing yet: the node that gets it may vote without a journal, once.
+                    Home::mark_beside(&out)?;
+                }
                 let public = key.secret.public();
                 output.answer(&json!({ "role": role.name(), "publicKey": public, "file": out }), || {
                     format!("{} ({role} key) is in {}. Keep a copy in a safe place.", public, out.display())

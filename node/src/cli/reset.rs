@@ -39,6 +39,7 @@ impl Reset {
                 bail!("nothing was deleted");
             }
             fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+            home.mark_first_start()?;
         }
         output.answer(&json!({ "home": home.path(), "deleted": existed }), || {
             if existed {

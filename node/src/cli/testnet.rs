@@ -165,6 +165,7 @@ impl Testnet {
         for key in keys {
             key.write_new(&home.key_path(key.role))?;
         }
+        home.mark_first_start()?;
         let [p2p, rpc, metrics] = self.addresses(index);
         fs::write(home.genesis_path(), genesis)?;
         // Last: a folder with settings is a whole one.

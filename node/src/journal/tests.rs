@@ -4,7 +4,7 @@ use genesis::View;
 
 use super::*;
 
-const OWNER: Owner = Owner { chain: Digest::ZERO, voter: ValidatorIndex(3) };
+const OWNER: Owner = Owner { chain: Digest::ZERO, voter: PublicKey::Ed25519([3; 32]) };
 
 fn record(view: u64) -> Record {
     let kind = VoteKind::ViewChange;
@@ -76,7 +76,7 @@ fn damage_before_the_last_entry_is_named_and_not_dropped() {
 fn another_nodes_journal_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     drop(Journal::open(folder.path(), OWNER).unwrap());
-    let other = Owner { voter: ValidatorIndex(1), ..OWNER };
+    let other = Owner { voter: PublicKey::Ed25519([1; 32]), ..OWNER };
     let error = Journal::open(folder.path(), other).unwrap_err().to_string();
     assert!(error.contains("validator 3") && error.contains("validator 1"), "{error}");
 }

@@ -5,25 +5,27 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use client::key_file::Role as KeyRole;
-use consensus::{Output, Record, Replica, Tip};
-use genesis::{Epoch, Genesis, Height, PublicKey, SecretKey, ValidatorIndex};
+use consensus::{CheckpointCertificate, Executed, Memory, Output, Record, Replica, Start, Tip};
+use genesis::{Configuration, Digest, Epoch, Genesis, Height, PublicKey, SecretKey};
 use ledger::{CheckedBatch, Store};
-use p2p::{Limits, Member, Role};
+use p2p::Limits;
 
 use super::Common;
 use crate::availability::{Availability, Held};
 use crate::config::Config;
 use crate::driver::{Driver, Snapshot};
+use crate::executor;
 use crate::home::Home;
-use crate::journal::{Journal, Owner};
+use crate::journal::{Journal, JournalError, Owner};
+use crate::membership::Membership;
 use crate::quota::Account;
-use crate::wire::{MAX_ANSWER_BYTES, MAX_GOSSIP_BYTES, Proof};
+use crate::wire::{MAX_ANSWER_BYTES, MAX_GOSSIP_BYTES, Proof, decode_checkpoint};
 
 /// A node as its disk has it.
 pub(super) struct Recovered {
     pub genesis: Arc<Genesis>,
-    pub me: ValidatorIndex,
     pub network_key: PublicKey,
+    pub membership: Membership,
     pub store: Arc<Store>,
     pub journal: Journal,
     pub replica: Replica,
@@ -39,33 +41,60 @@ pub(super) struct Recovered {
 /// Who this node is.
 struct Identity {
     genesis: Arc<Genesis>,
-    me: ValidatorIndex,
     consensus: SecretKey,
     network: SecretKey,
 }
 
+/// Where in the chain the ledger stands, as consensus takes it up.
+struct Position {
+    epoch: Epoch,
+    configuration: Configuration,
+    opening: Option<CheckpointCertificate>,
+    start: Start,
+}
+
 /// Reads keys, genesis document, ledger and journal, and makes the replica.
-pub(super) fn recover(home: &Home) -> anyhow::Result<Recovered> {
+pub(super) fn recover(home: &Home, config: &Config) -> anyhow::Result<Recovered> {
     let identity = identify(home)?;
-    let (genesis, me) = (Arc::clone(&identity.genesis), identity.me);
+    let genesis = Arc::clone(&identity.genesis);
     let store = Arc::new(Store::open(&home.store(), &genesis)?);
-    let (mut journal, records) = open_journal(home, &store, &identity)?;
-    let (tip, certificate) = tip(&store, &genesis)?;
-    check_journal(home, &records, &tip)?;
-    let context = consensus::Context {
+    let position = position(&store, &genesis)?;
+    check_network_key(home, &identity, &position.configuration)?;
+    let (mut journal, records, memory) = open_journal(home, &identity, &position)?;
+    let membership = Membership::new(
+        genesis.chain(),
+        identity.consensus.public(),
+        config.observers.clone(),
+        (position.epoch, &position.configuration),
+    );
+    let executed = position.start.tip.height;
+    let config = consensus::Config {
         chain: genesis.chain(),
-        epoch: Epoch::ZERO,
-        validators: genesis.validators().clone(),
+        epoch: position.epoch,
+        configuration: position.configuration,
+        opening: position.opening,
+        secret: identity.consensus,
+        memory,
+        nonce: Digest::from_bytes(*SecretKey::generate().seed()),
     };
-    let parameters = genesis.parameters().clone();
-    let config = consensus::Config { context, me, secret: identity.consensus, parameters };
     let started = Instant::now();
-    let (replica, first) = Replica::recover(config, Driver::now(started), tip, certificate, records)?;
+    let (replica, first) = Replica::recover(config, Driver::now(started), position.start, records)?;
     // Each start leaves one segment with what matters; the older ones go once the ledger has caught up.
     journal.begin(&replica.records(), replica.status().tip.height)?;
+    consume_first_start(home)?;
     let (network_key, network_secret) = (identity.network.public(), Some(identity.network));
-    let executed = tip.height;
-    Ok(Recovered { genesis, me, network_key, store, journal, replica, first, started, executed, network_secret })
+    Ok(Recovered {
+        genesis,
+        network_key,
+        membership,
+        store,
+        journal,
+        replica,
+        first,
+        started,
+        executed,
+        network_secret,
+    })
 }
 
 impl Recovered {
@@ -80,7 +109,8 @@ impl Recovered {
             key: self.network_secret.take().context("the network takes its key once")?,
             chain: self.genesis.chain(),
             listen: config.p2p_listen,
-            members: members(&self.genesis, &config.observers),
+            // The founders are a way in for a node that has missed every epoch since.
+            members: self.membership.admitted(std::iter::once(&Configuration::of(&self.genesis))),
             limits: limits(&self.genesis),
         })
     }
@@ -88,81 +118,146 @@ impl Recovered {
 
 fn identify(home: &Home) -> anyhow::Result<Identity> {
     let genesis = Arc::new(home.genesis()?);
-    let consensus = home.key(KeyRole::Consensus)?;
-    let network = home.key(KeyRole::Network)?;
-    let Some(me) = genesis.validators().by_consensus_key(&consensus.public()) else {
+    let (consensus, network) = (home.key(KeyRole::Consensus)?, home.key(KeyRole::Network)?);
+    Ok(Identity { genesis, consensus, network })
+}
+
+/// Whether the network key is the one that the validators know of this one.
+fn check_network_key(
+    home: &Home,
+    identity: &Identity,
+    configuration: &Configuration,
+) -> anyhow::Result<()> {
+    let validators = &configuration.validators;
+    let Some(me) = validators.by_consensus_key(&identity.consensus.public()) else { return Ok(()) };
+    let expected = validators.get(me).map(|validator| validator.network_key);
+    if expected != Some(identity.network.public()) {
         bail!(
-            "the consensus key {} of {} is not in the genesis document {} (chain {}): use the key that this \
-             validator was founded with, or the right genesis document",
-            consensus.public(),
-            home.key_path(KeyRole::Consensus).display(),
-            home.genesis_path().display(),
-            genesis.chain()
-        );
-    };
-    let expected = genesis.validators().get(me).map(|validator| validator.network_key);
-    if expected != Some(network.public()) {
-        bail!(
-            "{} holds the network key {}, but the genesis document has another for this validator, and the others \
-             would refuse the connection: bring the key back that belongs to {}",
+            "{} holds the network key {}, but the validators know another one of this validator, and would refuse the \
+             connection: bring the key back that belongs to {}",
             home.key_path(KeyRole::Network).display(),
-            network.public(),
+            identity.network.public(),
             home.key_path(KeyRole::Consensus).display()
-        );
-    }
-    Ok(Identity { genesis, me, consensus, network })
-}
-
-fn open_journal(home: &Home, store: &Store, identity: &Identity) -> anyhow::Result<(Journal, Vec<Record>)> {
-    let folder = home.journal();
-    let height = store.tip().height;
-    if height > Height::ZERO && !Journal::exists(&folder) {
-        bail!(
-            "{} holds no voting journal, but the ledger is at height {height}: this validator has voted, and without \
-             its record it could vote against itself. Restore the folder. (On a test network: stop all nodes and \
-             `realdid reset` each.)",
-            folder.display()
-        );
-    }
-    let owner = Owner { chain: identity.genesis.chain(), voter: identity.me };
-    Ok(Journal::open(&folder, owner)?)
-}
-
-/// Whether the journal goes as far as the ledger: each final block left a certificate in it.
-fn check_journal(home: &Home, records: &[Record], tip: &Tip) -> anyhow::Result<()> {
-    let reaches = |record: &Record| match record {
-        Record::Certificate(certificate) => certificate.view >= tip.view,
-        Record::Vote(_) | Record::PrePrepare(_) => false,
-    };
-    if tip.height > Height::ZERO && !records.iter().any(reaches) {
-        bail!(
-            "the voting journal in {} is older than the ledger, which is at height {}: it was restored from a backup, \
-             perhaps. This validator could vote against itself, so it must not vote: bring the newest journal back, or \
-             replace the validator's key",
-            home.journal().display(),
-            tip.height
         );
     }
     Ok(())
 }
 
-/// The ledger's newest block, as consensus knows it.
-fn tip(store: &Store, genesis: &Genesis) -> anyhow::Result<(Tip, Option<consensus::Certificate>)> {
-    let Some(block) = store.block(store.tip().height)? else { return Ok((Tip::genesis(genesis), None)) };
+/// Where the ledger stands. A block that closes an epoch belongs to it until its checkpoint has a certificate.
+fn position(store: &Store, genesis: &Genesis) -> anyhow::Result<Position> {
+    let (governance, tip) = (store.governance(), store.tip());
+    let certificate = |height: Height| -> anyhow::Result<Option<CheckpointCertificate>> {
+        let bytes = store.checkpoint(height)?;
+        let read = bytes.map(|bytes| decode_checkpoint(&bytes)).transpose();
+        read.with_context(|| format!("the stored checkpoint of block {height}"))
+    };
+    let has_closed = governance.epoch > Epoch::ZERO && governance.began == tip.height;
+    let is_closing = has_closed && certificate(tip.height)?.is_none();
+    let epoch = if is_closing { governance.epoch.previous() } else { governance.epoch };
+    let began = store.epoch_start(epoch).map_or(Height::ZERO, |start| start.began);
+    let configuration = store.configuration_of(epoch)?.context("the ledger has no validators")?;
+    let opening = if epoch == Epoch::ZERO { None } else { certificate(began)? };
+    if epoch > Epoch::ZERO && opening.is_none() {
+        bail!(
+            "the ledger lacks the checkpoint of block {began}, which opened epoch {epoch}: it is damaged. Delete \
+             data/store (it alone, never data/journal), and start the node: it syncs again"
+        );
+    }
+    let Some(block) = store.block(tip.height)? else {
+        let tip = Tip::genesis(genesis);
+        let start = Start { tip, certificate: None, executed: None, certified: Vec::new() };
+        return Ok(Position { epoch, configuration, opening, start });
+    };
+    if let Some(opening) = opening.as_ref().filter(|_| has_closed && !is_closing) {
+        let tip = Tip::opening(opening);
+        let start = Start { tip, certificate: None, executed: None, certified: Vec::new() };
+        return Ok(Position { epoch, configuration, opening: Some(opening.clone()), start });
+    }
     let proof =
         Proof::decode(&block.proof).with_context(|| format!("the proof of block {}", block.height))?;
-    let view = proof.candidate.view;
-    Ok((Tip { height: block.height, view, digest: block.digest, time: block.time }, proof.commit))
+    let outcome = store.outcome_of(tip.height)?.context("the ledger has no outcome of its newest block")?;
+    let checkpoint = executor::checkpoint(&proof.candidate, &outcome);
+    let next = is_closing.then(|| governance.configuration.clone());
+    let mut certified = Vec::new();
+    let mut height = proof.candidate.cites.height.max(began.next());
+    while height <= tip.height {
+        certified.extend(certificate(height)?.filter(|found| found.checkpoint.epoch == epoch));
+        height = height.next();
+    }
+    let tip = Tip::of(&consensus::Block::new(proof.candidate));
+    let executed = Some(Executed { checkpoint, next });
+    let start = Start { tip, certificate: proof.commit, executed, certified };
+    Ok(Position { epoch, configuration, opening, start })
 }
 
-fn members(genesis: &Genesis, observers: &[PublicKey]) -> Vec<Member> {
-    let validators = genesis.validators().iter().map(|(_, validator)| Member {
-        key: validator.network_key,
-        role: Role::Validator,
-        address: Some(validator.address.clone()),
-    });
-    let observers = observers.iter().map(|key| Member { key: *key, role: Role::Observer, address: None });
-    validators.chain(observers).collect()
+/// The voting record. Where it is lost, damaged, or behind the ledger, the validator must be told by the others where it
+/// may vote again (P7).
+fn open_journal(
+    home: &Home,
+    identity: &Identity,
+    position: &Position,
+) -> anyhow::Result<(Journal, Vec<Record>, Memory)> {
+    let folder = home.journal();
+    let owner = Owner { chain: identity.genesis.chain(), voter: identity.consensus.public() };
+    let is_validator = position.configuration.validators.by_consensus_key(&owner.voter).is_some();
+    let lost = |why: String| {
+        if is_validator {
+            tracing::warn!("{why}: this validator votes again once the others have told where it may");
+        }
+    };
+    let existed = Journal::exists(&folder);
+    let (journal, records) = match Journal::open(&folder, owner) {
+        Err(error @ JournalError::Damaged { .. }) => {
+            let aside = home.data().join(format!("journal-damaged-{}", std::process::id()));
+            std::fs::rename(&folder, &aside)
+                .with_context(|| format!("cannot move the damaged {} aside", folder.display()))?;
+            lost(format!("{error}. It was moved to {}", aside.display()));
+            let (journal, records) = Journal::open(&folder, owner)?;
+            return Ok((journal, records, Memory::Lost));
+        }
+        opened => opened?,
+    };
+    if !existed {
+        if home.first_start().exists() {
+            return Ok((journal, records, Memory::Whole));
+        }
+        lost(format!("{} holds no voting record", folder.display()));
+        return Ok((journal, records, Memory::Lost));
+    }
+    if !reaches(&records, position) {
+        let height = position.start.tip.height;
+        lost(format!("the voting record in {} is older than the ledger, at height {height}", folder.display()));
+        return Ok((journal, records, Memory::Lost));
+    }
+    Ok((journal, records, Memory::Whole))
+}
+
+/// Whether the records go as far as the ledger: each final block left a certificate among them.
+fn reaches(records: &[Record], position: &Position) -> bool {
+    let tip = &position.start.tip;
+    let mut of = Epoch::ZERO;
+    let goes_as_far = |record: &Record| match record {
+        Record::Epoch(epoch, _) => {
+            of = *epoch;
+            of > position.epoch || of == position.epoch && tip.view == genesis::View::ZERO
+        }
+        Record::Certificate(certificate) => of == position.epoch && certificate.view >= tip.view,
+        Record::Checkpoint(certificate) => certificate.checkpoint.height >= tip.height,
+        _ => false,
+    };
+    tip.height == Height::ZERO || records.iter().any(goes_as_far)
+}
+
+/// The journal exists from now on, durably: the mark that says that there never was one goes, before anything is signed.
+fn consume_first_start(home: &Home) -> anyhow::Result<()> {
+    let mark = home.first_start();
+    if mark.exists() {
+        std::fs::remove_file(&mark).with_context(|| format!("cannot remove {}", mark.display()))?;
+        std::fs::File::open(home.keys())
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("cannot sync {}", home.keys().display()))?;
+    }
+    Ok(())
 }
 
 fn limits(genesis: &Genesis) -> Limits {

@@ -1,30 +1,37 @@
 //! `chain_…`: where the node stands, and its blocks.
 
-use client::api::{Block, ChainStatus, code};
-use genesis::{Genesis, Height, ValidatorIndex};
+use client::api::{Block, ChainStatus, Checkpoint, Evidence, Statement, Validators, code};
+use consensus::Report;
+use genesis::encoding::decode;
+use genesis::{Epoch, Height};
 use ledger::CheckedBatch;
 
 use super::{Api, Refusal, internal, refusal};
-use crate::wire::Proof;
+use crate::wire::{Proof, decode_checkpoint};
 
+/// The most bytes in one piece of evidence.
+const MAX_EVIDENCE_BYTES: usize = 1_024;
 /// The most ids that one call lists: a block may have a million.
 const MAX_TRANSACTIONS: usize = 10_000;
 
 pub(super) fn status(api: &Api) -> ChainStatus {
     let snapshot = *api.snapshot.borrow();
-    let (tip, validators) = (api.store.tip(), api.genesis.validators());
+    let (tip, members) = (api.store.tip(), api.membership.now());
+    let validators = &members.context.validators;
     let health = api.health.look();
     ChainStatus {
         network: api.genesis.network().to_owned(),
         chain: api.genesis.chain(),
-        node: name(&api.genesis, api.me),
+        node: members.me.map_or_else(|| "observer".to_owned(), |me| members.name(me)),
+        standing: standing(snapshot.status.standing).to_owned(),
         software: concat!("realdid ", env!("CARGO_PKG_VERSION")).to_owned(),
         height: tip.height,
         digest: tip.digest,
         time: tip.time,
         view: snapshot.status.view,
-        leader: name(&api.genesis, snapshot.status.leader),
-        epoch: genesis::Epoch::ZERO,
+        leader: members.name(snapshot.status.leader),
+        epoch: snapshot.status.epoch,
+        certified_height: snapshot.status.certified,
         validators: validators.len(),
         quorum: validators.quorum(),
         peers_connected: api.network.peers().iter().filter(|peer| peer.link.is_some()).count(),
@@ -38,8 +45,88 @@ pub(super) fn status(api: &Api) -> ChainStatus {
     }
 }
 
-pub(super) fn name(genesis: &Genesis, index: ValidatorIndex) -> String {
-    genesis.validators().get(index).map(|validator| validator.name.clone()).unwrap_or_default()
+/// In a word, whether this node votes.
+const fn standing(report: Report) -> &'static str {
+    match report {
+        Report::Observing => "observing",
+        Report::Inquiring { .. } => "inquiring",
+        Report::Wiped { .. } | Report::Barred(_) => "recovering",
+        Report::Voting => "voting",
+    }
+}
+
+/// The certificate of the checkpoint at `height`, or the first one after it.
+pub(super) fn checkpoint(api: &Api, height: Height) -> Result<Checkpoint, Refusal> {
+    let found = api.store.checkpoint_at_or_after(height).map_err(|error| internal(&error))?;
+    let (_, bytes) = found.ok_or_else(|| {
+        let newest = api.store.newest_checkpoint().ok().flatten().map_or(Height::ZERO, |(height, _)| height);
+        refusal(code::NOT_FOUND, format!("no checkpoint at or after {height}: the newest is at {newest}"))
+    })?;
+    let certificate = decode_checkpoint(&bytes).map_err(|error| internal(&error))?;
+    let validators = configuration(api, certificate.checkpoint.epoch)?.validators;
+    let name = |index| validators.get(index).map(|member| member.name.clone()).unwrap_or_default();
+    let consensus::Checkpoint { epoch, height, block, time, state_root, receipts_root, configuration, pending } =
+        certificate.checkpoint.clone();
+    Ok(Checkpoint {
+        epoch,
+        height,
+        block,
+        time,
+        state_root,
+        receipts_root,
+        configuration,
+        pending,
+        signers: certificate.signatures.iter().map(|(index, _)| name(*index)).collect(),
+        certificate: client::api::encode_transaction(&bytes),
+    })
+}
+
+fn configuration(api: &Api, epoch: Epoch) -> Result<genesis::Configuration, Refusal> {
+    let found = api.store.configuration_of(epoch).map_err(|error| internal(&error))?;
+    found.ok_or_else(|| {
+        let newest = api.store.governance().epoch;
+        refusal(code::NOT_FOUND, format!("no epoch {epoch}: the newest that this node knows is {newest}"))
+    })
+}
+
+/// Who is in charge in an epoch, and since when.
+pub(super) fn validators(api: &Api, epoch: Epoch) -> Result<Validators, Refusal> {
+    let configuration = configuration(api, epoch)?;
+    let began = api.store.epoch_start(epoch).map_or(Height::ZERO, |start| start.began);
+    Ok(Validators {
+        epoch,
+        began,
+        configuration: configuration.digest(),
+        quorum: configuration.validators.quorum(),
+        validators: configuration.validators.iter().map(|(_, member)| member.clone()).collect(),
+        parameters: configuration.parameters,
+    })
+}
+
+/// The validators' contradictions that this node has seen.
+pub(super) fn evidence(api: &Api) -> Result<Vec<Evidence>, Refusal> {
+    let rows = api.store.evidence().map_err(|error| internal(&error))?;
+    let mut all = Vec::new();
+    for (_, bytes) in rows {
+        let evidence: consensus::Evidence =
+            decode(&bytes, MAX_EVIDENCE_BYTES).map_err(|error| internal(&error))?;
+        let validators = configuration(api, evidence.epoch)?.validators;
+        let index = validators.by_consensus_key(&evidence.validator);
+        let statement = |statement: consensus::evidence::Statement| Statement {
+            kind: format!("{:?}", statement.kind),
+            view: statement.view,
+            digest: statement.digest,
+            signature: statement.signature,
+        };
+        all.push(Evidence {
+            epoch: evidence.epoch,
+            validator: evidence.validator,
+            name: index.and_then(|index| validators.get(index)).map(|member| member.name.clone()),
+            first: statement(evidence.first),
+            second: statement(evidence.second),
+        });
+    }
+    Ok(all)
 }
 
 pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {

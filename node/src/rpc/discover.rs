@@ -63,6 +63,27 @@ pub(super) fn document() -> Value {
                 &["notFound"],
             ),
             described(
+                method::CHAIN_CHECKPOINT,
+                "What a quorum signed of the ledger after a block: of the height given, or the first one after it.",
+                vec![param("height", true, "from 1", integer())],
+                ("checkpoint", "the ledger's roots, the hash of the validators, and the certificate", object()),
+                &["notFound"],
+            ),
+            described(
+                method::CHAIN_VALIDATORS,
+                "The validators and parameters of an epoch.",
+                vec![param("epoch", true, "from 0", integer())],
+                ("validators", "names, keys, addresses, quorum and parameters", object()),
+                &["notFound"],
+            ),
+            described(
+                method::CHAIN_EVIDENCE,
+                "Proofs that validators signed what contradicts itself.",
+                Vec::new(),
+                ("evidence", "who, and the two statements", json!({ "type": "array", "items": object() })),
+                &[],
+            ),
+            described(
                 method::NET_PEERS,
                 "The node's peers.",
                 Vec::new(),

@@ -2,13 +2,14 @@
 
 use client::api::Peer;
 
-use super::{Api, chain};
+use super::Api;
 
 pub(super) fn peers(api: &Api) -> Vec<Peer> {
+    let members = api.membership.now();
     let peers = api.network.peers().into_iter().map(|peer| {
-        let index = api.genesis.validators().by_network_key(&peer.key);
+        let index = members.by_network_key(&peer.key);
         Peer {
-            name: index.map_or_else(|| peer.key.to_string(), |index| chain::name(&api.genesis, index)),
+            name: index.map_or_else(|| peer.key.to_string(), |index| members.name(index)),
             key: peer.key,
             address: peer
                 .address

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use client::api::{self, Fate, Receipt, Refused, Submitted, TimedOut, code};
 use genesis::encoding::decode;
-use genesis::{Digest, Height};
+use genesis::Digest;
 use jsonrpsee::types::ErrorObjectOwned;
 use ledger::{CheckedTransaction, Transaction, TransactionError};
 
@@ -24,6 +24,12 @@ pub(super) fn submit(api: &Api, text: String) -> Result<Submitted, Refusal> {
     let submitted = Submitted { id: checked.id(), expires_at: checked.transaction().expires_at };
     if api.store.receipt(&submitted.id).map_err(|error| internal(&error))?.is_some() {
         return Ok(submitted);
+    }
+    if api.membership.now().me.is_none() {
+        return Err(refusal(
+            code::UNAVAILABLE,
+            "this node is an observer: it serves reads, and orders nothing. Submit to a validator",
+        ));
     }
     let tip = api.store.tip().height;
     let parameters = &api.store.governance().configuration.parameters;
