@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::relay::Flow;
 use super::*;
 use crate::{BootId, Channel, Host};
 
@@ -166,12 +167,13 @@ async fn a_killed_member_whose_last_words_come_late_is_reached_at_once_and_never
         if turn % 2 == 0 {
             left.stays_calm(Duration::from_millis(700)).await;
         }
-        // Pings get to it, its answers stay on the way, and so does its goodbye. Then it is gone.
-        relay.there.send_replace(false);
+        // Pings get to it, its answers stay on the way. Then it is gone without a goodbye.
+        relay.there.send_replace(Flow::Held);
         for _ in 0..10 {
             right.network.send(&key(1), Channel::Votes, *b"late").unwrap();
         }
         tokio::time::sleep(2 * limits().ping_interval).await;
+        relay.there.send_replace(Flow::Cut);
         right.network.shutdown().await;
         relays.push(relay);
     }
@@ -179,7 +181,7 @@ async fn a_killed_member_whose_last_words_come_late_is_reached_at_once_and_never
     right.meets(key(1)).await;
     left.stays_calm(LONG_ENOUGH).await;
     for relay in relays.iter().rev() {
-        relay.there.send_replace(true);
+        relay.there.send_replace(Flow::LastWords);
         left.stays_calm(Duration::from_millis(300)).await;
     }
     left.stays_calm(LONG_ENOUGH).await;

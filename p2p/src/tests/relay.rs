@@ -1,24 +1,39 @@
 //! A wire that can be cut, in one direction or both, without either end being told.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Forwards connections to a target; while a direction is off, what was sent in it waits.
+/// What happens to what is sent in one direction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It arrives.
+    On,
+    /// It is on its way, and does not arrive.
+    Held,
+    /// Nothing more is taken: whoever dies now says no goodbye.
+    Cut,
+    /// What was held arrives, and nothing more is taken.
+    LastWords,
+}
+
+/// Forwards connections to a target.
 pub struct Relay {
     /// Where to call.
     pub address: SocketAddr,
     /// From the caller to the target.
-    pub there: watch::Sender<bool>,
+    pub there: watch::Sender<Flow>,
     /// From the target to the caller.
-    pub back: watch::Sender<bool>,
+    pub back: watch::Sender<Flow>,
 }
 
 impl Relay {
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let ((there, there_on), (back, back_on)) = (watch::channel(true), watch::channel(true));
+        let ((there, there_on), (back, back_on)) = (watch::channel(Flow::On), watch::channel(Flow::On));
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
@@ -31,36 +46,44 @@ impl Relay {
         Self { address, there, back }
     }
 
-    /// Turns both directions on or off.
+    /// Lets both directions flow, or cuts both.
     pub fn switch(&self, on: bool) {
-        self.there.send_replace(on);
-        self.back.send_replace(on);
+        for direction in [&self.there, &self.back] {
+            direction.send_replace(if on { Flow::On } else { Flow::Cut });
+        }
     }
 }
 
-async fn forward(
-    from: tokio::net::tcp::OwnedReadHalf,
-    to: tokio::net::tcp::OwnedWriteHalf,
-    mut on: watch::Receiver<bool>,
-) {
-    let mut bytes = [0; 4096];
+async fn forward(from: OwnedReadHalf, to: OwnedWriteHalf, flow: watch::Receiver<Flow>) {
+    let (mut taking, mut giving) = (flow.clone(), flow);
+    let (mut bytes, mut held, mut open) = ([0; 4096], Vec::new(), true);
     loop {
-        from.readable().await.unwrap();
-        on.wait_for(|on| *on).await.ok();
-        match from.try_read(&mut bytes) {
-            Ok(0) => return,
-            Ok(length) => {
-                let mut rest = &bytes[..length];
-                while !rest.is_empty() && to.writable().await.is_ok() {
-                    match to.try_write(rest) {
-                        Ok(written) => rest = &rest[written..],
-                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                        Err(_) => return,
-                    }
+        tokio::select! {
+            ready = readable(&from, &mut taking), if open => match ready.and_then(|()| from.try_read(&mut bytes)) {
+                Ok(length @ 1..) => held.extend_from_slice(&bytes[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                _ => open = false,
+            },
+            ready = writable(&to, &mut giving), if !held.is_empty() => {
+                match ready.and_then(|()| to.try_write(&held)) {
+                    Ok(length) => drop(held.drain(..length)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => return,
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
+            else => return,
         }
     }
+}
+
+// A test that has dropped its relay switches no more: `wait_for` fails at once, and all flows.
+
+async fn readable(from: &OwnedReadHalf, flow: &mut watch::Receiver<Flow>) -> std::io::Result<()> {
+    drop(flow.wait_for(|flow| matches!(flow, Flow::On | Flow::Held)).await);
+    from.readable().await
+}
+
+async fn writable(to: &OwnedWriteHalf, flow: &mut watch::Receiver<Flow>) -> std::io::Result<()> {
+    drop(flow.wait_for(|flow| matches!(flow, Flow::On | Flow::LastWords)).await);
+    to.writable().await
 }
