@@ -1,14 +1,18 @@
 //! A network of unmodified [`consensus::Replica`]s in simulated time. One seed decides everything: delays, losses,
 //! crashes, torn journals, partitions, clocks. The same seed gives the same run, step by step.
 //!
+//! - [`campaign`]: many seeds on all cores
 //! - [`chance`]: the seed's stream of numbers
 //! - [`plan`]: what a run consists of; drawn from a seed, or made by hand for a scenario
 //! - [`world`]: the event loop, and what a scenario can do to the network
 //! - [`machine`]: one validator's process, with the disk that outlives it
 //! - [`weather`]: the faults of a drawn run, and what is checked when they are over
 //! - [`witness`]: what must hold after every step, whatever happens
+//! - [`adversary`]: Byzantine replicas, by name
 //! - [`forge`]: messages that an honest replica would not send, signed by the letter of the protocol
 
+pub mod adversary;
+pub mod campaign;
 pub mod chance;
 pub mod forge;
 pub mod machine;

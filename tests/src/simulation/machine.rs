@@ -7,6 +7,7 @@ use consensus::message::VoteKind;
 use consensus::{Action, Block, Candidate, Certificate, Now, Output, Record, Replica, Tip};
 use genesis::{Digest, Height, UnixMillis, ValidatorIndex, View};
 
+use super::adversary::Adversary;
 use super::chance::Chance;
 
 /// The most blocks in one answer about what is final, unless the next certificate is further away.
@@ -19,6 +20,8 @@ pub struct Clock {
     pub origin: UnixMillis,
     /// By how many millionths it runs fast, or slow.
     pub drift: i64,
+    /// By how many milliseconds somebody has set the wall clock forward, or back. What has elapsed does not follow it.
+    pub stepped: i64,
     /// When the process was started.
     pub booted: Duration,
 }
@@ -33,6 +36,7 @@ impl Clock {
     /// What a step at `time` is told.
     pub fn read(&self, time: Duration) -> Now {
         let clock = self.origin.plus(self.drifted(time).as_millis() as u64);
+        let clock = UnixMillis(clock.0.saturating_add_signed(self.stepped));
         Now { elapsed: self.drifted(time.saturating_sub(self.booted)), clock }
     }
 
@@ -52,6 +56,9 @@ impl Clock {
 pub type Signed = (VoteKind, View, Digest);
 
 /// The file of records. What was not synced is lost in a crash, from any record on.
+///
+/// An entry of the node's journal is what one sync makes durable, and is read as a whole or not at all, by its
+/// checksum. Here it may also be torn between two of its records: that is harsher, and includes the other.
 #[derive(Debug, Default)]
 pub struct Journal {
     /// What is on disk.
@@ -181,8 +188,14 @@ impl Store {
 pub struct Machine {
     /// Which validator's key it has.
     pub index: ValidatorIndex,
-    /// Whether it may break the rules: a twin, or one that forgets.
+    /// Whether it may break the rules: a twin, one that forgets, or one with an adversary.
     pub byzantine: bool,
+    /// What stands between its replica and the links, if it is Byzantine by more than having a twin.
+    pub adversary: Option<Adversary>,
+    /// Until when its disk is slow.
+    pub slow_until: Duration,
+    /// Whether its disk fails at the next sync.
+    pub sync_fails: bool,
     /// Whether a crash takes its disk along.
     pub forgetful: bool,
     /// `None` while it is down.
@@ -219,6 +232,7 @@ impl Machine {
         self.replica = None;
         self.life += 1;
         self.wake = None;
+        self.sync_fails = false;
         self.judging = None;
         self.to_execute.clear();
         self.journal.crash(chance);

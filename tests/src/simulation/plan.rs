@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use genesis::Parameters;
 
+use super::adversary::Kind;
 use super::chance::Chance;
 
 /// From the least to the most.
@@ -17,8 +18,11 @@ pub struct Plan {
     /// How many of them run twice with one key and two journals: each pair is one Byzantine validator that
     /// equivocates, votes on both sides, and remembers nothing of its other half.
     pub twins: usize,
-    /// How many of them lose their whole disk in a crash. More than `f` with the twins would be no test.
+    /// How many of them lose their whole disk in a crash.
     pub forgetful: usize,
+    /// How those are Byzantine that are so by an adversary: one entry a machine. More than `f` together with the twins
+    /// and those that forget would be no test.
+    pub adversaries: Vec<Vec<Kind>>,
     /// What the network was founded with.
     pub parameters: Parameters,
     /// How many payload items are announced while the faults last.
@@ -47,6 +51,12 @@ pub struct Plan {
     pub crash_every: Option<Duration>,
     /// How often a part of the network is cut off, on average.
     pub cut_every: Option<Duration>,
+    /// How often a sync fails, on average: its machine crashes.
+    pub failed_sync_every: Option<Duration>,
+    /// How often some machine's disk becomes slow for a while, on average.
+    pub slow_disk_every: Option<Duration>,
+    /// How often some machine's clock is set wrong, on average, until the faults are over.
+    pub clock_step_every: Option<Duration>,
     /// How far the clocks of honest machines are wrong, each way.
     pub clock_error: Duration,
     /// How many machines have clocks that are wrong by up to a minute, each way.
@@ -70,6 +80,7 @@ impl Plan {
             validators,
             twins: 0,
             forgetful: 0,
+            adversaries: Vec::new(),
             parameters: Parameters::default(),
             items: 0,
             late_items_percent: 0,
@@ -84,6 +95,9 @@ impl Plan {
             judge: ms(0, 0),
             crash_every: None,
             cut_every: None,
+            failed_sync_every: None,
+            slow_disk_every: None,
+            clock_step_every: None,
             clock_error: Duration::ZERO,
             mad_clocks: 0,
             rewrite_journals: false,
@@ -108,15 +122,22 @@ impl Plan {
         };
         let crash_every = seldom(70, 1_000, 8_000);
         let cut_every = seldom(60, 1_000, 8_000);
+        let failed_sync_every = seldom(30, 1_000, 8_000);
+        let slow_disk_every = seldom(30, 2_000, 8_000);
+        let clock_step_every = seldom(30, 1_000, 8_000);
         let faulty = (validators as u64 - 1) / 3;
-        let twins = if chance.percent(25) { chance.between(0, faulty) } else { 0 };
-        let forgetful = if chance.percent(15) { chance.between(0, faulty - twins) } else { 0 };
-        let mad_clocks = chance.between(0, faulty - twins - forgetful) as usize;
+        let twins = if chance.percent(20) { chance.between(0, faulty) } else { 0 };
+        let forgetful = if chance.percent(10) { chance.between(0, faulty - twins) } else { 0 };
+        let left = faulty - twins - forgetful;
+        let played = if chance.percent(60) { chance.between(left.min(1), left) } else { 0 };
+        let adversaries = (0..played).map(|_| draw_kinds(chance)).collect();
+        let mad_clocks = chance.between(0, left - played) as usize;
         let slowest = chance.between(10, delta_ms / 2);
         Self {
             validators,
             twins: twins as usize,
             forgetful: forgetful as usize,
+            adversaries,
             parameters,
             items: chance.between(1, 24),
             late_items_percent: chance.between(0, 20),
@@ -131,6 +152,9 @@ impl Plan {
             judge: ms(0, chance.between(0, 100)),
             crash_every,
             cut_every,
+            failed_sync_every,
+            slow_disk_every,
+            clock_step_every,
             clock_error: Duration::from_millis(chance.between(0, 240)),
             mad_clocks,
             rewrite_journals: chance.percent(50),
@@ -138,4 +162,16 @@ impl Plan {
             narrate: false,
         }
     }
+}
+
+/// How one machine is Byzantine: mostly in one way, sometimes in up to three at once.
+fn draw_kinds(chance: &mut Chance) -> Vec<Kind> {
+    let mut kinds: Vec<_> = Kind::played().collect();
+    chance.shuffle(&mut kinds);
+    kinds.truncate(match chance.below(10) {
+        0..6 => 1,
+        6..9 => 2,
+        _ => 3,
+    });
+    kinds
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::adversary::Deeds;
 use super::chance::Chance;
 use super::world::{HostId, World, item};
 use super::{Failure, Plan};
@@ -22,6 +23,10 @@ pub struct Report {
     pub blocks: usize,
     /// How long it took from the end of the faults until all was final everywhere.
     pub healed_in: Duration,
+    /// What the Byzantine machines did.
+    pub deeds: Deeds,
+    /// How many messages were refused by their receivers.
+    pub refused: u64,
 }
 
 /// What the weather does next.
@@ -31,6 +36,10 @@ enum Turn {
     Crash,
     CrashAll,
     Restart(HostId),
+    FailSync,
+    SlowDisk,
+    StepClock,
+    LookAfter,
     Cut,
     CutOneWay,
     Heal,
@@ -50,8 +59,12 @@ pub fn run(seed: u64, validators: usize) -> Result<Report, Failure> {
 /// When a rule is broken; the failure says how to run the same again.
 pub fn run_drawn(seed: u64, validators: usize, narrate: bool) -> Result<Report, Failure> {
     let plan = Plan { narrate, ..Plan::drawn(&mut Chance::new(seed), validators) };
-    let again = format!("SEED={seed} NODES={validators} cargo nextest run --release -p tests one_seed");
-    run_plan(seed, plan, again)
+    run_plan(seed, plan, again(seed, validators) + " --narrate")
+}
+
+/// The command that runs the network that `seed` draws.
+pub fn again(seed: u64, validators: usize) -> String {
+    format!("scripts/simulate --seed {seed} --nodes {validators}")
 }
 
 /// Runs the network of `plan`.
@@ -61,20 +74,38 @@ pub fn run_drawn(seed: u64, validators: usize, narrate: bool) -> Result<Report, 
 pub fn run_plan(seed: u64, plan: Plan, again: String) -> Result<Report, Failure> {
     let mut world = World::new(seed, plan, again)?;
     let mut schedule = forecast(&mut world);
+    let mut place = schedule.len();
     while let Some(((at, _), turn)) = schedule.pop_first() {
         let pause = at.saturating_sub(world.now());
         world.run_for(pause)?;
         if world.plan.narrate {
             println!("{:?} {turn:?}", world.now());
         }
-        if let Some((later, turn)) = happen(&mut world, turn)? {
-            let place = schedule.len();
-            schedule.insert((later, 1_000_000 + place), turn);
+        for (later, turn) in happen(&mut world, turn)? {
+            place += 1;
+            schedule.insert((later, place), turn);
         }
     }
     let healed_in = heal(&mut world)?;
     check_silence(&mut world)?;
-    Ok(Report { trace: world.trace(), steps: world.steps(), blocks: world.witness.chain().len(), healed_in })
+    Ok(Report {
+        trace: world.trace(),
+        steps: world.steps(),
+        blocks: world.witness.chain().len(),
+        healed_in,
+        deeds: world.all_deeds(),
+        refused: world.refused,
+    })
+}
+
+/// What goes wrong again and again.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Crashes,
+    Cuts,
+    FailedSyncs,
+    SlowDisks,
+    ClockSteps,
 }
 
 /// Draws what will happen, and when.
@@ -85,16 +116,26 @@ fn forecast(world: &mut World) -> BTreeMap<(Duration, usize), Turn> {
     for number in 0..plan.items {
         turns.push((chance.duration((Duration::ZERO, plan.weather)), Turn::Announce(number)));
     }
-    for (every, is_crash) in [(plan.crash_every, true), (plan.cut_every, false)] {
+    let everys = [
+        (plan.crash_every, Trouble::Crashes),
+        (plan.cut_every, Trouble::Cuts),
+        (plan.failed_sync_every, Trouble::FailedSyncs),
+        (plan.slow_disk_every, Trouble::SlowDisks),
+        (plan.clock_step_every, Trouble::ClockSteps),
+    ];
+    for (every, trouble) in everys {
         let Some(every) = every else { continue };
         let mut at = chance.duration((Duration::ZERO, every * 2));
         while at < plan.weather {
-            let turn = match (is_crash, chance.below(10)) {
-                (true, 0) => Turn::CrashAll,
-                (true, _) => Turn::Crash,
-                (false, 0..3) => Turn::CutOneWay,
-                (false, 3..7) => Turn::Cut,
-                (false, _) => Turn::Heal,
+            let turn = match (trouble, chance.below(10)) {
+                (Trouble::Crashes, 0) => Turn::CrashAll,
+                (Trouble::Crashes, _) => Turn::Crash,
+                (Trouble::Cuts, 0..3) => Turn::CutOneWay,
+                (Trouble::Cuts, 3..7) => Turn::Cut,
+                (Trouble::Cuts, _) => Turn::Heal,
+                (Trouble::FailedSyncs, _) => Turn::FailSync,
+                (Trouble::SlowDisks, _) => Turn::SlowDisk,
+                (Trouble::ClockSteps, _) => Turn::StepClock,
             };
             turns.push((at, turn));
             at += chance.duration((Duration::ZERO, every * 2));
@@ -104,27 +145,63 @@ fn forecast(world: &mut World) -> BTreeMap<(Duration, usize), Turn> {
 }
 
 /// Does one turn; returns what follows from it later.
-fn happen(world: &mut World, turn: Turn) -> Result<Option<(Duration, Turn)>, Failure> {
+fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failure> {
     let hosts = world.hosts();
     match turn {
         Turn::Announce(number) => {
             if !world.announce(item(number))? {
                 let later = world.now() + Duration::from_millis(500);
-                return Ok((later < world.plan.weather).then_some((later, turn)));
+                return Ok((later < world.plan.weather).then_some((later, turn)).into_iter().collect());
             }
         }
         Turn::Crash => {
-            let Some(host) = world.chance.pick(&hosts) else { return Ok(None) };
+            let Some(host) = world.chance.pick(&hosts) else { return Ok(Vec::new()) };
             world.crash(host);
             let down = world.chance.duration((Duration::ZERO, Duration::from_secs(5)));
-            return Ok(Some((world.now() + down, Turn::Restart(host))));
+            return Ok(vec![(world.now() + down, Turn::Restart(host))]);
         }
         Turn::CrashAll => {
+            // Each disk has lost what it has lost, whatever the others did.
             for host in &hosts {
                 world.crash(*host);
             }
-            for host in hosts {
+            if world.chance.percent(50) {
+                for host in hosts {
+                    world.restart(host)?;
+                }
+            } else {
+                let apart = Duration::from_secs(3);
+                let delays = hosts.iter().map(|_| world.chance.duration((Duration::ZERO, apart)));
+                let delays: Vec<_> = delays.collect();
+                let now = world.now();
+                let later = hosts.into_iter().zip(delays);
+                return Ok(later.map(|(host, delay)| (now + delay, Turn::Restart(host))).collect());
+            }
+        }
+        Turn::FailSync => {
+            if let Some(host) = world.chance.pick(&hosts) {
+                world.machines[host.0].sync_fails = true;
+            }
+            // It may take a while until it writes at all.
+            let later = world.now() + Duration::from_secs(2);
+            return Ok(vec![(later, Turn::LookAfter)]);
+        }
+        Turn::LookAfter => {
+            for host in std::mem::take(&mut world.stopped) {
                 world.restart(host)?;
+            }
+        }
+        Turn::SlowDisk => {
+            if let Some(host) = world.chance.pick(&hosts) {
+                let time = world.chance.duration((Duration::from_secs(1), Duration::from_secs(6)));
+                world.slow_disk(host, time);
+            }
+        }
+        Turn::StepClock => {
+            if let Some(host) = world.chance.pick(&hosts) {
+                let far = world.chance.pick(&[100, 1_000, 60_000, 3_600_000]).unwrap_or(100);
+                let step = world.chance.below(2 * far + 1) as i64 - far as i64;
+                world.machines[host.0].clock.stepped = step;
             }
         }
         Turn::Restart(host) => world.restart(host)?,
@@ -146,7 +223,7 @@ fn happen(world: &mut World, turn: Turn) -> Result<Option<(Duration, Turn)>, Fai
         }
         Turn::Heal => world.heal(),
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// Ends all faults, and waits until everything announced is final and executed everywhere.
@@ -156,6 +233,11 @@ fn heal(world: &mut World) -> Result<Duration, Failure> {
     }
     world.faulty_links = false;
     world.heal();
+    for machine in &mut world.machines {
+        machine.clock.stepped = 0;
+        machine.slow_until = Duration::ZERO;
+        machine.sync_fails = false;
+    }
     for host in world.hosts() {
         world.restart(host)?;
     }

@@ -1,6 +1,7 @@
 //! The event loop: takes the earliest event, lets one machine make one step, checks the witness.
 
 mod control;
+mod hostile;
 mod perform;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,10 +10,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use consensus::message::VoteKind;
 use consensus::{Candidate, Certificate, Config, Context, Input, Message, Replica, Tip, Verdict, Verified};
-use genesis::{Digest, Domain, Epoch, Genesis, Height, SecretKey, UnixMillis, Validator, ValidatorIndex};
+use genesis::{
+    Digest, Domain, Epoch, Genesis, Height, SecretKey, UnixMillis, Validator, ValidatorIndex, View,
+};
 
 use super::Failure;
+use super::adversary::{Adversary, Deeds};
 use super::chance::Chance;
 use super::machine::{Clock, Journal, Machine, Store};
 use super::plan::Plan;
@@ -35,6 +40,8 @@ pub enum Letter {
     Checked(Rc<Verified<Message>>),
     /// The bytes of a message.
     Bytes(Rc<[u8]>),
+    /// The bytes of a message that must be refused.
+    Forgery(Rc<[u8]>),
     /// "Send me final blocks after this height."
     WantBlocks(Height),
     /// Final blocks, the last with its certificate.
@@ -44,12 +51,17 @@ pub enum Letter {
 /// Something that happens to one run of one machine's process.
 #[derive(Debug)]
 enum Event {
-    Deliver { from: HostId, letter: Letter },
+    Deliver {
+        from: HostId,
+        letter: Letter,
+    },
     Wake,
     Synced,
     Executed,
     Judge,
     Arrive(Digest),
+    /// An item is handed over, and said to be available.
+    Handed(Digest),
     Connected(HostId),
 }
 
@@ -63,6 +75,9 @@ pub struct Sent {
     /// Its kind.
     pub what: &'static str,
 }
+
+/// What a sync takes on a slow disk.
+const SLOW_SYNC: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 
 type Filter = Box<dyn FnMut(HostId, HostId, &Message) -> bool>;
 
@@ -82,6 +97,8 @@ pub struct World {
     pub announced: BTreeMap<Digest, Duration>,
     /// Whether messages are lost, late or doubled as the plan says.
     pub faulty_links: bool,
+    /// Machines whose disk failed, and that nobody has started again.
+    pub stopped: Vec<HostId>,
     /// Every message sent while this is set.
     pub log: Option<Vec<Sent>>,
     pub(crate) chance: Chance,
@@ -94,7 +111,16 @@ pub struct World {
     queue: BTreeMap<(Duration, u64), (HostId, u64, Event)>,
     cut: BTreeSet<(HostId, HostId)>,
     filter: Option<Filter>,
-    checked: BTreeMap<Digest, Rc<Verified<Message>>>,
+    /// By the hash of their bytes, what messages came to when they were checked: `None` where they were refused.
+    checked: BTreeMap<Digest, Option<Rc<Verified<Message>>>>,
+    /// Items whose contents are garbage.
+    pub garbage: BTreeSet<Digest>,
+    /// What the Byzantine did.
+    pub deeds: Deeds,
+    /// How many messages were refused.
+    pub refused: u64,
+    /// Which half of a pair of twins was the first to say something in a view.
+    halves: BTreeMap<(ValidatorIndex, View, VoteKind), HostId>,
 }
 
 impl fmt::Debug for World {
@@ -145,6 +171,7 @@ impl World {
             machines: Vec::new(),
             announced: BTreeMap::new(),
             faulty_links: true,
+            stopped: Vec::new(),
             log: None,
             chance: Chance::new(seed),
             seed,
@@ -157,6 +184,10 @@ impl World {
             cut: BTreeSet::new(),
             filter: None,
             checked: BTreeMap::new(),
+            garbage: BTreeSet::new(),
+            deeds: Deeds::default(),
+            refused: 0,
+            halves: BTreeMap::new(),
             genesis,
             context,
             plan,
@@ -173,18 +204,30 @@ impl World {
         let tip = Tip::genesis(&self.genesis);
         for place in 0..n + plan.twins {
             let index = place % n;
-            let byzantine = index < plan.twins + plan.forgetful;
+            let weak = plan.twins + plan.forgetful;
+            let kinds = index.checked_sub(weak).and_then(|place| plan.adversaries.get(place));
+            let byzantine = index < weak || kinds.is_some();
+            let me = ValidatorIndex(index as u16);
+            let adversary = kinds.map(|kinds| {
+                // A stream of its own, so that what it does changes no other draw.
+                let chance = Chance::new(self.seed.rotate_left(32) ^ (place as u64 + 1));
+                let delta = Duration::from_millis(plan.parameters.delta_ms);
+                Adversary::new(kinds.clone(), (me, secret(me)), self.context.clone(), delta, chance)
+            });
             let mad = (index >= n - plan.mad_clocks) && plan.mad_clocks > 0;
             let error = if mad { 60_000 } else { plan.clock_error.as_millis() as u64 };
             let origin = UnixMillis(tip.time.0 + 100_000 - error + self.chance.below(2 * error + 1));
             let drift = if plan.clock_error.is_zero() { 0 } else { self.chance.below(2_001) as i64 - 1_000 };
             self.machines.push(Machine {
-                index: ValidatorIndex(index as u16),
+                index: me,
                 byzantine,
-                forgetful: byzantine && index >= plan.twins,
+                forgetful: (plan.twins..weak).contains(&index),
+                adversary,
+                slow_until: Duration::ZERO,
+                sync_fails: false,
                 replica: None,
                 life: 0,
-                clock: Clock { origin, drift, booted: Duration::ZERO },
+                clock: Clock { origin, drift, stepped: 0, booted: Duration::ZERO },
                 wake: None,
                 journal: Journal::default(),
                 store: Store::new(tip),
@@ -316,6 +359,12 @@ impl World {
                 }
                 Ok(())
             }
+            Event::Synced if self.machines[host.0].sync_fails => {
+                // The node stops; somebody starts it again.
+                self.crash(host);
+                self.stopped.push(host);
+                Ok(())
+            }
             Event::Synced => {
                 let actions = self.machines[host.0].journal.synced();
                 self.perform(host, actions)?;
@@ -335,6 +384,13 @@ impl World {
             }
             Event::Judge => self.judge(host),
             Event::Arrive(item) => self.arrive(host, item),
+            Event::Handed(item) => {
+                self.machines[host.0].items.insert(item);
+                if self.machines[host.0].has_ordered(&item) {
+                    return Ok(());
+                }
+                self.feed(host, Input::Available(vec![item.into()]))
+            }
             Event::Connected(other) => {
                 let index = self.machines[other.0].index;
                 self.feed(host, Input::Connected(index))
@@ -349,15 +405,26 @@ impl World {
         let sender = self.machines[from.0].index;
         match letter {
             Letter::Checked(message) => {
+                self.heard(host, &message)?;
                 self.feed(host, Input::Received { from: sender, message: (*message).clone() })
             }
             Letter::Bytes(bytes) => {
                 let message = Message::decode(&bytes).and_then(|message| message.verify(&self.context));
-                let message = message.map_err(|error| self.failure(format!("from {from}: {error}")))?;
+                let message = match message {
+                    Ok(message) => message,
+                    Err(error) => return self.refuse(from, &error),
+                };
+                self.heard(host, &message)?;
                 self.feed(host, Input::Received { from: sender, message })
             }
+            Letter::Forgery(bytes) => {
+                match Message::decode(&bytes).and_then(|message| message.verify(&self.context)) {
+                    Ok(message) => Err(self.failure(format!("{host} takes a forgery for good: {message:?}"))),
+                    Err(error) => self.refuse(from, &error),
+                }
+            }
             Letter::WantBlocks(after) => {
-                if let Some(answer) = self.machines[host.0].store.after(after) {
+                if let Some(answer) = self.serve(host, after) {
                     self.post(host, from, Letter::Blocks(Rc::new(answer)));
                 }
                 Ok(())
@@ -365,8 +432,10 @@ impl World {
             Letter::Blocks(answer) => {
                 let (candidates, certificate) = (*answer).clone();
                 let commit = certificate.verify(&self.context);
-                let commit = commit.map_err(|error| self.failure(format!("from {from}: {error}")))?;
-                self.feed(host, Input::Synced { candidates, commit })
+                match commit {
+                    Ok(commit) => self.feed(host, Input::Synced { candidates, commit }),
+                    Err(error) => self.refuse(from, &error),
+                }
             }
         }
     }
@@ -403,7 +472,9 @@ impl World {
     fn write(&mut self, host: HostId) -> Result<(), Failure> {
         let (actions, busy) = self.machines[host.0].journal.start();
         if busy {
-            let delay = self.chance.duration(self.plan.sync);
+            let slow = self.machines[host.0].slow_until > self.now;
+            let range = if slow { SLOW_SYNC } else { self.plan.sync };
+            let delay = self.chance.duration(range);
             self.schedule(delay, host, Event::Synced);
         }
         self.perform(host, actions)
@@ -420,7 +491,9 @@ impl World {
         let missing: Vec<_> = missing.collect();
         if missing.is_empty() {
             self.machines[host.0].judging = None;
-            return self.feed(host, Input::Judged { digest, verdict: Verdict::Valid });
+            let garbage = block.payload.iter().any(|item| self.garbage.contains(item));
+            let verdict = if garbage { Verdict::Invalid } else { Verdict::Valid };
+            return self.feed(host, Input::Judged { digest, verdict });
         }
         // The node fetches what is missing from whoever has it.
         for item in missing {
@@ -438,11 +511,17 @@ impl World {
         let held =
             self.hosts().into_iter().filter(holds).any(|other| self.machines[other.0].items.contains(&item));
         if !held {
-            self.schedule(Duration::from_millis(500), host, Event::Arrive(item));
+            // Nobody looks for ever for what no client was promised and no block waits for.
+            let judging = self.machines[host.0].judging.as_ref();
+            if self.announced.contains_key(&item)
+                || judging.is_some_and(|block| block.payload.contains(&item))
+            {
+                self.schedule(Duration::from_millis(500), host, Event::Arrive(item));
+            }
             return Ok(());
         }
         self.machines[host.0].items.insert(item);
-        if !self.machines[host.0].has_ordered(&item) {
+        if self.announced.contains_key(&item) && !self.machines[host.0].has_ordered(&item) {
             self.feed(host, Input::Available(vec![item.into()]))?;
         }
         if self.machines[host.0].judging.is_some() {

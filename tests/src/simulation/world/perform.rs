@@ -28,6 +28,9 @@ impl World {
                     self.witness
                         .finalized(host, machine, &block, certificate.as_ref())
                         .map_err(|what| self.failure(what))?;
+                    if !machine.byzantine && block.payload.iter().any(|item| self.garbage.contains(item)) {
+                        return Err(self.failure(format!("P2: {host} finalises garbage: {block:?}")));
+                    }
                     if self.plan.narrate {
                         println!("{:?} {host} finalises {} {block:?}", self.now(), block.height);
                     }
@@ -66,15 +69,17 @@ impl World {
         }
         let name = Digest::of(Domain::Batch, &bytes);
         self.note(&name.as_bytes()[..8]);
-        let letter = if self.plan.as_bytes {
-            Letter::Bytes(bytes.into())
-        } else {
-            Letter::Checked(self.check(host, name, message)?)
-        };
         if let Some(log) = &mut self.log {
             log.push(Sent { at: self.now, by: host, what: kind(message) });
         }
+        if self.machines[host.0].adversary.is_some() {
+            return self.send_by_adversary(host, to, message);
+        }
         let index = self.machines[host.0].index;
+        if self.machines[host.0].byzantine {
+            self.note_twin(host, message);
+        }
+        let letter = self.letter(host, message, bytes, name)?;
         for other in self.hosts() {
             let theirs = self.machines[other.0].index;
             let meant = match to {
@@ -89,27 +94,47 @@ impl World {
         Ok(())
     }
 
-    fn check(
+    /// What an honest machine's message is carried as.
+    fn letter(
         &mut self,
         host: HostId,
+        message: &Message,
+        bytes: Vec<u8>,
+        name: Digest,
+    ) -> Result<Letter, Failure> {
+        if self.plan.as_bytes {
+            return Ok(Letter::Bytes(bytes.into()));
+        }
+        match self.check(name, message) {
+            Some(checked) => Ok(Letter::Checked(checked)),
+            None => Err(self.failure(format!("{host} sends what does not verify: {message:?}"))),
+        }
+    }
+
+    /// Checks a message once for all receivers.
+    pub(super) fn check(
+        &mut self,
         name: Digest,
         message: &Message,
-    ) -> Result<Rc<consensus::Verified<Message>>, Failure> {
+    ) -> Option<Rc<consensus::Verified<Message>>> {
         if let Some(checked) = self.checked.get(&name) {
-            return Ok(Rc::clone(checked));
+            return checked.clone();
         }
         if self.checked.len() >= CHECKED {
             self.checked.clear();
         }
-        let checked = message.clone().verify(&self.context);
-        let checked = checked.map_err(|error| self.failure(format!("{host} sends {message:?}: {error}")))?;
-        let checked = Rc::new(checked);
-        self.checked.insert(name, Rc::clone(&checked));
-        Ok(checked)
+        let checked = message.clone().verify(&self.context).ok().map(Rc::new);
+        self.checked.insert(name, checked.clone());
+        checked
     }
 
     /// Puts a letter under way.
     pub(super) fn post(&mut self, from: HostId, to: HostId, letter: Letter) {
+        self.post_after(Duration::ZERO, from, to, letter);
+    }
+
+    /// Puts a letter under way, held back by its sender for a while.
+    pub(super) fn post_after(&mut self, after: Duration, from: HostId, to: HostId, letter: Letter) {
         if self.cut.contains(&(from, to)) {
             return;
         }
@@ -125,7 +150,7 @@ impl World {
             let late = self.faulty_links && self.chance.percent(self.plan.late_percent);
             let range = if late { self.plan.late } else { self.plan.delay };
             let delay = self.chance.duration(range).max(Duration::from_micros(1));
-            self.schedule(delay, to, Event::Deliver { from, letter: letter.clone() });
+            self.schedule(after + delay, to, Event::Deliver { from, letter: letter.clone() });
         }
     }
 }

@@ -1,0 +1,63 @@
+//! Kinds that answer those who are behind, or hand out batches, as they should not.
+
+use consensus::{Candidate, Certificate};
+use genesis::Height;
+
+use super::super::machine::Store;
+use super::{Adversary, Content, Kind, Parcel, Scene};
+
+impl Adversary {
+    /// Somebody wants the final blocks after `after`, and `store` has what an honest peer would answer from.
+    pub fn serves(
+        &mut self,
+        scene: &Scene,
+        store: &Store,
+        after: Height,
+    ) -> Option<(Vec<Candidate>, Certificate)> {
+        let honest = store.after(after);
+        if !self.is(Kind::LyingSyncPeer) {
+            return honest;
+        }
+        self.deeds.count(Kind::LyingSyncPeer);
+        let (mut candidates, mut certificate) = honest?;
+        match self.chance.below(8) {
+            // It stalls.
+            0 => return None,
+            1 => {
+                let last = candidates.last_mut()?;
+                last.time.0 += 1;
+            }
+            2 => {
+                let first = candidates.first_mut()?;
+                first.payload.push(self.new_item());
+            }
+            3 => {
+                candidates.remove(0);
+            }
+            4 => candidates.reverse(),
+            // What the asker has already.
+            5 => return store.after(Height::ZERO),
+            6 => certificate = self.forged_certificate(scene),
+            _ => {
+                // Right blocks, with the certificate of another.
+                let (_, other) = store.after(Height::ZERO)?;
+                certificate = other;
+                candidates.truncate(candidates.len().div_ceil(2));
+            }
+        }
+        Some((candidates, certificate))
+    }
+
+    /// Batch to the leader only: an item that the leader alone gets, and is told to be available.
+    pub(super) fn hand_out(&mut self, scene: &Scene, parcels: &mut Vec<Parcel>) {
+        if !self.may_act(Kind::BatchToLeader, 3) {
+            return;
+        }
+        let leader = self.context.validators.leader(scene.view);
+        if let Some((host, _)) = scene.peers.iter().find(|(_, index)| *index == leader) {
+            let item = self.new_item();
+            parcels.push(Parcel::now(*host, Content::Batch(item)));
+            self.deeds.count(Kind::BatchToLeader);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What Byzantine machines see, and how what they send is carried.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use consensus::{Candidate, Certificate, Message, Recipient};
+use genesis::{Digest, Domain, Height};
+
+use super::{Event, HostId, Letter, World};
+use crate::simulation::Failure;
+use crate::simulation::adversary::{Adversary, Content, Deeds, Kind, Parcel, Scene};
+
+impl World {
+    /// What the machine sees; `None` while it is down.
+    fn scene(&self, host: HostId) -> Option<Scene> {
+        let status = self.status(host)?;
+        let me = self.machines[host.0].index;
+        let others = self.machines.iter().enumerate().filter(|(_, machine)| machine.index != me);
+        let peers = others.map(|(place, machine)| (HostId(place), machine.index)).collect();
+        Some(Scene { now: self.now, view: status.view, tip: status.tip, peers })
+    }
+
+    /// Lets the adversary of `host`, if it has one, act.
+    fn act<T>(&mut self, host: HostId, act: impl FnOnce(&mut Adversary, &Scene) -> T) -> Option<T> {
+        let scene = self.scene(host)?;
+        let adversary = self.machines[host.0].adversary.as_mut()?;
+        let result = act(adversary, &scene);
+        for item in std::mem::take(&mut adversary.garbage) {
+            self.garbage.insert(item);
+            // Whoever asks for it gets it.
+            self.machines[host.0].items.insert(item);
+        }
+        Some(result)
+    }
+
+    /// The replica of a Byzantine machine wants to send `message`.
+    pub(super) fn send_by_adversary(
+        &mut self,
+        host: HostId,
+        to: Recipient,
+        message: &Message,
+    ) -> Result<(), Failure> {
+        let parcels = self.act(host, |adversary, scene| adversary.sends(scene, to, message));
+        self.dispatch(host, parcels.unwrap_or_default());
+        Ok(())
+    }
+
+    /// `message` has reached `host`.
+    pub(super) fn heard(&mut self, host: HostId, message: &Message) -> Result<(), Failure> {
+        if self.machines[host.0].adversary.is_some() {
+            let parcels = self.act(host, |adversary, scene| adversary.hears(scene, message));
+            self.dispatch(host, parcels.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// What `host` answers to who wants the blocks after `after`.
+    pub(super) fn serve(&mut self, host: HostId, after: Height) -> Option<(Vec<Candidate>, Certificate)> {
+        if self.machines[host.0].adversary.is_none() {
+            return self.machines[host.0].store.after(after);
+        }
+        let scene = self.scene(host)?;
+        let machine = &mut self.machines[host.0];
+        machine.adversary.as_mut()?.serves(&scene, &machine.store, after)
+    }
+
+    fn dispatch(&mut self, host: HostId, parcels: Vec<Parcel>) {
+        for Parcel { to, after, content } in parcels {
+            let letter = match content {
+                Content::Batch(item) => {
+                    self.machines[host.0].items.insert(item);
+                    if !self.cut.contains(&(host, to)) {
+                        self.schedule(after + self.plan.delay.1, to, Event::Handed(item));
+                    }
+                    continue;
+                }
+                Content::Forgery(message) => Letter::Forgery(message.encode().into()),
+                Content::Message(message) => {
+                    let dropped = self.filter.as_mut().is_some_and(|drops| drops(host, to, &message));
+                    if dropped {
+                        continue;
+                    }
+                    let bytes = message.encode();
+                    if self.plan.as_bytes {
+                        Letter::Bytes(bytes.into())
+                    } else {
+                        match self.check(Digest::of(Domain::Batch, &bytes), &message) {
+                            Some(checked) => Letter::Checked(checked),
+                            None => {
+                                self.refused += 1;
+                                continue;
+                            }
+                        }
+                    }
+                }
+            };
+            self.post_after(after, host, to, letter);
+        }
+    }
+
+    /// A receiver refuses what `from` sent. Of an honest machine that is a failure.
+    pub(super) fn refuse(&mut self, from: HostId, error: &dyn Display) -> Result<(), Failure> {
+        if !self.machines[from.0].byzantine {
+            return Err(self.failure(format!("what {from} sends is refused: {error}")));
+        }
+        self.refused += 1;
+        Ok(())
+    }
+
+    /// Counts where the second half of a pair of twins votes in a view.
+    pub(super) fn note_twin(&mut self, host: HostId, message: &Message) {
+        let Message::Vote(vote) = message else { return };
+        if vote.voter.0 as usize >= self.plan.twins {
+            return;
+        }
+        let first = *self.halves.entry((vote.voter, vote.view, vote.kind)).or_insert(host);
+        if first != host {
+            self.deeds.count(Kind::Double);
+        }
+    }
+
+    /// What all Byzantine machines did, by kind.
+    pub fn all_deeds(&self) -> Deeds {
+        let mut all = self.deeds;
+        for adversary in self.machines.iter().filter_map(|machine| machine.adversary.as_ref()) {
+            all.add(&adversary.deeds);
+        }
+        all
+    }
+
+    /// Whether a machine's disk is slow, until `time` from now.
+    pub fn slow_disk(&mut self, host: HostId, time: Duration) {
+        self.machines[host.0].slow_until = self.now + time;
+    }
+}
