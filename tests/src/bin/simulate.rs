@@ -145,6 +145,8 @@ fn print_summary(summary: &Summary, took: Duration) {
     );
     let (heal, seed, nodes) = summary.slowest;
     println!("slowest heal: {heal:.1?}, in seed {seed} with {nodes} nodes");
+    let (views, seed, nodes) = summary.most_views;
+    println!("most views to heal: {views}, in seed {seed} with {nodes} nodes");
     let (steps, seed, nodes) = summary.longest;
     println!("most steps: {steps}, in seed {seed} with {nodes} nodes");
     print_deeds(&summary.deeds, true);

@@ -248,6 +248,7 @@ impl Adversary {
         self.vote_twice(&mut parcels);
         self.deny(&mut parcels);
         self.hoard(scene, &mut parcels);
+        self.mislead(to, &mut parcels);
         self.make_up(scene, &mut parcels);
         self.send_badly(scene, &mut parcels);
         parcels

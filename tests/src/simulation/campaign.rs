@@ -68,6 +68,8 @@ pub struct Summary {
     pub deeds: Deeds,
     /// The longest that anything took to heal, in which seed, with how many validators.
     pub slowest: (Duration, u64, usize),
+    /// The most views that it took, likewise.
+    pub most_views: (u64, u64, usize),
     /// The most events of a seed, which, and with how many validators.
     pub longest: (u64, u64, usize),
     /// The seeds that broke a rule, and how.
@@ -84,6 +86,7 @@ impl Summary {
                 self.refused += report.refused;
                 self.deeds.add(&report.deeds);
                 self.slowest = self.slowest.max((report.healed_in, seed, nodes));
+                self.most_views = self.most_views.max((report.healed_in_views, seed, nodes));
                 self.longest = self.longest.max((report.steps, seed, nodes));
             }
             Err(failure) => {

@@ -49,6 +49,8 @@ pub struct Plan {
     pub judge: Range,
     /// How often somebody crashes, on average.
     pub crash_every: Option<Duration>,
+    /// Whether one machine is down for most of the time, so that it has to fetch blocks afterwards.
+    pub absence: bool,
     /// How often a part of the network is cut off, on average.
     pub cut_every: Option<Duration>,
     /// How often a sync fails, on average: its machine crashes.
@@ -94,6 +96,7 @@ impl Plan {
             execute: ms(1, 1),
             judge: ms(0, 0),
             crash_every: None,
+            absence: false,
             cut_every: None,
             failed_sync_every: None,
             slow_disk_every: None,
@@ -132,6 +135,7 @@ impl Plan {
         let played = if chance.percent(60) { chance.between(left.min(1), left) } else { 0 };
         let adversaries = (0..played).map(|_| draw_kinds(chance)).collect();
         let mad_clocks = chance.between(0, left - played) as usize;
+        let absence = chance.percent(8);
         let slowest = chance.between(10, delta_ms / 2);
         Self {
             validators,
@@ -139,7 +143,7 @@ impl Plan {
             forgetful: forgetful as usize,
             adversaries,
             parameters,
-            items: chance.between(1, 24),
+            items: if absence { chance.between(30, 90) } else { chance.between(1, 24) },
             late_items_percent: chance.between(0, 20),
             weather: Duration::from_millis(chance.between(3_000, 20_000)),
             delay: ms(1, slowest),
@@ -151,6 +155,7 @@ impl Plan {
             execute: ms(0, chance.between(1, 300)),
             judge: ms(0, chance.between(0, 100)),
             crash_every,
+            absence,
             cut_every,
             failed_sync_every,
             slow_disk_every,

@@ -11,6 +11,9 @@ use super::{Failure, Plan};
 
 /// For how many heartbeats silence is checked.
 const HEARTBEATS: u32 = 3;
+/// How many items must become final one after the other once the faults are over, beside what was left: enough for
+/// the turns of Byzantine leaders to be among those that pass.
+const ITEMS_AFTER: u64 = 3;
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct Report {
     pub blocks: usize,
     /// How long it took from the end of the faults until all was final everywhere.
     pub healed_in: Duration,
+    /// In how many views.
+    pub healed_in_views: u64,
     /// What the Byzantine machines did.
     pub deeds: Deeds,
     /// How many messages were refused by their receivers.
@@ -35,6 +40,7 @@ enum Turn {
     Announce(u64),
     Crash,
     CrashAll,
+    Leave(HostId),
     Restart(HostId),
     FailSync,
     SlowDisk,
@@ -86,13 +92,15 @@ pub fn run_plan(seed: u64, plan: Plan, again: String) -> Result<Report, Failure>
             schedule.insert((later, place), turn);
         }
     }
-    let healed_in = heal(&mut world)?;
+    let (healed_in, healed_in_views) = heal(&mut world)?;
+    go_on(&mut world)?;
     check_silence(&mut world)?;
     Ok(Report {
         trace: world.trace(),
         steps: world.steps(),
         blocks: world.witness.chain().len(),
         healed_in,
+        healed_in_views,
         deeds: world.all_deeds(),
         refused: world.refused,
     })
@@ -111,10 +119,17 @@ enum Trouble {
 /// Draws what will happen, and when.
 fn forecast(world: &mut World) -> BTreeMap<(Duration, usize), Turn> {
     let plan = world.plan.clone();
+    let hosts = world.hosts();
     let chance = &mut world.chance;
     let mut turns = Vec::new();
     for number in 0..plan.items {
         turns.push((chance.duration((Duration::ZERO, plan.weather)), Turn::Announce(number)));
+    }
+    if plan.absence
+        && let Some(host) = chance.pick(&hosts)
+    {
+        turns.push((plan.weather / 20, Turn::Leave(host)));
+        turns.push((plan.weather * 9 / 10, Turn::Restart(host)));
     }
     let everys = [
         (plan.crash_every, Trouble::Crashes),
@@ -160,6 +175,7 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
             let down = world.chance.duration((Duration::ZERO, Duration::from_secs(5)));
             return Ok(vec![(world.now() + down, Turn::Restart(host))]);
         }
+        Turn::Leave(host) => world.crash(host),
         Turn::CrashAll => {
             // Each disk has lost what it has lost, whatever the others did.
             for host in &hosts {
@@ -227,7 +243,7 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
 }
 
 /// Ends all faults, and waits until everything announced is final and executed everywhere.
-fn heal(world: &mut World) -> Result<Duration, Failure> {
+fn heal(world: &mut World) -> Result<(Duration, u64), Failure> {
     if world.plan.narrate {
         println!("{:?} the faults end", world.now());
     }
@@ -246,9 +262,28 @@ fn heal(world: &mut World) -> Result<Duration, Failure> {
     if !world.announce(last)? {
         return Err(world.failure("not enough machines are up after the faults".to_owned()));
     }
+    let (limit, before) = (longest(world), newest_view(world));
+    let took = world.run_until("everything announced is final everywhere", limit, World::is_settled)?;
+    Ok((took, newest_view(world) - before))
+}
+
+/// Has some more items become final, one after the other.
+fn go_on(world: &mut World) -> Result<(), Failure> {
+    for number in 1..=ITEMS_AFTER {
+        let limit = longest(world);
+        if !world.announce(item(u64::MAX - number))? {
+            return Err(world.failure("not enough machines are up after the faults".to_owned()));
+        }
+        world.run_until("one more item is final everywhere", limit, World::is_settled)?;
+    }
+    Ok(())
+}
+
+/// How long anything may take when the faults are over: some seconds for what is under way still, and a turn of all
+/// leaders and a few more at the longest time-out.
+fn longest(world: &World) -> Duration {
     let cap = Duration::from_millis(world.plan.parameters.delta_cap_ms);
-    let limit = Duration::from_secs(15) + cap * 3 * (world.plan.validators as u32 + 6);
-    world.run_until("everything announced is final everywhere", limit, World::is_settled)
+    Duration::from_secs(15) + cap * 3 * (world.plan.validators as u32 + 6)
 }
 
 /// P10: when nothing waits, nothing is said but heartbeats, and no view passes but theirs.

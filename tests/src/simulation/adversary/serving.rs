@@ -1,6 +1,6 @@
 //! Kinds that answer those who are behind, or hand out batches, as they should not.
 
-use consensus::{Candidate, Certificate};
+use consensus::{Candidate, Certificate, Message, Recipient};
 use genesis::Height;
 
 use super::super::machine::Store;
@@ -46,6 +46,32 @@ impl Adversary {
             }
         }
         Some((candidates, certificate))
+    }
+
+    /// Lying sync peer: who asks it for a block or for certificates gets another block, older certificates, or nothing.
+    pub(super) fn mislead(&mut self, to: Recipient, parcels: &mut Vec<Parcel>) {
+        if !self.is(Kind::LyingSyncPeer) || to == Recipient::All {
+            return;
+        }
+        let mut led = Vec::new();
+        for mut parcel in parcels.drain(..) {
+            let same: fn(&Message) -> bool = match &parcel.content {
+                Content::Message(Message::PrePrepare(_)) => |other| matches!(other, Message::PrePrepare(_)),
+                Content::Message(Message::Certificate(_)) => |other| matches!(other, Message::Certificate(_)),
+                _ => {
+                    led.push(parcel);
+                    continue;
+                }
+            };
+            self.deeds.count(Kind::LyingSyncPeer);
+            // The oldest that it remembers of the kind; else it stalls.
+            let other = self.memory.iter().find(|message| same(message)).cloned();
+            if let Some(other) = other.filter(|_| self.chance.percent(70)) {
+                parcel.content = Content::Message(other);
+                led.push(parcel);
+            }
+        }
+        *parcels = led;
     }
 
     /// Batch to the leader only: an item that the leader alone gets, and is told to be available.
