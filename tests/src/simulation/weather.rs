@@ -263,8 +263,16 @@ fn heal(world: &mut World) -> Result<(Duration, u64), Failure> {
         return Err(world.failure("not enough machines are up after the faults".to_owned()));
     }
     let (limit, before) = (longest(world), newest_view(world));
+    let left = world.announced.keys().filter(|item| !world.witness.ordered().contains(*item)).count() as u64;
     let took = world.run_until("everything announced is final everywhere", limit, World::is_settled)?;
-    Ok((took, newest_view(world) - before))
+    let views = newest_view(world) - before;
+    // At worst a block for each item that is left, every other view that of a Byzantine leader, and some views until
+    // all are together again.
+    let most = 2 * left + 6 * world.plan.validators as u64 + 20;
+    if views > most {
+        return Err(world.failure(format!("{views} views until {left} items were final, above {most}")));
+    }
+    Ok((took, views))
 }
 
 /// Has some more items become final, one after the other.
