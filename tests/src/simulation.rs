@@ -9,11 +9,13 @@
 //! - [`weather`]: the faults of a drawn run, and what is checked when they are over
 //! - [`witness`]: what must hold after every step, whatever happens
 //! - [`adversary`]: Byzantine replicas, by name
+//! - [`fault`]: what goes wrong by itself, by name
 //! - [`forge`]: messages that an honest replica would not send, signed by the letter of the protocol
 
 pub mod adversary;
 pub mod campaign;
 pub mod chance;
+pub mod fault;
 pub mod forge;
 pub mod machine;
 pub mod plan;

@@ -52,7 +52,8 @@ fn a_seed_gives_the_same_run_again_and_another_seed_another() {
 }
 
 #[test]
-fn every_kind_of_byzantine_replica_acts_in_the_seeds_of_this_test() {
+fn every_kind_of_byzantine_replica_and_every_fault_is_among_the_seeds_of_this_test() {
     let summary = run(Nodes::All(7), 1_000..1_250, false);
     assert_eq!(summary.idle_kinds(), []);
+    assert_eq!(summary.missing_faults(), []);
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tests::simulation::adversary::Kind;
 use tests::simulation::campaign::{Campaign, Nodes, Summary};
+use tests::simulation::fault::Fault;
 use tests::simulation::weather;
 
 const HELP: &str = "\
@@ -149,6 +150,9 @@ fn print_summary(summary: &Summary, took: Duration) {
     println!("most views to heal: {views}, in seed {seed} with {nodes} nodes");
     let (steps, seed, nodes) = summary.longest;
     println!("most steps: {steps}, in seed {seed} with {nodes} nodes");
+    for fault in Fault::ALL {
+        println!("  {:24} {:>10} times", fault.name(), summary.faults.of(*fault));
+    }
     print_deeds(&summary.deeds, true);
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::adversary::{Deeds, Kind};
+use super::fault::{Fault, Faults};
 use super::{Report, weather};
 
 /// How many validators the networks have.
@@ -66,6 +67,8 @@ pub struct Summary {
     pub refused: u64,
     /// What the Byzantine machines did.
     pub deeds: Deeds,
+    /// What went wrong by itself.
+    pub faults: Faults,
     /// The longest that anything took to heal, in which seed, with how many validators.
     pub slowest: (Duration, u64, usize),
     /// The most views that it took, likewise.
@@ -85,6 +88,7 @@ impl Summary {
                 self.blocks += report.blocks as u64;
                 self.refused += report.refused;
                 self.deeds.add(&report.deeds);
+                self.faults.add(&report.faults);
                 self.slowest = self.slowest.max((report.healed_in, seed, nodes));
                 self.most_views = self.most_views.max((report.healed_in_views, seed, nodes));
                 self.longest = self.longest.max((report.steps, seed, nodes));
@@ -93,6 +97,11 @@ impl Summary {
                 self.failures.insert(seed, failure);
             }
         }
+    }
+
+    /// The faults that never happened.
+    pub fn missing_faults(&self) -> Vec<Fault> {
+        Fault::ALL.iter().copied().filter(|fault| self.faults.of(*fault) == 0).collect()
     }
 
     /// The kinds that never acted.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::adversary::Deeds;
 use super::chance::Chance;
+use super::fault::{Fault, Faults};
 use super::world::{HostId, World, item};
 use super::{Failure, Plan};
 
@@ -30,6 +31,8 @@ pub struct Report {
     pub healed_in_views: u64,
     /// What the Byzantine machines did.
     pub deeds: Deeds,
+    /// What went wrong by itself.
+    pub faults: Faults,
     /// How many messages were refused by their receivers.
     pub refused: u64,
 }
@@ -102,6 +105,7 @@ pub fn run_plan(seed: u64, plan: Plan, again: String) -> Result<Report, Failure>
         healed_in,
         healed_in_views,
         deeds: world.all_deeds(),
+        faults: world.faults,
         refused: world.refused,
     })
 }
@@ -171,12 +175,17 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
         }
         Turn::Crash => {
             let Some(host) = world.chance.pick(&hosts) else { return Ok(Vec::new()) };
+            world.faults.count(Fault::Crash);
             world.crash(host);
             let down = world.chance.duration((Duration::ZERO, Duration::from_secs(5)));
             return Ok(vec![(world.now() + down, Turn::Restart(host))]);
         }
-        Turn::Leave(host) => world.crash(host),
+        Turn::Leave(host) => {
+            world.faults.count(Fault::Absence);
+            world.crash(host);
+        }
         Turn::CrashAll => {
+            world.faults.count(Fault::PowerCut);
             // Each disk has lost what it has lost, whatever the others did.
             for host in &hosts {
                 world.crash(*host);
@@ -210,6 +219,7 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
         Turn::SlowDisk => {
             if let Some(host) = world.chance.pick(&hosts) {
                 let time = world.chance.duration((Duration::from_secs(1), Duration::from_secs(6)));
+                world.faults.count(Fault::SlowDisk);
                 world.slow_disk(host, time);
             }
         }
@@ -217,11 +227,13 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
             if let Some(host) = world.chance.pick(&hosts) {
                 let far = world.chance.pick(&[100, 1_000, 60_000, 3_600_000]).unwrap_or(100);
                 let step = world.chance.below(2 * far + 1) as i64 - far as i64;
+                world.faults.count(Fault::ClockStep);
                 world.machines[host.0].clock.stepped = step;
             }
         }
         Turn::Restart(host) => world.restart(host)?,
         Turn::Cut => {
+            world.faults.count(Fault::Partition);
             let sides: Vec<bool> = hosts.iter().map(|_| world.chance.percent(50)).collect();
             for one in &hosts {
                 for other in &hosts {
@@ -233,7 +245,10 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
         }
         Turn::CutOneWay => {
             let (one, other) = (world.chance.pick(&hosts), world.chance.pick(&hosts));
-            if let (Some(one), Some(other)) = (one, other) {
+            if let (Some(one), Some(other)) = (one, other)
+                && one != other
+            {
+                world.faults.count(Fault::OneWayCut);
                 world.cut(one, other);
             }
         }
@@ -262,15 +277,20 @@ fn heal(world: &mut World) -> Result<(Duration, u64), Failure> {
     if !world.announce(last)? {
         return Err(world.failure("not enough machines are up after the faults".to_owned()));
     }
-    let (limit, before) = (longest(world), newest_view(world));
     let left = world.announced.keys().filter(|item| !world.witness.ordered().contains(*item)).count() as u64;
+    let behind = world.machines.iter().map(|machine| machine.store.blocks.len()).min().unwrap_or(0);
+    let work = left as u32 + (world.witness.chain().len() - behind) as u32;
+    let cap = Duration::from_millis(world.plan.parameters.delta_cap_ms);
+    let (limit, before) = (longest(world) + (cap + Duration::from_millis(500)) * work, newest_view(world));
     let took = world.run_until("everything announced is final everywhere", limit, World::is_settled)?;
     let views = newest_view(world) - before;
     // At worst a block for each item that is left, every other view that of a Byzantine leader, and some views until
     // all are together again.
     let most = 2 * left + 6 * world.plan.validators as u64 + 20;
     if views > most {
-        return Err(world.failure(format!("{views} views until {left} items were final, above {most}")));
+        return Err(
+            world.failure(format!("{views} views until the last {left} items were final, above {most}"))
+        );
     }
     Ok((took, views))
 }

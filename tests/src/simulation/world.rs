@@ -19,6 +19,7 @@ use genesis::{
 use super::Failure;
 use super::adversary::{Adversary, Deeds};
 use super::chance::Chance;
+use super::fault::{Fault, Faults};
 use super::machine::{Clock, Journal, Machine, Store};
 use super::plan::Plan;
 use super::witness::Witness;
@@ -117,6 +118,8 @@ pub struct World {
     pub garbage: BTreeSet<Digest>,
     /// What the Byzantine did.
     pub deeds: Deeds,
+    /// What went wrong by itself.
+    pub faults: Faults,
     /// How many messages were refused.
     pub refused: u64,
     /// Which half of a pair of twins was the first to say something in a view.
@@ -186,6 +189,7 @@ impl World {
             checked: BTreeMap::new(),
             garbage: BTreeSet::new(),
             deeds: Deeds::default(),
+            faults: Faults::default(),
             refused: 0,
             halves: BTreeMap::new(),
             genesis,
@@ -361,6 +365,7 @@ impl World {
             }
             Event::Synced if self.machines[host.0].sync_fails => {
                 // The node stops; somebody starts it again.
+                self.faults.count(Fault::FailedSync);
                 self.crash(host);
                 self.stopped.push(host);
                 Ok(())

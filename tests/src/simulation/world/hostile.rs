@@ -66,6 +66,9 @@ impl World {
 
     fn dispatch(&mut self, host: HostId, parcels: Vec<Parcel>) {
         for Parcel { to, after, content } in parcels {
+            if self.plan.narrate {
+                println!("{:?} {host}, Byzantine, to {to} after {after:?}: {content:?}", self.now);
+            }
             let letter = match content {
                 Content::Batch(item) => {
                     self.machines[host.0].items.insert(item);
@@ -128,7 +131,7 @@ impl World {
         all
     }
 
-    /// Whether a machine's disk is slow, until `time` from now.
+    /// A machine's disk is slow for `time`.
     pub fn slow_disk(&mut self, host: HostId, time: Duration) {
         self.machines[host.0].slow_until = self.now + time;
     }
