@@ -95,7 +95,7 @@ kinds! {
     BatchToLeader = "batch to the leader only",
     /// Two unmodified replicas with one key.
     Double = "double of a key",
-    /// Sends COMMIT and VIEW-CHANGE in one view.
+    /// Gives up every view that it votes in: also sends COMMIT and VIEW-CHANGE in one view.
     VoteThenDeny = "vote-then-deny",
 }
 

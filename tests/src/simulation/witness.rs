@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consensus::message::VoteKind;
 use consensus::{Block, Certificate, Message, Tip};
-use genesis::{Digest, Height, ValidatorIndex, ValidatorSet, View};
+use genesis::{Digest, Height, UnixMillis, ValidatorIndex, ValidatorSet, View};
 
 use super::machine::Machine;
 use super::world::HostId;
@@ -30,6 +30,8 @@ pub struct Witness {
     chain: Vec<Block>,
     genesis: Tip,
     ordered: BTreeSet<Digest>,
+    /// The latest time that the clock of an honest machine ever allowed a block to have (P11).
+    latest: UnixMillis,
 }
 
 impl Witness {
@@ -37,7 +39,8 @@ impl Witness {
     pub fn new(genesis: Tip, validators: &ValidatorSet, longest: usize) -> Self {
         let (quorum, leaders) = (validators.quorum(), validators.len() as u64);
         let (said, chain, ordered) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
-        Self { quorum, leaders, longest, said, chain, genesis, ordered }
+        let latest = genesis.time;
+        Self { quorum, leaders, longest, said, chain, genesis, ordered, latest }
     }
 
     /// The final blocks, as the first to finalise each saw it.
@@ -48,6 +51,11 @@ impl Witness {
     /// All that the chain names.
     pub fn ordered(&self) -> &BTreeSet<Digest> {
         &self.ordered
+    }
+
+    /// The clock of an honest machine allows blocks up to `time`.
+    pub fn allowed(&mut self, time: UnixMillis) {
+        self.latest = self.latest.max(time);
     }
 
     /// The tip of the one chain at `height`, if anybody has finalised it.
@@ -156,6 +164,12 @@ impl Witness {
         }
         if block.time <= parent.time {
             return Err(format!("P11: block {height} is not later than its parent"));
+        }
+        if block.time > self.latest.max(parent.time.next()) {
+            let (time, latest) = (block.time.0, self.latest.0);
+            return Err(format!(
+                "P11: block {height} has the time {time}, but no honest clock was above {latest}"
+            ));
         }
         for item in &block.payload {
             if !self.ordered.insert(*item) {

@@ -449,6 +449,9 @@ impl World {
     fn feed(&mut self, host: HostId, input: Input) -> Result<(), Failure> {
         let machine = &mut self.machines[host.0];
         let now = machine.clock.read(self.now);
+        if !machine.byzantine {
+            self.witness.allowed(now.clock.plus(self.plan.parameters.clock_bound_ms));
+        }
         let Some(replica) = &mut machine.replica else { return Ok(()) };
         let stepped = catch_unwind(AssertUnwindSafe(|| replica.step(now, input)));
         let output = stepped.map_err(|panic| self.failure(format!("{host} panics: {}", said(&*panic))))?;

@@ -45,10 +45,7 @@ impl Adversary {
         let digest = self.noise();
         match self.chance.below(6) {
             0 if view > View(1) => {
-                // The nearest view at or below that this validator leads.
-                let n = self.context.validators.len() as u64;
-                let back = (view.0 % n + n - u64::from(self.me.0)) % n;
-                let view = View(view.0.saturating_sub(back).max(1));
+                let view = self.led(view);
                 let parent = Parent { view: scene.tip.view.min(view.previous()), digest: scene.tip.digest };
                 let (height, time) = (scene.tip.height.next(), UnixMillis(scene.tip.time.0 + 1));
                 let epoch = self.context.epoch;
@@ -66,6 +63,13 @@ impl Adversary {
         }
     }
 
+    /// The nearest view at or below `view` that this validator leads; or the first.
+    fn led(&self, view: View) -> View {
+        let n = self.context.validators.len() as u64;
+        let back = (view.0 % n + n - u64::from(self.me.0)) % n;
+        View(view.0.saturating_sub(back).max(1))
+    }
+
     fn of_another_epoch(&mut self, scene: &Scene) -> Message {
         let epoch = Epoch(self.chance.pick(&[1, 2, u64::MAX]).unwrap_or(1));
         let context = Context { epoch, ..self.context.clone() };
@@ -75,8 +79,11 @@ impl Adversary {
         });
         match newest {
             Some(candidate) if self.chance.percent(30) => {
-                let candidate = Candidate { epoch, ..candidate };
-                Message::PrePrepare(forge::proposal(&context, &self.secret, candidate))
+                let view = self.led(scene.view.next());
+                let candidate = Candidate { epoch, view, ..candidate };
+                // Signed for the epoch that it names, or for this one.
+                let signed = if self.chance.percent(50) { &context } else { &self.context };
+                Message::PrePrepare(forge::proposal(signed, &self.secret, candidate))
             }
             newest => {
                 let kind = self.chance.pick(&VOTES).unwrap_or(VoteKind::Prepare);

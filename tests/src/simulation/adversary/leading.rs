@@ -117,8 +117,27 @@ impl Adversary {
         candidate
     }
 
+    /// Extends its parent's parent: a fork, unless somebody misses the certificate that the parent's view failed.
+    fn skip_parent(&self, candidate: &mut Candidate) {
+        let parent = self.memory.iter().rev().find_map(|message| match message {
+            Message::PrePrepare(earlier) if earlier.candidate.digest() == candidate.parent.digest => {
+                Some(&earlier.candidate)
+            }
+            _ => None,
+        });
+        match parent {
+            Some(parent) => {
+                candidate.parent = parent.parent;
+                candidate.height = parent.height;
+                candidate.payload.clone_from(&parent.payload);
+            }
+            None => candidate.height.0 += 2,
+        }
+    }
+
     fn spoil(&mut self, scene: &Scene, candidate: &mut Candidate) {
-        match self.chance.below(9) {
+        match self.chance.below(12) {
+            9.. => self.skip_parent(candidate),
             0 => candidate.height.0 += 1,
             1 => candidate.height.0 = candidate.height.0.saturating_sub(1),
             2 => candidate.time.0 = candidate.time.0.min(scene.tip.time.0),

@@ -64,7 +64,8 @@ impl Adversary {
         digests.into_iter().find(|other| *other != digest)
     }
 
-    /// Vote-then-deny: with each COMMIT goes a VIEW-CHANGE for the same view, and the other way round.
+    /// Vote-then-deny: with each COMMIT goes a VIEW-CHANGE for the same view, and the other way round; with every
+    /// PREPARE too, so that it gives up each view at once.
     pub(super) fn deny(&mut self, parcels: &mut Vec<Parcel>) {
         if !self.is(Kind::VoteThenDeny) {
             return;
@@ -74,9 +75,10 @@ impl Adversary {
         for parcel in parcels.iter() {
             let Some(vote) = self.own_vote(parcel) else { continue };
             let content = match (vote.kind, &contrary) {
-                (VoteKind::Prepare, _) => continue,
                 (_, Some(content)) => content.clone(),
-                (VoteKind::Commit, None) => self.sign(VoteKind::ViewChange, vote.view, Digest::ZERO),
+                (VoteKind::Prepare | VoteKind::Commit, None) => {
+                    self.sign(VoteKind::ViewChange, vote.view, Digest::ZERO)
+                }
                 (VoteKind::ViewChange, None) => {
                     let Some(digest) = self.proposed_instead(vote.view, Digest::ZERO) else { continue };
                     self.sign(VoteKind::Commit, vote.view, digest)
