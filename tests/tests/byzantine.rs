@@ -18,7 +18,11 @@ fn beside(kind: Kind, nodes: usize, seed: u64) -> Result<World, Failure> {
         Kind::Double => plan.twins = faulty,
         kind => plan.adversaries = vec![vec![kind]; faulty],
     }
-    World::new(seed, plan, format!("cargo nextest run --release -p tests {} ({kind:?}, {seed})", "byzantine"))
+    World::new(
+        seed,
+        plan,
+        format!("cargo nextest run --release -p tests -E 'binary(byzantine)' ({kind}, seed {seed})"),
+    )
 }
 
 #[test]
@@ -34,6 +38,22 @@ fn beside_each_kind_of_byzantine_replica_all_items_become_final_soon() -> Result
             if kind != Kind::LyingSyncPeer {
                 assert!(world.all_deeds().of(kind) > 0, "{kind} did nothing among {nodes}, seed {seed}");
             }
+        }
+    }
+    Ok(())
+}
+
+/// With a new item every few milliseconds, so that blocks are built on others that are prepared and not final.
+#[test]
+fn beside_each_kind_of_byzantine_replica_a_busy_network_goes_on() -> Result<(), Failure> {
+    for kind in Kind::ALL.iter().copied() {
+        for seed in 0..4 {
+            let mut world = beside(kind, 4, seed)?;
+            for number in 0..80 {
+                world.announce(item(number))?;
+                world.run_for(ms(7))?;
+            }
+            world.run_until("all items are final everywhere", ms(120_000), World::is_settled)?;
         }
     }
     Ok(())

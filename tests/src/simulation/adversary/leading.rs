@@ -118,10 +118,10 @@ impl Adversary {
     }
 
     /// Extends its parent's parent: a fork, unless somebody misses the certificate that the parent's view failed.
-    fn skip_parent(&self, candidate: &mut Candidate) {
+    fn skip_parent(&mut self, candidate: &mut Candidate) {
         let parent = self.memory.iter().rev().find_map(|message| match message {
             Message::PrePrepare(earlier) if earlier.candidate.digest() == candidate.parent.digest => {
-                Some(&earlier.candidate)
+                Some(earlier.candidate.clone())
             }
             _ => None,
         });
@@ -129,14 +129,18 @@ impl Adversary {
             Some(parent) => {
                 candidate.parent = parent.parent;
                 candidate.height = parent.height;
-                candidate.payload.clone_from(&parent.payload);
+                candidate.payload = parent.payload;
+                if self.chance.percent(50) {
+                    // Nothing to judge: it may be prepared at once, before its rival is final.
+                    candidate.payload.clear();
+                }
             }
             None => candidate.height.0 += 2,
         }
     }
 
     fn spoil(&mut self, scene: &Scene, candidate: &mut Candidate) {
-        match self.chance.below(12) {
+        match self.chance.below(16) {
             9.. => self.skip_parent(candidate),
             0 => candidate.height.0 += 1,
             1 => candidate.height.0 = candidate.height.0.saturating_sub(1),
