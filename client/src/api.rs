@@ -13,9 +13,12 @@
 //! | `chain_validators` | epoch | [`Validators`] |
 //! | `chain_evidence` | | a list of [`Evidence`] |
 //! | `net_peers` | | a list of [`Peer`] |
+//! | `gov_proposals` | | [`Governance`] |
 //!
 //! Invariant: field names, method names and codes are never reused for something else. Heights, views, versions and
 //! times are JSON numbers; digests are hex, keys Multikey, DIDs their text.
+
+mod governance;
 
 use std::borrow::Cow;
 
@@ -24,6 +27,8 @@ use base64::engine::general_purpose::STANDARD;
 use genesis::{Digest, Epoch, Height, PublicKey, Signature, UnixMillis, View};
 use ledger::{Did, Version};
 use serde::{Deserialize, Serialize};
+
+pub use self::governance::{Configuration, Governance, Proposal, Validator};
 
 /// The methods' names.
 pub mod method {
@@ -47,6 +52,8 @@ pub mod method {
     pub const CHAIN_EVIDENCE: &str = "chain_evidence";
     /// The node's peers.
     pub const NET_PEERS: &str = "net_peers";
+    /// Who is in charge, and what is voted on.
+    pub const GOV_PROPOSALS: &str = "gov_proposals";
 }
 
 /// Error codes. Ours start at −32020: −32000 to −32011 are taken by the JSON-RPC server itself.

@@ -4,6 +4,7 @@
 //! - [`rpc`]: a typed client that says what to do when a call fails
 //! - [`keyring`]: the keys of DIDs on disk, written before anything is submitted
 //! - [`key_file`]: one secret key in a file, for a node's roles
+//! - [`governance`]: what operators sign: proposals, votes, and that a joining validator is ready
 //! - [`private_file`]: files that only their owner may read, written whole or not at all
 //! - [`wallet`]: signs transactions with a keyring's keys
 //!
@@ -11,6 +12,7 @@
 //! taken at its word here; proofs come with the light client.
 
 pub mod api;
+pub mod governance;
 pub mod key_file;
 pub mod keyring;
 pub mod private_file;

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{
-    Block, ChainStatus, Fate, Peer, Receipt, ResolveOptions, Submitted, TimedOut, code, method,
+    Block, ChainStatus, Fate, Governance, Peer, Receipt, ResolveOptions, Submitted, TimedOut, code, method,
 };
 
 /// How long the node is given to accept a connection.
@@ -248,6 +248,14 @@ impl Client {
     /// When the node cannot be asked.
     pub async fn peers(&self) -> Result<Vec<Peer>, RpcError> {
         self.request(method::NET_PEERS, ArrayParams::new()).await
+    }
+
+    /// Who is in charge, and what is voted on.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn governance(&self) -> Result<Governance, RpcError> {
+        self.request(method::GOV_PROPOSALS, ArrayParams::new()).await
     }
 
     /// Hands in many transactions, each as [`crate::api::encode_transaction`] gives it, in one JSON-RPC batch. The

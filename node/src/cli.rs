@@ -5,6 +5,7 @@
 
 mod bench;
 mod did;
+mod gov;
 mod keys;
 mod output;
 mod reset;
@@ -64,6 +65,8 @@ enum Command {
     Did(did::Did),
     #[command(subcommand)]
     Tx(tx::Tx),
+    #[command(subcommand)]
+    Gov(gov::Gov),
     #[command(subcommand)]
     Keys(keys::Keys),
     Bench(bench::Bench),
@@ -171,6 +174,7 @@ impl Command {
                 block_on(did.run(output), left)
             }
             Self::Tx(tx) => block_on(tx.run(output), ""),
+            Self::Gov(gov) => block_on(gov.run(output), ""),
             Self::Keys(keys) => keys.run(output),
             Self::Bench(bench) => bench.run(output),
             Self::Reset(reset) => reset.run(output),

@@ -7,6 +7,7 @@
 mod chain;
 mod did;
 mod discover;
+mod gov;
 mod net;
 mod tx;
 
@@ -115,6 +116,7 @@ fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
     })?;
     register(&mut module, method::CHAIN_EVIDENCE, |_, api| async move { chain::evidence(&api) })?;
     register(&mut module, method::NET_PEERS, |_, api| async move { Ok(net::peers(&api)) })?;
+    register(&mut module, method::GOV_PROPOSALS, |_, api| async move { Ok(gov::proposals(&api)) })?;
     module.register_method("rpc.discover", |_, _, _| discover::document())?;
     Ok(module)
 }

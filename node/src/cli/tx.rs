@@ -76,19 +76,7 @@ impl Tx {
                 output.answer(&submitted, || submitted.id.to_string())
             }
             Self::Wait { id, timeout, rpc } => {
-                let spinner = output.spinner(format!("waiting for the receipt of {id}"));
-                let receipt = rpc.client.wait(&id, timeout).await;
-                spinner.finish_and_clear();
-                let receipt = match receipt {
-                    Ok(receipt) => receipt,
-                    Err(error) => match no_receipt(&rpc.client, timeout, &error).await {
-                        Some(why) => {
-                            let text = format!("{why} Go on with: realdid tx wait {id}");
-                            return Err(Ending::FateUnknown(text).into());
-                        }
-                        None => return Err(error.into()),
-                    },
-                };
+                let receipt = wait(output, &rpc, &id, timeout).await?;
                 output.answer(&receipt, || receipt_text(&receipt))?;
                 applied(&receipt)
             }
@@ -97,6 +85,25 @@ impl Tx {
                 Err(_) => show(output, &what),
             },
         }
+    }
+}
+
+/// Waits for a receipt, whatever it says.
+pub(super) async fn wait(
+    output: &Output,
+    rpc: &Rpc,
+    id: &Digest,
+    timeout: Duration,
+) -> anyhow::Result<Receipt> {
+    let spinner = output.spinner(format!("waiting for the receipt of {id}"));
+    let receipt = rpc.client.wait(id, timeout).await;
+    spinner.finish_and_clear();
+    match receipt {
+        Ok(receipt) => Ok(receipt),
+        Err(error) => match no_receipt(&rpc.client, timeout, &error).await {
+            Some(why) => Err(Ending::FateUnknown(format!("{why} Go on with: realdid tx wait {id}")).into()),
+            None => Err(error.into()),
+        },
     }
 }
 

@@ -90,6 +90,13 @@ pub(super) fn document() -> Value {
                 ("peers", "name, key, address, connection", json!({ "type": "array", "items": object() })),
                 &[],
             ),
+            described(
+                method::GOV_PROPOSALS,
+                "Who is in charge, what was decided for the next epoch, and what is voted on.",
+                Vec::new(),
+                ("governance", "epoch, validators and parameters, those pending, open proposals", object()),
+                &[],
+            ),
         ],
         "components": { "errors": errors() },
     })
