@@ -90,14 +90,13 @@ impl Sync {
     pub async fn run(mut self, mut starts: mpsc::Receiver<Height>) {
         let mut turn = 0_usize;
         loop {
-            let follows = self.membership.now().me.is_none();
-            tokio::select! {
-                start = starts.recv() => match start {
-                    None => return,
-                    Some(after) if after < self.final_height() => continue, // It has got further since.
-                    Some(_) => {}
-                },
-                () = tokio::time::sleep(FOLLOW_EVERY), if follows => {}
+            match tokio::time::timeout(FOLLOW_EVERY, starts.recv()).await {
+                Ok(None) => return,
+                Ok(Some(after)) if after < self.final_height() => continue, // It has got further since.
+                Ok(Some(_)) => {}
+                // Looked at anew each time: a validator may lose its vote, and an observer get one.
+                Err(_) if self.membership.now().me.is_some() => continue,
+                Err(_) => {}
             }
             if !self.catch_up(&mut turn).await {
                 return; // The node stops.
