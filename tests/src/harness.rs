@@ -2,12 +2,20 @@
 //!
 //! Nothing is mocked. Nodes are killed and started by their process ids; whatever still runs when a [`Cluster`] is
 //! dropped is killed, and if its test failed, the last lines of each log are shown.
+//!
+//! - [`fault`]: what a test does to the machine under a node: its clock, its disk
+//! - [`process`]: what the system knows of a process, and signals
 
+pub mod fault;
+pub mod process;
+
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use client::api::Receipt;
@@ -15,6 +23,11 @@ use client::wallet::{self, Terms};
 use client::{Client, RpcError};
 use genesis::{Height, SecretKey};
 use ledger::Did;
+
+use process::signal;
+pub use process::{cpu_ticks, memory_kib};
+
+use crate::relay::{Door, Relay, dialler};
 
 /// How long anything may take that takes a moment on an idle machine: tests wait for conditions, not for times.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,6 +44,14 @@ pub struct Cluster {
     /// Holds a port of the range, so that no other test takes the range.
     _claim: TcpListener,
     nodes: Vec<Option<Child>>,
+    /// What the nodes' processes are started with, beside what this one has.
+    environment: Vec<Vec<(String, OsString)>>,
+    /// The process ids of those that run, for the relay too.
+    processes: Arc<Mutex<Vec<Option<u32>>>>,
+    /// What stands between the nodes, if anything does.
+    relay: Option<Relay>,
+    /// Disks of nodes that have one of their own.
+    disks: Vec<fault::SmallDisk>,
 }
 
 /// The binary under test: built beside the tests.
@@ -39,10 +60,10 @@ pub struct Cluster {
 /// When it was not built.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
-    let folder = test.parent().and_then(Path::parent).expect("target/release/deps/test");
-    let binary = folder.join("realdid");
-    assert!(binary.exists(), "{} is missing: cargo build --release --workspace", binary.display());
-    binary
+    // A test stands in target/release/deps, a program of this package beside the binary.
+    let folders = test.ancestors().skip(1).take(2);
+    let binary = folders.map(|folder| folder.join("realdid")).find(|binary| binary.exists());
+    binary.unwrap_or_else(|| panic!("no realdid near {}: cargo build --release --workspace", test.display()))
 }
 
 /// Runs `realdid` with `arguments`, to its end.
@@ -66,7 +87,16 @@ impl Cluster {
     pub fn prepare(validators: usize) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (base, claim) = claim_ports();
-        let cluster = Self { folder, base, _claim: claim, nodes: (0..validators).map(|_| None).collect() };
+        let cluster = Self {
+            folder,
+            base,
+            _claim: claim,
+            nodes: (0..validators).map(|_| None).collect(),
+            environment: vec![Vec::new(); validators],
+            processes: Arc::new(Mutex::new(vec![None; validators])),
+            relay: None,
+            disks: Vec::new(),
+        };
         let (count, port) = (validators.to_string(), base.to_string());
         let dir = cluster.folder.path().join("net");
         let dir = dir.to_str().expect("a path in UTF-8");
@@ -75,14 +105,90 @@ impl Cluster {
         cluster
     }
 
+    /// As [`Self::prepare`], with a relay between the nodes: the genesis document names its doors as their addresses.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn prepare_relayed(validators: usize, seed: u64) -> Self {
+        let mut cluster = Self::prepare(validators);
+        let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let addresses: Vec<_> = (0..validators)
+            .map(|node| {
+                let [p2p, _, metrics] = cluster.ports(node);
+                [p2p, metrics + 1].map(at)
+            })
+            .collect();
+        for node in 0..validators {
+            let path = cluster.home(node).join("genesis.toml");
+            let mut text = std::fs::read_to_string(&path).expect("a genesis document");
+            for [node, door] in &addresses {
+                let named = format!("\"{node}\"");
+                assert!(text.contains(&named), "{named} is not in the genesis document");
+                text = text.replace(&named, &format!("\"{door}\""));
+            }
+            std::fs::write(&path, text).expect("written");
+        }
+        let doors = addresses.into_iter().map(|[node, door]| Door {
+            node,
+            listener: TcpListener::bind(door).expect("a port of the cluster's range"),
+        });
+        let processes = Arc::clone(&cluster.processes);
+        let whose = move |from, to| {
+            let processes = processes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            dialler::owner(from, to, &processes)
+        };
+        cluster.relay = Some(Relay::start(seed, doors.collect(), Arc::new(whose)));
+        cluster
+    }
+
     /// Starts a network and waits until each node is ready.
     pub async fn start(validators: usize) -> Self {
         let mut cluster = Self::prepare(validators);
-        cluster.start_all();
-        for node in 0..validators {
-            cluster.ready(node).await;
-        }
+        cluster.start_all_ready().await;
         cluster
+    }
+
+    /// As [`Self::start`], with a relay between the nodes.
+    pub async fn start_relayed(validators: usize, seed: u64) -> Self {
+        let mut cluster = Self::prepare_relayed(validators, seed);
+        cluster.start_all_ready().await;
+        cluster
+    }
+
+    /// Starts all nodes that do not run, and waits until each is ready.
+    pub async fn start_all_ready(&mut self) {
+        self.start_all();
+        for node in 0..self.nodes.len() {
+            self.ready(node).await;
+        }
+    }
+
+    /// The relay.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("a cluster that was started with a relay")
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Never: a cluster has at least one node.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Gives a node's process an environment variable from its next start on.
+    pub fn set_environment(&mut self, node: usize, name: &str, value: impl Into<OsString>) {
+        self.environment[node].push((name.to_owned(), value.into()));
+    }
+
+    /// Takes all variables of [`Self::set_environment`] back, from the node's next start on.
+    pub fn clear_environment(&mut self, node: usize) {
+        self.environment[node].clear();
     }
 
     /// Starts all nodes that do not run.
@@ -103,12 +209,24 @@ impl Cluster {
             .arg("start")
             .arg("--home")
             .arg(self.home(node))
+            .envs(self.environment[node].iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
             .spawn()
             .expect("realdid starts");
+        self.running(node, Some(child.id()));
         self.nodes[node] = Some(child);
+    }
+
+    fn running(&self, node: usize, process: Option<u32>) {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)[node] = process;
+    }
+
+    /// The process of a running node, which is to end.
+    fn take(&mut self, node: usize) -> Child {
+        self.running(node, None);
+        self.nodes[node].take().expect("the node runs")
     }
 
     /// Ends a node as a power cut would (SIGKILL).
@@ -116,14 +234,15 @@ impl Cluster {
     /// # Panics
     /// When it does not run.
     pub fn kill(&mut self, node: usize) {
-        let mut child = self.nodes[node].take().expect("the node runs");
+        let mut child = self.take(node);
         child.kill().expect("kill");
         child.wait().expect("wait");
     }
 
     /// Ends all nodes at once.
     pub fn kill_all(&mut self) {
-        let children: Vec<_> = self.nodes.iter_mut().filter_map(Option::take).collect();
+        let running: Vec<_> = (0..self.nodes.len()).filter(|node| self.nodes[*node].is_some()).collect();
+        let children: Vec<_> = running.into_iter().map(|node| self.take(node)).collect();
         let ids: Vec<String> = children.iter().map(|child| child.id().to_string()).collect();
         signal("-KILL", &ids);
         for mut child in children {
@@ -136,16 +255,37 @@ impl Cluster {
     /// # Panics
     /// When it does not run, or does not end.
     pub fn stop(&mut self, node: usize) -> ExitStatus {
-        let mut child = self.nodes[node].take().expect("the node runs");
-        signal("-TERM", &[child.id().to_string()]);
+        signal("-TERM", &[self.pid(node).to_string()]);
+        self.ended(node)
+    }
+
+    /// Waits for the end of a node that ends by itself.
+    ///
+    /// # Panics
+    /// When it does not run, or does not end.
+    pub fn ended(&mut self, node: usize) -> ExitStatus {
+        let mut child = self.take(node);
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = child.try_wait().expect("wait") {
                 return status;
             }
-            assert!(Instant::now() < end, "node {node} does not stop");
+            if Instant::now() >= end {
+                self.nodes[node] = Some(child);
+                panic!("node {node} does not end");
+            }
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Freezes a node's process (SIGSTOP): it keeps its connections and does nothing.
+    pub fn pause(&self, node: usize) {
+        signal("-STOP", &[self.pid(node).to_string()]);
+    }
+
+    /// Lets a frozen node go on (SIGCONT).
+    pub fn resume(&self, node: usize) {
+        signal("-CONT", &[self.pid(node).to_string()]);
     }
 
     /// The process id of a running node.
@@ -253,6 +393,8 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
+        // Nothing uses them any more; under a mount the folder could not be removed.
+        self.disks.clear();
         if std::thread::panicking() {
             for node in 0..self.nodes.len() {
                 let log = std::fs::read_to_string(self.log(node)).unwrap_or_default();
@@ -302,26 +444,11 @@ pub fn send(port: u16, bytes: &[u8]) -> Option<String> {
     (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// A figure of a process from /proc/PID/status, in KiB, such as `VmRSS`.
-pub fn memory_kib(pid: u32, figure: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with(figure))?;
-    line.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// The processor time that a process has used, in clock ticks (usually 10 ms).
-pub fn cpu_ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold spaces: the fields after it are counted from there.
-    let fields: Vec<_> = stat.rsplit(')').next()?.split_whitespace().collect();
-    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
-}
-
-fn signal(signal: &str, ids: &[String]) {
-    if !ids.is_empty() {
-        let done = Command::new("kill").arg(signal).args(ids).status().expect("kill");
-        assert!(done.success(), "kill {signal} {ids:?}");
-    }
+/// A figure of a node's metrics page, which it serves at `port`: by its name, and its labels if it has any.
+pub fn figure(port: u16, name: &str) -> Option<f64> {
+    let page = get(port, "/metrics")?;
+    let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 fn claim_ports() -> (u16, TcpListener) {

@@ -1,10 +1,12 @@
 //! Does the whole hold?
 //!
 //! - [`harness`]: networks of real processes
+//! - [`relay`]: what stands between them: delay, loss, cuts
 //! - [`simulation`]: unmodified replicas in a world where one seed decides everything that goes wrong
 
 // All of this crate is test code: what does not hold ends the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod harness;
+pub mod relay;
 pub mod simulation;

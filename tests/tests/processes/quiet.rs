@@ -1,13 +1,6 @@
 //! An idle network: quiet, and quick when somebody comes.
 
-use tests::harness::{Cluster, cpu_ticks, eventually, get};
-
-/// A figure of a node's metrics.
-fn figure(port: u16, name: &str) -> Option<f64> {
-    let page = get(port, "/metrics")?;
-    let line = page.lines().find(|line| line.split([' ', '{']).next() == Some(name))?;
-    line.rsplit(' ').next()?.parse().ok()
-}
+use tests::harness::{Cluster, cpu_ticks, eventually, figure, get};
 
 /// All messages of the votes channel that a node sent.
 fn sent(port: u16) -> f64 {
