@@ -2,11 +2,13 @@
 //!
 //! - [`harness`]: networks of real processes
 //! - [`relay`]: what stands between them: delay, loss, cuts
+//! - [`history`]: what clients saw of a network, and whether one order explains it
 //! - [`simulation`]: unmodified replicas in a world where one seed decides everything that goes wrong
 
 // All of this crate is test code: what does not hold ends the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod harness;
+pub mod history;
 pub mod relay;
 pub mod simulation;
