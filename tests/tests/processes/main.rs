@@ -4,9 +4,12 @@
 // Tests through and through: what does not hold ends them.
 #![allow(clippy::expect_used)]
 
+mod crashes;
 mod faults;
 mod files;
 mod hostile;
+mod machines;
 mod member;
+mod partitions;
 mod quiet;
 mod surface;
