@@ -5,6 +5,7 @@
 //! What a final block names is not counted: it must be here.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use genesis::{Digest, PublicKey};
@@ -43,10 +44,12 @@ impl Quotas {
         count < MAX_BATCHES && held + bytes <= MAX_BYTES
     }
 
-    /// A batch waits.
+    /// A batch waits. One that was charged already, such as one that was fetched while it was pushed, stays on the account
+    /// that it was charged to first: what is released is what was charged.
     pub fn charge(&self, batch: Digest, account: Account, bytes: usize) {
-        let mut content = self.lock();
-        if content.batches.insert(batch, (account, bytes)).is_none() {
+        let content = &mut *self.lock();
+        if let Entry::Vacant(vacant) = content.batches.entry(batch) {
+            vacant.insert((account, bytes));
             let (count, held) = content.accounts.entry(account).or_default();
             (*count, *held) = (*count + 1, *held + bytes);
         }
@@ -88,5 +91,19 @@ mod tests {
         quotas.charge(digest(0), author, MAX_BYTES - MAX_BATCHES * 10);
         quotas.release(&[digest(1)]);
         assert!(!quotas.has_room(author, 100), "bytes");
+    }
+
+    #[test]
+    fn a_batch_that_is_pushed_and_fetched_at_once_is_charged_and_released_once() {
+        let (quotas, batch) = (Quotas::default(), Digest::from_bytes([1; 32]));
+        let (pusher, leader) = (Account::Pusher(ValidatorIndex(1)), Account::Leader(ValidatorIndex(2)));
+        // The leader's account is known, and empty.
+        quotas.charge(Digest::ZERO, leader, 1);
+        quotas.release(&[Digest::ZERO]);
+        quotas.charge(batch, pusher, MAX_BYTES);
+        quotas.charge(batch, leader, MAX_BYTES);
+        assert!(!quotas.has_room(pusher, 1) && quotas.has_room(leader, MAX_BYTES));
+        quotas.release(&[batch]);
+        assert!(quotas.has_room(pusher, MAX_BYTES) && quotas.has_room(leader, MAX_BYTES));
     }
 }
