@@ -60,6 +60,12 @@ impl Replica {
         self.closed.is_none() && matches!(self.results.pending(self.results.newest()), Ok(Some(_)))
     }
 
+    /// The height of the closing block, while nothing shows what came of it.
+    pub(super) fn awaits_opening(&self) -> Option<Height> {
+        let height = self.closed.as_ref()?.height;
+        self.results.certificate(height).is_none().then_some(height)
+    }
+
     /// The closing block is final and executed, and its checkpoint has its certificate: the next epoch begins.
     pub(super) fn begin_epoch(&mut self, now: Now) {
         let Some(Closed { height, next: Some(next) }) = self.closed.clone() else { return };

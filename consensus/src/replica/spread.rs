@@ -112,6 +112,7 @@ impl Replica {
         let questions = !self.asked_candidates.is_empty()
             || self.asked_certificates.is_some()
             || self.asked_checkpoint.is_some()
+            || self.awaits_opening().is_some()
             || self.inquires();
         let behind = self.committed.is_some() || self.results.is_above(self.tip.height);
         let waits = questions || self.unfinal.is_some() || behind;
@@ -144,7 +145,7 @@ impl Replica {
             let to = self.failed_from.previous().max(from);
             Fetch::Certificates { from, to }
         });
-        let checkpoint = self.asked_checkpoint.map(Fetch::Checkpoint);
+        let checkpoint = self.asked_checkpoint.or(self.awaits_opening()).map(Fetch::Checkpoint);
         self.helper = self.next_helper();
         for fetch in candidates.into_iter().chain(certificates).chain(checkpoint) {
             self.fetch(None, fetch);
