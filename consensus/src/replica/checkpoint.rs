@@ -232,6 +232,7 @@ impl Replica {
             self.accuse_by_vote(&vote);
             self.executed_by(now, *signer, height);
         }
+        self.asked_checkpoint = self.asked_checkpoint.filter(|asked| *asked != height);
         let digest = certificate.checkpoint.digest();
         self.results.certified.insert(height, Certified { digest, certificate });
         self.compare(height);
