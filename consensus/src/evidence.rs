@@ -94,7 +94,9 @@ impl Evidence {
 
     /// What tells one case from another: who, and where.
     pub fn case(&self) -> Digest {
-        let case = (self.epoch, self.validator, self.first.kind, self.first.view);
+        // Others may have seen the two in the other order.
+        let kind = self.first.kind.min(self.second.kind);
+        let case = (self.epoch, self.validator, kind, self.first.view);
         Digest::of(genesis::Domain::Evidence, &genesis::encoding::encode(&case))
     }
 }
