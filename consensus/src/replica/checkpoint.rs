@@ -150,6 +150,7 @@ impl Replica {
             closed.next = next;
         }
         self.results.own.insert(height, (checkpoint.digest(), checkpoint));
+        self.forget_old_results();
         self.stirred = true;
         self.compare(height);
     }
@@ -188,6 +189,7 @@ impl Replica {
 
     fn count_checkpoint(&mut self, now: Now, vote: CheckpointVote) {
         let (height, voter) = (vote.checkpoint.height, vote.voter);
+        self.forget_old_results();
         let votes = self.results.votes.entry(height).or_default();
         if let Some(first) = votes.get(&voter) {
             let (first, second) = (first.statement(), vote.statement());
@@ -214,15 +216,16 @@ impl Replica {
         if known || height <= self.results.origin.height || height < self.tip.cites.height {
             return false;
         }
-        self.output.act(Action::Certified(certificate.clone()));
         if height > self.tip.height.plus(2 * self.window()) {
             let ahead = self.results.ahead.as_ref().map(|ahead| ahead.checkpoint.height);
             let news = ahead.is_none_or(|ahead| height > ahead);
             if news {
+                self.output.act(Action::Certified(certificate.clone()));
                 self.results.ahead = Some(certificate);
             }
             return news;
         }
+        self.output.act(Action::Certified(certificate.clone()));
         for (signer, signature) in &certificate.signatures {
             let vote = CheckpointVote {
                 checkpoint: certificate.checkpoint.clone(),
@@ -244,6 +247,14 @@ impl Replica {
         }
         self.stirred = true;
         true
+    }
+
+    /// While no checkpoint gets its certificate, empty blocks may still become final for long: the certificate of a newer
+    /// one does as well, so that the oldest results need not be kept.
+    fn forget_old_results(&mut self) {
+        let oldest = Height(self.tip.height.0.saturating_sub(2 * self.window()));
+        self.results.votes = self.results.votes.split_off(&oldest);
+        self.results.own = self.results.own.split_off(&oldest);
     }
 
     /// Keeps a certificate that came with the final block that cites it.
