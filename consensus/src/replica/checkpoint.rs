@@ -175,13 +175,17 @@ impl Replica {
         self.results.votes.values().rev().find_map(|votes| votes.get(&me))
     }
 
+    /// One that comes late is usual; one that comes again says that its sender lacks the certificate.
     pub(super) fn receive_checkpoint(&mut self, now: Now, vote: CheckpointVote) {
         let height = vote.checkpoint.height;
         let newest = self.results.newest_height();
+        let again = self.peers.get(&vote.voter).is_some_and(|peer| height <= peer.executed);
         self.executed_by(now, vote.voter, height);
         if height <= newest {
             self.accuse_by_certificate(&vote);
-            self.answer_finality(now, vote.voter);
+            if again {
+                self.answer_finality(now, vote.voter);
+            }
         } else if height <= self.tip.height.plus(self.window()) {
             self.count_checkpoint(now, vote);
         }
