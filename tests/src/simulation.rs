@@ -5,6 +5,7 @@
 //! - [`chance`]: the seed's stream of numbers
 //! - [`plan`]: what a run consists of; drawn from a seed, or made by hand for a scenario
 //! - [`world`]: the event loop, and what a scenario can do to the network
+//! - [`journal`], [`store`], [`contents`]: a machine's votes, its ledger, and what the items stand for
 //! - [`machine`]: one validator's process, with the disk that outlives it
 //! - [`weather`]: the faults of a drawn run, and what is checked when they are over
 //! - [`witness`]: what must hold after every step, whatever happens
@@ -15,10 +16,13 @@
 pub mod adversary;
 pub mod campaign;
 pub mod chance;
+pub mod contents;
 pub mod fault;
 pub mod forge;
+pub mod journal;
 pub mod machine;
 pub mod plan;
+pub mod store;
 pub mod weather;
 pub mod witness;
 pub mod world;

@@ -30,6 +30,8 @@ use genesis::{Digest, Domain, SecretKey, ValidatorIndex, View};
 use super::chance::Chance;
 use super::world::HostId;
 
+/// The place of one without a seat.
+const NOBODY: ValidatorIndex = ValidatorIndex(u16::MAX);
 /// How many messages an adversary remembers.
 const REMEMBERED: usize = 512;
 /// How far apart made-up messages of one adversary are at least: more would only cost time.
@@ -196,6 +198,7 @@ pub struct Adversary {
     pub deeds: Deeds,
     /// Items that it named whose contents are garbage.
     pub garbage: Vec<Digest>,
+    /// Its place in the epoch; past the end of the set where it has no seat.
     me: ValidatorIndex,
     secret: SecretKey,
     context: Context,
@@ -210,14 +213,16 @@ pub struct Adversary {
 }
 
 impl Adversary {
-    /// The adversary of the machine of validator `me`, with a stream of chance of its own. `delta` is the network's Δ.
+    /// The adversary of the machine with this consensus key, with a stream of chance of its own. `delta` is the
+    /// network's Δ.
     pub fn new(
         kinds: Vec<Kind>,
-        (me, secret): (ValidatorIndex, SecretKey),
+        secret: SecretKey,
         context: Context,
         delta: Duration,
         chance: Chance,
     ) -> Self {
+        let me = context.validators.by_consensus_key(&secret.public()).unwrap_or(NOBODY);
         Self {
             kinds,
             deeds: Deeds::default(),
@@ -234,6 +239,21 @@ impl Adversary {
         }
     }
 
+    /// Its machine is in the epoch of `context`.
+    pub fn enter(&mut self, context: &Context) {
+        if context.epoch != self.context.epoch {
+            self.me = context.validators.by_consensus_key(&self.secret.public()).unwrap_or(NOBODY);
+            self.context = context.clone();
+            self.memory.clear();
+            self.stages.clear();
+        }
+    }
+
+    /// Whether it says nothing at all.
+    pub fn is_mute(&self) -> bool {
+        self.kinds == [Kind::Silent]
+    }
+
     fn is(&self, kind: Kind) -> bool {
         self.kinds.contains(&kind)
     }
@@ -244,6 +264,9 @@ impl Adversary {
         let hosts: Vec<HostId> = scene.meant(to).collect();
         let mut parcels: Vec<_> =
             hosts.iter().map(|host| Parcel::now(*host, Content::Message(message.clone()))).collect();
+        if self.me == NOBODY {
+            return parcels;
+        }
         self.lead(scene, message, &mut parcels);
         self.vote_twice(&mut parcels);
         self.deny(&mut parcels);
@@ -258,6 +281,9 @@ impl Adversary {
     pub fn hears(&mut self, scene: &Scene, message: &Message) -> Vec<Parcel> {
         self.remember(message);
         let mut parcels = Vec::new();
+        if self.me == NOBODY {
+            return parcels;
+        }
         self.make_up(scene, &mut parcels);
         self.hand_out(scene, &mut parcels);
         self.send_badly(scene, &mut parcels);

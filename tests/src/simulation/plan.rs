@@ -10,11 +10,30 @@ use super::chance::Chance;
 /// From the least to the most.
 pub type Range = (Duration, Duration);
 
+/// What the validators vote on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// That a member joins.
+    Join(usize),
+    /// That one leaves.
+    Leave(usize),
+    /// That the second takes the place of the first.
+    Replace(usize, usize),
+    /// That there be other parameters.
+    Set(Box<Parameters>),
+    /// Whatever one likes who has no say: nothing comes of it.
+    Outsider(usize),
+}
+
 /// All that is fixed before a run begins. Times are simulated.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// `n`.
     pub validators: usize,
+    /// How many more machines there are, which follow and may be voted in.
+    pub observers: usize,
+    /// What the validators will vote on, in order: when, and what.
+    pub votes: Vec<(Duration, Decision)>,
     /// How many of them run twice with one key and two journals: each pair is one Byzantine validator that
     /// equivocates, votes on both sides, and remembers nothing of its other half.
     pub twins: usize,
@@ -76,10 +95,40 @@ const fn ms(least: u64, most: u64) -> Range {
 }
 
 impl Plan {
+    fn most(&self, of: fn(&Parameters) -> u64) -> u64 {
+        let later = self.votes.iter().filter_map(|(_, decision)| match decision {
+            Decision::Set(parameters) => Some(of(parameters)),
+            _ => None,
+        });
+        later.fold(of(&self.parameters), u64::max)
+    }
+
+    /// The most batches that a block may name in any epoch.
+    pub fn most_block_batches(&self) -> u64 {
+        self.most(|parameters| parameters.max_block_batches)
+    }
+
+    /// The longest Δ of any epoch.
+    pub fn most_delta_cap_ms(&self) -> u64 {
+        self.most(|parameters| parameters.delta_cap_ms)
+    }
+
+    /// The most that a clock bound is in any epoch.
+    pub fn most_clock_bound_ms(&self) -> u64 {
+        self.most(|parameters| parameters.clock_bound_ms)
+    }
+
+    /// The longest heartbeat of any epoch.
+    pub fn most_heartbeat_ms(&self) -> u64 {
+        self.most(|parameters| parameters.heartbeat_ms)
+    }
+
     /// A network without faults, with every message under way for 5 ms.
     pub fn calm(validators: usize) -> Self {
         Self {
             validators,
+            observers: 0,
+            votes: Vec::new(),
             twins: 0,
             forgetful: 0,
             adversaries: Vec::new(),
@@ -139,6 +188,8 @@ impl Plan {
         let slowest = chance.between(10, delta_ms / 2);
         Self {
             validators,
+            observers: 0,
+            votes: Vec::new(),
             twins: twins as usize,
             forgetful: forgetful as usize,
             adversaries,

@@ -280,7 +280,7 @@ fn heal(world: &mut World) -> Result<(Duration, u64), Failure> {
     let left = world.announced.keys().filter(|item| !world.witness.ordered().contains(*item)).count() as u64;
     let behind = world.machines.iter().map(|machine| machine.store.blocks.len()).min().unwrap_or(0);
     let work = left as u32 + (world.witness.chain().len() - behind) as u32;
-    let cap = Duration::from_millis(world.plan.parameters.delta_cap_ms);
+    let cap = world.cap();
     let (limit, before) = (longest(world) + (cap + Duration::from_millis(500)) * work, newest_view(world));
     let took = world.run_until("everything announced is final everywhere", limit, World::is_settled)?;
     let views = newest_view(world) - before;
@@ -310,7 +310,7 @@ fn go_on(world: &mut World) -> Result<(), Failure> {
 /// How long anything may take when the faults are over: some seconds for what is under way still, and a turn of all
 /// leaders and a few more at the longest time-out.
 fn longest(world: &World) -> Duration {
-    let cap = Duration::from_millis(world.plan.parameters.delta_cap_ms);
+    let cap = world.cap();
     Duration::from_secs(15) + cap * 3 * (world.plan.validators as u32 + 6)
 }
 
@@ -319,9 +319,8 @@ fn check_silence(world: &mut World) -> Result<(), Failure> {
     if world.machines.iter().any(|machine| machine.byzantine) {
         return Ok(()); // A twin's other half may talk for ever.
     }
-    let parameters = world.plan.parameters.clone();
-    let heartbeat = Duration::from_millis(parameters.heartbeat_ms);
-    let cap = Duration::from_millis(parameters.delta_cap_ms);
+    let heartbeat = Duration::from_millis(world.plan.most_heartbeat_ms());
+    let cap = world.cap();
     // Late answers and certificates are still under way.
     world.run_for(cap * 4 + Duration::from_secs(12))?;
     let begin = world.now();

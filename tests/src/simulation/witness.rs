@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consensus::message::VoteKind;
-use consensus::{Block, Certificate, Message, Tip};
-use genesis::{Digest, Height, UnixMillis, ValidatorIndex, ValidatorSet, View};
+use consensus::{
+    Block, Certificate, Checkpoint, CheckpointCertificate, Context, Evidence, Executed, Message, Tip,
+};
+use genesis::{Configuration, Digest, Epoch, Genesis, Height, PublicKey, UnixMillis, View};
 
 use super::machine::Machine;
 use super::world::HostId;
@@ -18,29 +20,47 @@ struct Said {
     view_change: Option<Digest>,
 }
 
-/// Remembers everything that anybody sent or finalised.
+/// Remembers everything that anybody sent, finalised or executed.
 #[derive(Debug)]
 pub struct Witness {
-    quorum: usize,
-    leaders: u64,
+    /// Who is in charge, by epoch.
+    epochs: Vec<Context>,
     /// No message of any kind is longer than this; it does not depend on how many views failed.
     longest: usize,
-    said: BTreeMap<(HostId, View), Said>,
+    said: BTreeMap<(HostId, Epoch, View), Said>,
+    /// The checkpoint that each machine signed, by height.
+    signed: BTreeMap<(HostId, Height), Digest>,
     /// The one chain, from height 1.
     chain: Vec<Block>,
+    /// What is known of each of its blocks beside.
+    entries: Vec<(Option<Digest>, Option<Checkpoint>)>,
+    /// Certified checkpoints of blocks that nobody here has executed yet.
+    ahead: BTreeMap<Height, Checkpoint>,
     genesis: Tip,
     ordered: BTreeSet<Digest>,
     /// The latest time that the clock of an honest machine ever allowed a block to have (P11).
     latest: UnixMillis,
+    /// Whom somebody has accused.
+    accused: BTreeMap<PublicKey, u64>,
 }
 
 impl Witness {
     /// A witness of a network that has just begun.
-    pub fn new(genesis: Tip, validators: &ValidatorSet, longest: usize) -> Self {
-        let (quorum, leaders) = (validators.quorum(), validators.len() as u64);
-        let (said, chain, ordered) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
-        let latest = genesis.time;
-        Self { quorum, leaders, longest, said, chain, genesis, ordered, latest }
+    pub fn new(genesis: &Genesis, longest: usize) -> Self {
+        let validators = genesis.validators().clone();
+        Self {
+            epochs: vec![Context { chain: genesis.chain(), epoch: Epoch::ZERO, validators }],
+            longest,
+            said: BTreeMap::new(),
+            signed: BTreeMap::new(),
+            chain: Vec::new(),
+            entries: Vec::new(),
+            ahead: BTreeMap::new(),
+            genesis: Tip::genesis(genesis),
+            ordered: BTreeSet::new(),
+            latest: genesis.time(),
+            accused: BTreeMap::new(),
+        }
     }
 
     /// The final blocks, as the first to finalise each saw it.
@@ -80,22 +100,28 @@ impl Witness {
         if length > self.longest {
             return Err(format!("a message of {length} bytes, above {}: {message:?}", self.longest));
         }
+        let (epoch, Some(context)) = (machine.epoch, self.epochs.get(machine.epoch.0 as usize)) else {
+            return Err(format!("{host} speaks of epoch {}, which nobody has begun", machine.epoch));
+        };
+        let me = context.validators.by_consensus_key(&machine.secret.public());
         match message {
             // Others' proposals may be passed on.
-            Message::PrePrepare(proposal) if self.leads(machine.index, proposal.candidate.view) => {
+            Message::PrePrepare(proposal)
+                if Some(context.validators.leader(proposal.candidate.view)) == me =>
+            {
                 let (view, digest) = (proposal.candidate.view, proposal.candidate.digest());
                 if !machine.journal.durable_proposals.contains(&digest) {
                     return Err(format!("P7: {host} sends its proposal in view {view} before it is durable"));
                 }
-                let said = self.said.entry((host, view)).or_default();
+                let said = self.said.entry((host, epoch, view)).or_default();
                 once(&mut said.proposal, digest, || format!("P1: {host} proposes twice in view {view}"))
             }
-            Message::Vote(vote) if vote.voter == machine.index => {
+            Message::Vote(vote) if Some(vote.voter) == me => {
                 let (kind, view, digest) = (vote.kind, vote.view, vote.digest);
-                if !machine.journal.durable_votes.contains(&(kind, view, digest)) {
+                if !machine.journal.durable_votes.contains(&(kind, epoch, view, digest)) {
                     return Err(format!("P7: {host} sends {kind:?} in view {view} before it is durable"));
                 }
-                let said = self.said.entry((host, view)).or_default();
+                let said = self.said.entry((host, epoch, view)).or_default();
                 let place = match kind {
                     VoteKind::Prepare => {
                         if !machine.journal.durable_proposals.contains(&digest) {
@@ -106,19 +132,119 @@ impl Witness {
                     VoteKind::Commit => &mut said.commit,
                     VoteKind::ViewChange => &mut said.view_change,
                 };
-                once(place, digest, || format!("P2: {host} says {kind:?} twice in view {view}"))?;
+                once(place, digest, || format!("P2, P7: {host} says {kind:?} twice in view {view}"))?;
                 if said.commit.is_some() && said.view_change.is_some() {
                     return Err(format!("P3, P5: {host} says COMMIT and VIEW-CHANGE in view {view}"));
                 }
                 Ok(())
             }
-            Message::Vote(vote) => Err(format!("{host} sends another's vote: {vote:?}")),
+            Message::Vote(vote) => Err(format!("P12: {host} sends a vote, but it is not its own: {vote:?}")),
+            Message::Checkpoint(vote) => {
+                let (height, digest) = (vote.checkpoint.height, vote.checkpoint.digest());
+                if Some(vote.voter) != me || vote.checkpoint.epoch != epoch {
+                    return Err(format!("P6, P12: {host} sends a checkpoint that is not its own: {vote:?}"));
+                }
+                if self.entries.get(height.0 as usize - 1).is_none_or(|(_, executed)| executed.is_none()) {
+                    return Err(format!("P6: {host} signs the result of block {height} before its execution"));
+                }
+                let signed = self.signed.entry((host, height)).or_insert(digest);
+                if *signed == digest {
+                    Ok(())
+                } else {
+                    Err(format!("P6: {host} signs two checkpoints at height {height}"))
+                }
+            }
+            Message::Attestation(answer) if Some(answer.voter) != me => {
+                Err(format!("P7: {host} answers a nonce in another's name: {answer:?}"))
+            }
             _ => Ok(()),
         }
     }
 
-    fn leads(&self, index: ValidatorIndex, view: View) -> bool {
-        view.0 % self.leaders == u64::from(index.0)
+    /// A machine is in `epoch`. Says whether it is the first.
+    ///
+    /// # Errors
+    /// When it has other validators or parameters than others had, or begins one that no block has made room for.
+    pub fn begins(
+        &mut self,
+        host: HostId,
+        epoch: Epoch,
+        configuration: &Configuration,
+    ) -> Result<bool, String> {
+        let closing = self.entries.iter().filter_map(|(closes, _)| *closes);
+        let expected = (epoch > Epoch::ZERO).then(|| closing.clone().nth(epoch.0 as usize - 1));
+        if expected.is_some_and(|expected| expected != Some(configuration.digest())) {
+            return Err(format!("P12: {host} begins epoch {epoch} with {configuration:?}"));
+        }
+        let known = self.epochs.get(epoch.0 as usize);
+        if known.is_some_and(|known| known.validators != configuration.validators) {
+            return Err(format!("P12: {host} is in epoch {epoch} with {configuration:?}"));
+        }
+        let is_new = known.is_none();
+        if is_new {
+            let chain = self.epochs[0].chain;
+            let validators = configuration.validators.clone();
+            self.epochs.push(Context { chain, epoch, validators });
+        }
+        Ok(is_new)
+    }
+
+    /// A machine has executed a block.
+    ///
+    /// # Errors
+    /// When it led to something else than at others.
+    pub fn executed(&mut self, host: HostId, executed: &Executed) -> Result<(), String> {
+        let checkpoint = &executed.checkpoint;
+        let height = checkpoint.height;
+        let Some((_, first)) = self.entries.get_mut(height.0 as usize - 1) else {
+            return Err(format!("{host} executes block {height}, which is not final"));
+        };
+        match first {
+            Some(first) if first != checkpoint => {
+                Err(format!("P6: {host} gets {checkpoint:?} where another got {first:?}"))
+            }
+            Some(_) => Ok(()),
+            None => {
+                *first = Some(checkpoint.clone());
+                match self.ahead.remove(&height) {
+                    Some(certified) if certified != *checkpoint => {
+                        Err(format!("P6: {certified:?} is certified where {host} got {checkpoint:?}"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// A checkpoint has its certificate.
+    ///
+    /// # Errors
+    /// When it is not what the block led to.
+    pub fn certified(&mut self, certificate: &CheckpointCertificate) -> Result<(), String> {
+        let checkpoint = &certificate.checkpoint;
+        let height = checkpoint.height;
+        let executed = self.entries.get(height.0 as usize - 1).and_then(|(_, executed)| executed.as_ref());
+        let known = executed.or(self.ahead.get(&height));
+        match known {
+            Some(known) if known != checkpoint => {
+                Err(format!("P6: {checkpoint:?} is certified beside {known:?}"))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.ahead.insert(height, checkpoint.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// A machine shows evidence.
+    pub fn accused(&mut self, evidence: &Evidence) {
+        *self.accused.entry(evidence.validator).or_default() += 1;
+    }
+
+    /// How often the holder of `key` was accused.
+    pub fn accusations(&self, key: &PublicKey) -> u64 {
+        self.accused.get(key).copied().unwrap_or(0)
     }
 
     /// A machine finalises `block`.
@@ -131,8 +257,10 @@ impl Witness {
         machine: &Machine,
         block: &Block,
         certificate: Option<&Certificate>,
+        closes: Option<Digest>,
     ) -> Result<(), String> {
         let (height, digest) = (block.height, block.digest());
+        let quorum = self.epochs.get(block.epoch.0 as usize).map_or(usize::MAX, |it| it.validators.quorum());
         if height != machine.final_height.next() {
             return Err(format!("{host} finalises height {height} after {}", machine.final_height));
         }
@@ -141,12 +269,18 @@ impl Witness {
             let covers = certificate.kind == VoteKind::Commit
                 && certificate.digest == digest
                 && certificate.view == block.view;
-            if !covers || signers.len() < self.quorum {
+            if !covers || signers.len() < quorum {
                 return Err(format!("P4: {host} finalises {digest} with {certificate:?}"));
             }
         }
         match self.chain.get(height.0 as usize - 1) {
-            Some(first) if first.digest() == digest => return Ok(()),
+            Some(first) if first.digest() == digest => {
+                let (first, _) = self.entries[height.0 as usize - 1];
+                if first != closes {
+                    return Err(format!("P12: block {height} closes with {closes:?} at {host}, {first:?} at others"));
+                }
+                return Ok(());
+            }
             Some(first) => {
                 let (other, view) = (first.digest(), block.view);
                 return Err(format!(
@@ -159,7 +293,14 @@ impl Witness {
         let Some(parent) = self.tip_at(height.previous()) else {
             return Err(format!("{host} finalises height {height}, of which nobody finalised the parent"));
         };
-        if block.parent.digest != parent.digest || block.parent.view != parent.view {
+        // The block that closed the epoch before counts as of view 0.
+        let opens = self.chain.last().is_some_and(|last| last.epoch != block.epoch);
+        let closed = self.entries.last().is_some_and(|(closes, _)| closes.is_some());
+        if opens != closed {
+            return Err(format!("P12: block {height} of epoch {} comes after the end of its epoch, or before it", block.epoch));
+        }
+        let view = if opens { View::ZERO } else { parent.view };
+        if block.parent.digest != parent.digest || block.parent.view != view {
             return Err(format!("{host} finalises {digest}, which does not extend {}", parent.digest));
         }
         if block.time <= parent.time {
@@ -177,6 +318,7 @@ impl Witness {
             }
         }
         self.chain.push(block.clone());
+        self.entries.push((closes, None));
         Ok(())
     }
 
@@ -191,7 +333,7 @@ impl Witness {
             return Err(format!("P9: Δ of {host} is {:?}, above {cap:?}", status.delta));
         }
         match self.tip_at(status.tip.height) {
-            Some(tip) if tip != status.tip => {
+            Some(tip) if (tip.digest, tip.time) != (status.tip.digest, status.tip.time) => {
                 Err(format!("FORK: the tip of {host} is {:?}, but the chain has {tip:?}", status.tip))
             }
             _ => Ok(()),

@@ -1,18 +1,22 @@
 //! The event loop: takes the earliest event, lets one machine make one step, checks the witness.
 
+mod blocks;
+mod boot;
 mod control;
+mod epochs;
+mod govern;
 mod hostile;
 mod items;
 mod perform;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use consensus::message::VoteKind;
-use consensus::{Candidate, Certificate, Config, Context, Input, Message, Replica, Tip, Verified};
+use consensus::{Context, Finality, Message, Verified};
 use genesis::{
     Digest, Domain, Epoch, Genesis, Height, SecretKey, UnixMillis, Validator, ValidatorIndex, View,
 };
@@ -20,9 +24,12 @@ use genesis::{
 use super::Failure;
 use super::adversary::{Adversary, Deeds};
 use super::chance::Chance;
-use super::fault::{Fault, Faults};
-use super::machine::{Clock, Journal, Machine, Store};
+use super::contents::Contents;
+use super::fault::Faults;
+use super::journal::Journal;
+use super::machine::{Clock, Machine};
 use super::plan::Plan;
+use super::store::{Range, Store};
 use super::witness::Witness;
 
 /// One machine of the simulation. Twins are two machines of one validator.
@@ -37,17 +44,24 @@ impl fmt::Display for HostId {
 
 /// What is under way between two machines.
 #[derive(Clone, Debug)]
-pub enum Letter {
-    /// A message whose signatures were checked once for all receivers.
-    Checked(Rc<Verified<Message>>),
-    /// The bytes of a message.
-    Bytes(Rc<[u8]>),
-    /// The bytes of a message that must be refused.
-    Forgery(Rc<[u8]>),
+enum Letter {
+    /// A message, and the epoch whose validators it concerns.
+    Consensus(Epoch, Body),
     /// "Send me final blocks after this height."
     WantBlocks(Height),
-    /// Final blocks, the last with its certificate.
-    Blocks(Rc<(Vec<Candidate>, Certificate)>),
+    /// Final blocks after this height, as a peer has them.
+    Blocks(Height, Rc<Range>),
+}
+
+/// How a message is carried.
+#[derive(Clone, Debug)]
+enum Body {
+    /// Its signatures were checked once for all receivers.
+    Checked(Rc<Verified<Message>>),
+    /// As bytes.
+    Bytes(Rc<[u8]>),
+    /// As bytes that must be refused.
+    Forgery(Rc<[u8]>),
 }
 
 /// Something that happens to one run of one machine's process.
@@ -65,6 +79,8 @@ enum Event {
     /// An item is handed over, and said to be available.
     Handed(Digest),
     Connected(HostId),
+    /// One without a vote looks for new blocks.
+    Follow,
 }
 
 /// When a message was sent, by whom, and how it is called.
@@ -89,8 +105,10 @@ pub struct World {
     pub plan: Plan,
     /// The network's founding document.
     pub genesis: Genesis,
-    /// What signatures are bound to.
-    pub context: Context,
+    /// What signatures are bound to, by epoch: one for each that began so far.
+    pub contexts: Vec<Context>,
+    /// What the items stand for.
+    pub contents: Contents,
     /// All machines, by `HostId`.
     pub machines: Vec<Machine>,
     /// What was seen so far.
@@ -114,7 +132,9 @@ pub struct World {
     cut: BTreeSet<(HostId, HostId)>,
     filter: Option<Filter>,
     /// By the hash of their bytes, what messages came to when they were checked: `None` where they were refused.
-    checked: BTreeMap<Digest, Option<Rc<Verified<Message>>>>,
+    checked: BTreeMap<(Epoch, Digest), Option<Rc<Verified<Message>>>>,
+    /// What proves blocks final, likewise.
+    proofs: BTreeMap<(Epoch, Digest), Option<Verified<Finality>>>,
     /// Items whose contents are garbage.
     pub garbage: BTreeSet<Digest>,
     /// What the Byzantine did.
@@ -124,7 +144,7 @@ pub struct World {
     /// How many messages were refused.
     pub refused: u64,
     /// Which half of a pair of twins was the first to say something in a view.
-    halves: BTreeMap<(ValidatorIndex, View, VoteKind), HostId>,
+    halves: BTreeMap<(Epoch, ValidatorIndex, View, VoteKind), HostId>,
 }
 
 impl fmt::Debug for World {
@@ -133,25 +153,30 @@ impl fmt::Debug for World {
     }
 }
 
-/// The consensus key of the validator at `index` in every simulated network.
+/// The consensus key of the founder at `index` in every simulated network.
 pub fn secret(index: ValidatorIndex) -> SecretKey {
     key(1, usize::from(index.0))
 }
 
-fn key(role: u8, index: usize) -> SecretKey {
+fn key(role: u8, member: usize) -> SecretKey {
     let mut seed = [role; 32];
-    seed[..8].copy_from_slice(&(index as u64).to_le_bytes());
+    seed[..8].copy_from_slice(&(member as u64).to_le_bytes());
     SecretKey::from_seed(seed)
 }
 
+/// Member `member`, as a validator set lists it. Those from `Plan::validators` on are not founders.
+pub fn validator(member: usize) -> Validator {
+    Validator {
+        name: format!("node{member}"),
+        consensus_key: key(1, member).public(),
+        network_key: key(2, member).public(),
+        governance_key: key(3, member).public(),
+        address: format!("127.0.0.1:{}", 1_000 + member),
+    }
+}
+
 fn found(plan: &Plan) -> Genesis {
-    let validators = (0..plan.validators).map(|index| Validator {
-        name: format!("node{index}"),
-        consensus_key: key(1, index).public(),
-        network_key: key(2, index).public(),
-        governance_key: key(3, index).public(),
-        address: format!("127.0.0.1:{}", 1_000 + index),
-    });
+    let validators = (0..plan.validators).map(validator);
     let time = UnixMillis(1_700_000_000_000);
     match Genesis::new("sim".to_owned(), time, plan.parameters.clone(), validators.collect()) {
         Ok(genesis) => genesis,
@@ -168,11 +193,12 @@ impl World {
         let genesis = found(&plan);
         let context =
             Context { chain: genesis.chain(), epoch: Epoch::ZERO, validators: genesis.validators().clone() };
-        let tip = Tip::genesis(&genesis);
-        let longest = 400 + 32 * plan.parameters.max_block_batches as usize + 128 * plan.validators;
+        let members = plan.validators + plan.observers;
+        let longest = 1_000 + 32 * plan.most_block_batches() as usize + 160 * members;
         let mut world = Self {
-            witness: Witness::new(tip, genesis.validators(), longest),
+            witness: Witness::new(&genesis, longest),
             machines: Vec::new(),
+            contents: Contents::new(genesis.clone()),
             announced: BTreeMap::new(),
             faulty_links: true,
             stopped: Vec::new(),
@@ -188,13 +214,14 @@ impl World {
             cut: BTreeSet::new(),
             filter: None,
             checked: BTreeMap::new(),
+            proofs: BTreeMap::new(),
             garbage: BTreeSet::new(),
             deeds: Deeds::default(),
             faults: Faults::default(),
             refused: 0,
             halves: BTreeMap::new(),
             genesis,
-            context,
+            contexts: vec![context],
             plan,
         };
         world.build_machines();
@@ -204,29 +231,36 @@ impl World {
         Ok(world)
     }
 
+    /// The founders, the second halves of the twins, the observers.
     fn build_machines(&mut self) {
         let (n, plan) = (self.plan.validators, self.plan.clone());
-        let tip = Tip::genesis(&self.genesis);
-        for place in 0..n + plan.twins {
-            let index = place % n;
+        let founders = (0..n).chain(0..plan.twins);
+        for (place, member) in founders.chain(n..n + plan.observers).enumerate() {
             let weak = plan.twins + plan.forgetful;
-            let kinds = index.checked_sub(weak).and_then(|place| plan.adversaries.get(place));
-            let byzantine = index < weak || kinds.is_some();
-            let me = ValidatorIndex(index as u16);
+            let kinds = member.checked_sub(weak).and_then(|place| plan.adversaries.get(place));
+            let byzantine = member < weak || kinds.is_some();
             let adversary = kinds.map(|kinds| {
                 // A stream of its own, so that what it does changes no other draw.
                 let chance = Chance::new(self.seed.rotate_left(32) ^ (place as u64 + 1));
                 let delta = Duration::from_millis(plan.parameters.delta_ms);
-                Adversary::new(kinds.clone(), (me, secret(me)), self.context.clone(), delta, chance)
+                let context = self.contexts[0].clone();
+                Adversary::new(kinds.clone(), key(1, member), context, delta, chance)
             });
-            let mad = (index >= n - plan.mad_clocks) && plan.mad_clocks > 0;
+            let mad = (n - plan.mad_clocks..n).contains(&member);
             let error = if mad { 60_000 } else { plan.clock_error.as_millis() as u64 };
-            let origin = UnixMillis(tip.time.0 + 100_000 - error + self.chance.below(2 * error + 1));
+            let founding = self.genesis.time();
+            let origin = UnixMillis(founding.0 + 100_000 - error + self.chance.below(2 * error + 1));
             let drift = if plan.clock_error.is_zero() { 0 } else { self.chance.below(2_001) as i64 - 1_000 };
             self.machines.push(Machine {
-                index: me,
+                member,
+                secret: key(1, member),
+                network: key(2, member).public(),
+                index: None,
+                epoch: Epoch::ZERO,
                 byzantine,
-                forgetful: (plan.twins..weak).contains(&index),
+                forgetful: (plan.twins..weak).contains(&member),
+                first_start: true,
+                restored: false,
                 adversary,
                 slow_until: Duration::ZERO,
                 sync_fails: false,
@@ -235,57 +269,24 @@ impl World {
                 clock: Clock { origin, drift, stepped: 0, booted: Duration::ZERO },
                 wake: None,
                 journal: Journal::default(),
-                store: Store::new(tip),
+                store: Store::new(&self.genesis),
                 items: BTreeSet::new(),
                 to_execute: std::collections::VecDeque::new(),
                 judging: None,
                 final_height: Height::ZERO,
+                about_epochs: BTreeMap::new(),
             });
         }
     }
 
-    /// Starts a process from its machine's disk.
-    fn boot(&mut self, host: HostId) -> Result<(), Failure> {
-        let machine = &mut self.machines[host.0];
-        machine.clock.booted = self.now;
-        let config = Config {
-            context: self.context.clone(),
-            me: machine.index,
-            secret: secret(machine.index),
-            parameters: self.plan.parameters.clone(),
-        };
-        let now = machine.clock.read(self.now);
-        let (tip, certificate) = machine.store.tip();
-        machine.final_height = tip.height;
-        let records = machine.journal.durable.clone();
-        let recovered =
-            catch_unwind(AssertUnwindSafe(|| Replica::recover(config, now, tip, certificate, records)));
-        let recovered =
-            recovered.map_err(|panic| self.failure(format!("{host} panics at start: {}", said(&*panic))))?;
-        let (replica, output) =
-            recovered.map_err(|error| self.failure(format!("{host} cannot start: {error}")))?;
-        self.machines[host.0].replica = Some(replica);
-        self.take(host, output)?;
-        let waiting = self.waiting_at(host);
-        if !waiting.is_empty() {
-            self.feed(host, Input::Available(waiting.into_iter().map(Into::into).collect()))?;
-        }
-        for item in self.announced.keys().copied().collect::<Vec<_>>() {
-            if !self.machines[host.0].items.contains(&item) {
-                let delay = self.chance.duration((Duration::ZERO, Duration::from_secs(2)));
-                self.schedule(delay, host, Event::Arrive(item));
-            }
-        }
-        for other in self.hosts() {
-            self.connect(host, other);
-        }
-        Ok(())
+    /// What signatures are bound to in the newest epoch.
+    pub fn context(&self) -> &Context {
+        self.contexts.last().unwrap_or_else(|| unreachable!("the first epoch has begun"))
     }
 
-    fn waiting_at(&self, host: HostId) -> Vec<Digest> {
-        let machine = &self.machines[host.0];
-        let waits = |item: &&Digest| machine.items.contains(item) && !machine.has_ordered(item);
-        self.announced.keys().filter(waits).copied().collect()
+    /// The machines that have `network` for their key.
+    fn hosts_of(&self, network: &genesis::PublicKey) -> Vec<HostId> {
+        self.hosts().into_iter().filter(|host| self.machines[host.0].network == *network).collect()
     }
 
     /// All machines.
@@ -319,180 +320,6 @@ impl World {
             self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
-
-    fn schedule(&mut self, delay: Duration, host: HostId, event: Event) {
-        self.schedule_at(self.now + delay, host, event);
-    }
-
-    fn schedule_at(&mut self, at: Duration, host: HostId, event: Event) {
-        self.sequence += 1;
-        // A letter reaches whatever process runs when it arrives; all else concerns one run of it.
-        let life = self.machines[host.0].life;
-        self.queue.insert((at.max(self.now), self.sequence), (host, life, event));
-    }
-
-    /// Handles the next event, unless it lies after `until`. Returns whether there was one.
-    ///
-    /// # Errors
-    /// When a rule is broken.
-    pub fn turn(&mut self, until: Duration) -> Result<bool, Failure> {
-        let next = self.queue.first_key_value().map(|((at, _), _)| *at);
-        if next.is_none_or(|at| at > until) {
-            self.now = self.now.max(until);
-            return Ok(false);
-        }
-        let Some(((at, _), (host, life, event))) = self.queue.pop_first() else { return Ok(false) };
-        self.now = at;
-        self.step += 1;
-        let machine = &self.machines[host.0];
-        let is_letter = matches!(event, Event::Deliver { .. });
-        if machine.replica.is_some() && (is_letter || machine.life == life) {
-            self.note(&(at.as_micros() as u64).to_le_bytes());
-            self.note(&[host.0 as u8]);
-            self.happen(host, event)?;
-        }
-        Ok(true)
-    }
-
-    fn happen(&mut self, host: HostId, event: Event) -> Result<(), Failure> {
-        match event {
-            Event::Deliver { from, letter } => self.deliver(host, from, letter),
-            Event::Wake => {
-                if self.machines[host.0].wake == Some(self.now) {
-                    self.machines[host.0].wake = None;
-                    self.feed(host, Input::Tick)?;
-                }
-                Ok(())
-            }
-            Event::Synced if self.machines[host.0].sync_fails => {
-                // The node stops; somebody starts it again.
-                self.faults.count(Fault::FailedSync);
-                self.crash(host);
-                self.stopped.push(host);
-                Ok(())
-            }
-            Event::Synced => {
-                let actions = self.machines[host.0].journal.synced();
-                self.perform(host, actions)?;
-                self.write(host)
-            }
-            Event::Executed => {
-                let machine = &mut self.machines[host.0];
-                if let Some((block, certificate)) = machine.to_execute.pop_front() {
-                    machine.store.push(block, certificate);
-                }
-                if !machine.to_execute.is_empty() {
-                    self.execute_next(host);
-                } else if self.plan.rewrite_journals && self.chance.percent(20) {
-                    self.machines[host.0].rewrite_journal();
-                }
-                Ok(())
-            }
-            Event::Judge => self.judge(host),
-            Event::Arrive(item) => self.arrive(host, item),
-            Event::Handed(item) => {
-                self.machines[host.0].items.insert(item);
-                if self.machines[host.0].has_ordered(&item) {
-                    return Ok(());
-                }
-                self.feed(host, Input::Available(vec![item.into()]))
-            }
-            Event::Connected(other) => {
-                let index = self.machines[other.0].index;
-                self.feed(host, Input::Connected(index))
-            }
-        }
-    }
-
-    fn deliver(&mut self, host: HostId, from: HostId, letter: Letter) -> Result<(), Failure> {
-        if self.cut.contains(&(from, host)) {
-            return Ok(());
-        }
-        let sender = self.machines[from.0].index;
-        match letter {
-            Letter::Checked(message) => {
-                self.heard(host, &message)?;
-                self.feed(host, Input::Received { from: sender, message: (*message).clone() })
-            }
-            Letter::Bytes(bytes) => {
-                let message = Message::decode(&bytes).and_then(|message| message.verify(&self.context));
-                let message = match message {
-                    Ok(message) => message,
-                    Err(error) => return self.refuse(from, &error),
-                };
-                self.heard(host, &message)?;
-                self.feed(host, Input::Received { from: sender, message })
-            }
-            Letter::Forgery(bytes) => {
-                match Message::decode(&bytes).and_then(|message| message.verify(&self.context)) {
-                    Ok(message) => Err(self.failure(format!("{host} takes a forgery for good: {message:?}"))),
-                    Err(error) => self.refuse(from, &error),
-                }
-            }
-            Letter::WantBlocks(after) => {
-                if let Some(answer) = self.serve(host, after) {
-                    self.post(host, from, Letter::Blocks(Rc::new(answer)));
-                }
-                Ok(())
-            }
-            Letter::Blocks(answer) => {
-                let (candidates, certificate) = (*answer).clone();
-                let commit = certificate.verify(&self.context);
-                match commit {
-                    Ok(commit) => self.feed(host, Input::Synced { candidates, commit }),
-                    Err(error) => self.refuse(from, &error),
-                }
-            }
-        }
-    }
-
-    /// A replica takes a step.
-    fn feed(&mut self, host: HostId, input: Input) -> Result<(), Failure> {
-        let machine = &mut self.machines[host.0];
-        let now = machine.clock.read(self.now);
-        if !machine.byzantine {
-            self.witness.allowed(now.clock.plus(self.plan.parameters.clock_bound_ms));
-        }
-        let Some(replica) = &mut machine.replica else { return Ok(()) };
-        let stepped = catch_unwind(AssertUnwindSafe(|| replica.step(now, input)));
-        let output = stepped.map_err(|panic| self.failure(format!("{host} panics: {}", said(&*panic))))?;
-        self.take(host, output)
-    }
-
-    fn take(&mut self, host: HostId, output: consensus::Output) -> Result<(), Failure> {
-        self.machines[host.0].journal.put(output);
-        self.write(host)?;
-        let cap = Duration::from_millis(self.plan.parameters.delta_cap_ms);
-        self.witness.stepped(host, &self.machines[host.0], cap).map_err(|what| self.failure(what))?;
-        let machine = &self.machines[host.0];
-        let now = machine.clock.read(self.now);
-        let due = machine.replica.as_ref().and_then(|replica| replica.deadline(now));
-        let wake = due.map(|elapsed| machine.clock.moment(elapsed));
-        if wake != machine.wake {
-            self.machines[host.0].wake = wake;
-            if let Some(at) = wake {
-                self.schedule_at(at, host, Event::Wake);
-            }
-        }
-        Ok(())
-    }
-
-    /// Performs what needs no sync, and starts the sync of what does.
-    fn write(&mut self, host: HostId) -> Result<(), Failure> {
-        let (actions, busy) = self.machines[host.0].journal.start();
-        if busy {
-            let slow = self.machines[host.0].slow_until > self.now;
-            let range = if slow { SLOW_SYNC } else { self.plan.sync };
-            let delay = self.chance.duration(range);
-            self.schedule(delay, host, Event::Synced);
-        }
-        self.perform(host, actions)
-    }
-}
-
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// The name of an item.

@@ -50,7 +50,8 @@ impl Adversary {
                 let (height, time) = (scene.tip.height.next(), UnixMillis(scene.tip.time.0 + 1));
                 let epoch = self.context.epoch;
                 let payload = vec![self.new_item()];
-                let candidate = Candidate { epoch, view, height, parent, time, payload };
+                let (cites, nonces) = (scene.tip.cites, Vec::new());
+                let candidate = Candidate { epoch, view, height, parent, time, cites, nonces, payload };
                 Message::PrePrepare(forge::proposal(&self.context, &self.secret, candidate))
             }
             1 => Message::Fetch(Fetch::Newest { view, finalized: view }),
@@ -71,7 +72,11 @@ impl Adversary {
     }
 
     fn of_another_epoch(&mut self, scene: &Scene) -> Message {
-        let epoch = Epoch(self.chance.pick(&[1, 2, u64::MAX]).unwrap_or(1));
+        let ahead = self.chance.pick(&[1, 2, u64::MAX]).unwrap_or(1);
+        let epoch = match self.context.epoch.0.checked_sub(1) {
+            Some(before) if self.chance.percent(40) => Epoch(before),
+            _ => self.context.epoch.plus(ahead),
+        };
         let context = Context { epoch, ..self.context.clone() };
         let newest = self.memory.iter().rev().find_map(|message| match message {
             Message::PrePrepare(proposal) => Some(proposal.candidate.clone()),

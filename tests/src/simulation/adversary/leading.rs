@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use consensus::message::{PrePrepare, Vote, VoteKind};
-use consensus::{Candidate, Message};
-use genesis::{Digest, View};
+use consensus::{Candidate, Cited, Message};
+use genesis::{Digest, Height, View};
 
 use super::super::forge;
 use super::super::world::HostId;
@@ -130,6 +130,7 @@ impl Adversary {
                 candidate.parent = parent.parent;
                 candidate.height = parent.height;
                 candidate.payload = parent.payload;
+                candidate.cites = parent.cites;
                 if self.chance.percent(50) {
                     // Nothing to judge: it may be prepared at once, before its rival is final.
                     candidate.payload.clear();
@@ -140,8 +141,13 @@ impl Adversary {
     }
 
     fn spoil(&mut self, scene: &Scene, candidate: &mut Candidate) {
-        match self.chance.below(16) {
-            9.. => self.skip_parent(candidate),
+        match self.chance.below(20) {
+            13.. => self.skip_parent(candidate),
+            9 => candidate.cites.height = candidate.cites.height.next(),
+            10 => candidate.cites.digest = self.noise(),
+            // What the chain began with: an old checkpoint, which its parent has passed.
+            11 => candidate.cites = Cited { height: Height::ZERO, digest: self.context.chain },
+            12 => candidate.nonces = (0..self.context.validators.len() + 1).map(|_| self.noise()).collect(),
             0 => candidate.height.0 += 1,
             1 => candidate.height.0 = candidate.height.0.saturating_sub(1),
             2 => candidate.time.0 = candidate.time.0.min(scene.tip.time.0),

@@ -1,26 +1,19 @@
 //! Kinds that answer those who are behind, or hand out batches, as they should not.
 
-use consensus::{Candidate, Certificate, Message, Recipient};
-use genesis::Height;
+use consensus::{Finality, Message, Recipient};
 
-use super::super::machine::Store;
+use super::super::store::Range;
 use super::{Adversary, Content, Kind, Parcel, Scene};
 
 impl Adversary {
-    /// Somebody wants the final blocks after `after`, and `store` has what an honest peer would answer from.
-    pub fn serves(
-        &mut self,
-        scene: &Scene,
-        store: &Store,
-        after: Height,
-    ) -> Option<(Vec<Candidate>, Certificate)> {
-        let honest = store.after(after);
+    /// Somebody wants final blocks, and `honest` is what an honest peer would answer; `early` are the chain's first.
+    pub fn serves(&mut self, scene: &Scene, honest: Range, early: Range) -> Option<Range> {
         if !self.is(Kind::LyingSyncPeer) {
-            return honest;
+            return Some(honest).filter(|_| !self.is_mute());
         }
         self.deeds.count(Kind::LyingSyncPeer);
-        let (mut candidates, mut certificate) = honest?;
-        match self.chance.below(8) {
+        let Range { mut candidates, mut finality, mut cited, mut checkpoint } = honest;
+        match self.chance.below(11) {
             // It stalls.
             0 => return None,
             1 => {
@@ -31,21 +24,24 @@ impl Adversary {
                 let first = candidates.first_mut()?;
                 first.payload.push(self.new_item());
             }
-            3 => {
-                candidates.remove(0);
-            }
+            3 => drop(candidates.drain(..1.min(candidates.len()))),
             4 => candidates.reverse(),
             // What the asker has already.
-            5 => return store.after(Height::ZERO),
-            6 => certificate = self.forged_certificate(scene),
+            5 => return Some(early),
+            6 => finality = Some(Finality::Commit(self.forged_certificate(scene))),
+            7 => cited = early.checkpoint,
+            8 => {
+                let checkpoint = checkpoint.as_mut()?;
+                checkpoint.checkpoint.state_root = self.noise();
+            }
+            9 => checkpoint = None,
             _ => {
-                // Right blocks, with the certificate of another.
-                let (_, other) = store.after(Height::ZERO)?;
-                certificate = other;
+                // Right blocks, with the proof of others.
+                finality = early.finality;
                 candidates.truncate(candidates.len().div_ceil(2));
             }
         }
-        Some((candidates, certificate))
+        Some(Range { candidates, finality, cited, checkpoint })
     }
 
     /// Lying sync peer: who asks it for a block or for certificates gets another block, older certificates, or nothing.

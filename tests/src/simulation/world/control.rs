@@ -5,7 +5,7 @@ use std::time::Duration;
 use consensus::{Input, Message, Replica, Status, Verified};
 use genesis::Digest;
 
-use super::{Event, HostId, Letter, World};
+use super::{Body, Event, HostId, Letter, World};
 use crate::simulation::Failure;
 
 impl World {
@@ -43,11 +43,14 @@ impl World {
     pub fn describe(&self) -> String {
         let line = |host: HostId| match self.status(host) {
             Some(s) => format!(
-                "  {host} (validator {}): view {}, height {} of view {}, Δ {:?}, armed since {:?}, waiting {}, executed {}\n",
-                self.machines[host.0].index.0,
+                "  {host} ({:?}, {:?}): epoch {}, view {}, height {} of view {}, certified {}, Δ {:?}, armed since {:?}, waiting {}, executed {}\n",
+                self.machines[host.0].index.map(|index| index.0),
+                s.standing,
+                s.epoch,
                 s.view,
                 s.tip.height,
                 s.tip.view,
+                s.certified,
                 s.delta,
                 s.armed,
                 s.waiting,
@@ -111,7 +114,7 @@ impl World {
     pub fn connect(&mut self, one: HostId, other: HostId) {
         for (host, peer) in [(one, other), (other, one)] {
             let up = |host: HostId| self.machines[host.0].replica.is_some();
-            let distinct = self.machines[host.0].index != self.machines[peer.0].index;
+            let distinct = self.machines[host.0].member != self.machines[peer.0].member;
             if distinct && up(host) && up(peer) && !self.cut.contains(&(peer, host)) {
                 let delay = self.chance.duration((Duration::from_millis(1), Duration::from_millis(20)));
                 self.schedule(delay, host, Event::Connected(peer));
@@ -127,11 +130,12 @@ impl World {
     pub fn announce(&mut self, item: Digest) -> Result<bool, Failure> {
         let honest = |host: &HostId| {
             let machine = &self.machines[host.0];
-            machine.replica.is_some() && !machine.byzantine
+            machine.replica.is_some() && !machine.byzantine && machine.index.is_some()
         };
         let mut holders: Vec<_> = self.hosts().into_iter().filter(honest).collect();
-        let faulty = self.machines.iter().filter(|machine| machine.byzantine).count();
-        let enough = self.context.validators.quorum().saturating_sub(faulty).max(1);
+        let seated = self.machines.iter().filter(|machine| machine.index.is_some());
+        let faulty = seated.filter(|machine| machine.byzantine).count();
+        let enough = self.context().validators.quorum().saturating_sub(faulty).max(1);
         if holders.len() < enough {
             return Ok(false);
         }
@@ -154,11 +158,8 @@ impl World {
 
     /// Hands `message` to `to` as if the validator of `from` had sent it.
     pub fn inject(&mut self, from: HostId, to: HostId, message: Verified<Message>) {
-        self.schedule(
-            Duration::from_micros(1),
-            to,
-            Event::Deliver { from, letter: Letter::Checked(std::rc::Rc::new(message)) },
-        );
+        let letter = Letter::Consensus(message.epoch(), Body::Checked(std::rc::Rc::new(message)));
+        self.schedule(Duration::from_micros(1), to, Event::Deliver { from, letter });
     }
 
     /// Puts an input into a replica directly.
@@ -175,7 +176,25 @@ impl World {
         let all =
             |machine: &super::Machine| self.announced.keys().all(|item| machine.store.ordered.contains(item));
         let height = self.witness.chain().len();
-        honest()
-            .all(|machine| machine.replica.is_some() && machine.store.blocks.len() == height && all(machine))
+        let newest = self.context().epoch;
+        let in_time = |machine: &super::Machine| {
+            let replica = machine.replica.as_ref();
+            replica.is_some_and(|replica| replica.status().epoch == newest) && machine.epoch == newest
+        };
+        honest().all(|machine| in_time(machine) && machine.store.blocks.len() == height && all(machine))
+    }
+
+    /// Whether every honest machine with a seat votes.
+    pub fn all_vote(&self) -> bool {
+        let votes = |machine: &super::Machine| {
+            let standing = machine.replica.as_ref().map(|replica| replica.status().standing);
+            matches!(standing, Some(consensus::Report::Voting | consensus::Report::Observing))
+        };
+        self.machines.iter().filter(|machine| !machine.byzantine).all(votes)
+    }
+
+    /// The most that Δ may be in any epoch.
+    pub fn cap(&self) -> Duration {
+        Duration::from_millis(self.plan.most_delta_cap_ms())
     }
 }

@@ -3,27 +3,34 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use consensus::{Candidate, Certificate, Message, Recipient};
+use consensus::{Evidence, Message, Recipient};
 use genesis::{Digest, Domain, Height};
 
-use super::{Event, HostId, Letter, World};
+use super::{Body, Event, HostId, Letter, World};
 use crate::simulation::Failure;
 use crate::simulation::adversary::{Adversary, Content, Deeds, Kind, Parcel, Scene};
+use crate::simulation::store::Range;
 
 impl World {
     /// What the machine sees; `None` while it is down.
     fn scene(&self, host: HostId) -> Option<Scene> {
         let status = self.status(host)?;
-        let me = self.machines[host.0].index;
-        let others = self.machines.iter().enumerate().filter(|(_, machine)| machine.index != me);
-        let peers = others.map(|(place, machine)| (HostId(place), machine.index)).collect();
+        let me = self.machines[host.0].network;
+        let validators = &self.contexts[self.machines[host.0].epoch.0 as usize].validators;
+        let others = self.machines.iter().enumerate().filter(|(_, machine)| machine.network != me);
+        let peers = others.filter_map(|(place, machine)| {
+            Some((HostId(place), validators.by_network_key(&machine.network)?))
+        });
+        let peers = peers.collect();
         Some(Scene { now: self.now, view: status.view, tip: status.tip, peers })
     }
 
     /// Lets the adversary of `host`, if it has one, act.
     fn act<T>(&mut self, host: HostId, act: impl FnOnce(&mut Adversary, &Scene) -> T) -> Option<T> {
         let scene = self.scene(host)?;
-        let adversary = self.machines[host.0].adversary.as_mut()?;
+        let machine = &mut self.machines[host.0];
+        let adversary = machine.adversary.as_mut()?;
+        adversary.enter(&self.contexts[machine.epoch.0 as usize]);
         let result = act(adversary, &scene);
         for item in std::mem::take(&mut adversary.garbage) {
             self.garbage.insert(item);
@@ -47,7 +54,9 @@ impl World {
 
     /// `message` has reached `host`.
     pub(super) fn heard(&mut self, host: HostId, message: &Message) -> Result<(), Failure> {
-        if self.machines[host.0].adversary.is_some() {
+        let machine = &self.machines[host.0];
+        let same = machine.replica.as_ref().is_some_and(|replica| replica.context().epoch == machine.epoch);
+        if same && machine.adversary.is_some() {
             let parcels = self.act(host, |adversary, scene| adversary.hears(scene, message));
             self.dispatch(host, parcels.unwrap_or_default());
         }
@@ -55,13 +64,13 @@ impl World {
     }
 
     /// What `host` answers to who wants the blocks after `after`.
-    pub(super) fn serve(&mut self, host: HostId, after: Height) -> Option<(Vec<Candidate>, Certificate)> {
+    pub(super) fn serve(&mut self, host: HostId, after: Height) -> Option<Range> {
+        let honest = self.machines[host.0].store.after(after);
+        let early = self.machines[host.0].store.after(Height::ZERO);
         if self.machines[host.0].adversary.is_none() {
-            return self.machines[host.0].store.after(after);
+            return Some(honest);
         }
-        let scene = self.scene(host)?;
-        let machine = &mut self.machines[host.0];
-        machine.adversary.as_mut()?.serves(&scene, &machine.store, after)
+        self.act(host, |adversary, scene| adversary.serves(scene, honest, early))?
     }
 
     fn dispatch(&mut self, host: HostId, parcels: Vec<Parcel>) {
@@ -69,7 +78,8 @@ impl World {
             if self.plan.narrate {
                 println!("{:?} {host}, Byzantine, to {to} after {after:?}: {content:?}", self.now);
             }
-            let letter = match content {
+            let epoch = self.machines[host.0].epoch;
+            let body = match content {
                 Content::Batch(item) => {
                     self.machines[host.0].items.insert(item);
                     if !self.cut.contains(&(host, to)) {
@@ -77,7 +87,7 @@ impl World {
                     }
                     continue;
                 }
-                Content::Forgery(message) => Letter::Forgery(message.encode().into()),
+                Content::Forgery(message) => Body::Forgery(message.encode().into()),
                 Content::Message(message) => {
                     let dropped = self.filter.as_mut().is_some_and(|drops| drops(host, to, &message));
                     if dropped {
@@ -85,10 +95,10 @@ impl World {
                     }
                     let bytes = message.encode();
                     if self.plan.as_bytes {
-                        Letter::Bytes(bytes.into())
+                        Body::Bytes(bytes.into())
                     } else {
-                        match self.check(Digest::of(Domain::Batch, &bytes), &message) {
-                            Some(checked) => Letter::Checked(checked),
+                        match self.check(epoch, Digest::of(Domain::Batch, &bytes), &message) {
+                            Some(checked) => Body::Checked(checked),
                             None => {
                                 self.refused += 1;
                                 continue;
@@ -97,7 +107,7 @@ impl World {
                     }
                 }
             };
-            self.post_after(after, host, to, letter);
+            self.post_after(after, host, to, Letter::Consensus(epoch, body));
         }
     }
 
@@ -110,13 +120,31 @@ impl World {
         Ok(())
     }
 
+    /// A machine accuses a validator of having contradicted itself (P13): only those may be who did.
+    pub(super) fn accused(&mut self, host: HostId, evidence: Evidence) -> Result<(), Failure> {
+        let key = evidence.validator;
+        let context = self.contexts.get(evidence.epoch.0 as usize).cloned();
+        let holds = context.is_some_and(|context| evidence.clone().verify(&context).is_ok());
+        if !holds {
+            return Err(self.failure(format!("P13: {host} shows evidence that proves nothing: {evidence:?}")));
+        }
+        self.witness.accused(&evidence);
+        let accused = self.machines.iter().find(|machine| machine.secret.public() == key);
+        if accused.is_none_or(|machine| !machine.byzantine && !machine.restored) {
+            return Err(self.failure(format!("P13: {host} accuses an honest validator: {evidence:?}")));
+        }
+        Ok(())
+    }
+
     /// Counts where the second half of a pair of twins votes in a view.
     pub(super) fn note_twin(&mut self, host: HostId, message: &Message) {
         let Message::Vote(vote) = message else { return };
-        if vote.voter.0 as usize >= self.plan.twins {
+        let machine = &self.machines[host.0];
+        if machine.member >= self.plan.twins {
             return;
         }
-        let first = *self.halves.entry((vote.voter, vote.view, vote.kind)).or_insert(host);
+        let place = (machine.epoch, vote.voter, vote.view, vote.kind);
+        let first = *self.halves.entry(place).or_insert(host);
         if first != host {
             self.deeds.count(Kind::Double);
         }

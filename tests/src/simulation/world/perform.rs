@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use consensus::message::{Fetch, VoteKind};
 use consensus::{Action, Message, Recipient};
-use genesis::{Digest, Domain};
+use genesis::{Digest, Domain, Epoch};
 
-use super::{Event, HostId, Letter, Sent, World};
+use super::{Body, Event, HostId, Letter, Sent, World};
 use crate::simulation::Failure;
+use crate::simulation::machine::Final;
 
 /// How many checked messages are remembered, so that one sent again is not checked again.
 const CHECKED: usize = 20_000;
@@ -23,39 +24,37 @@ impl World {
                     let delay = self.chance.duration(self.plan.judge);
                     self.schedule(delay, host, Event::Judge);
                 }
-                Action::Finalize { block, certificate } => {
+                Action::Finalize { block, certificate, closes } => {
                     let machine = &self.machines[host.0];
                     self.witness
-                        .finalized(host, machine, &block, certificate.as_ref())
+                        .finalized(host, machine, &block, certificate.as_ref(), closes)
                         .map_err(|what| self.failure(what))?;
                     if !machine.byzantine && block.payload.iter().any(|item| self.garbage.contains(item)) {
                         return Err(self.failure(format!("P2: {host} finalises garbage: {block:?}")));
                     }
                     if self.plan.narrate {
-                        println!("{:?} {host} finalises {} {block:?}", self.now(), block.height);
+                        println!("{:?} {host} finalises {} {block:?} {closes:?}", self.now(), block.height);
                     }
                     let machine = &mut self.machines[host.0];
                     machine.final_height = block.height;
-                    machine.to_execute.push_back((block, certificate));
+                    machine.to_execute.push_back(Final { block, commit: certificate, closes });
                     if machine.to_execute.len() == 1 {
                         self.execute_next(host);
                     }
                 }
-                Action::Synchronize { after } => {
-                    let others: Vec<_> = self.hosts().into_iter().filter(|other| *other != host).collect();
-                    if let Some(other) = self.chance.pick(&others) {
-                        self.post(host, other, Letter::WantBlocks(after));
-                    }
+                Action::Certified(certificate) => {
+                    self.witness.certified(&certificate).map_err(|what| self.failure(what))?;
+                    self.machines[host.0].store.put_checkpoint(certificate);
                 }
-                Action::Halt(fork) => return Err(self.failure(format!("{host} halts: {fork}"))),
+                Action::Begin { epoch, configuration, opening } => {
+                    self.begin(host, epoch, &configuration, opening)?;
+                }
+                Action::Accuse(evidence) => self.accused(host, evidence)?,
+                Action::Synchronize { after } => self.want_blocks(host, after),
+                Action::Halt(why) => return Err(self.failure(format!("{host} halts: {why}"))),
             }
         }
         Ok(())
-    }
-
-    pub(super) fn execute_next(&mut self, host: HostId) {
-        let delay = self.chance.duration(self.plan.execute);
-        self.schedule(delay, host, Event::Executed);
     }
 
     fn send(&mut self, host: HostId, to: Recipient, message: &Message) -> Result<(), Failure> {
@@ -67,6 +66,7 @@ impl World {
         if self.plan.narrate {
             println!("{:?} {host} to {to:?}: {message:?}", self.now());
         }
+        let (epoch, network) = (self.machines[host.0].epoch, self.machines[host.0].network);
         let name = Digest::of(Domain::Batch, &bytes);
         self.note(&name.as_bytes()[..8]);
         if let Some(log) = &mut self.log {
@@ -75,56 +75,64 @@ impl World {
         if self.machines[host.0].adversary.is_some() {
             return self.send_by_adversary(host, to, message);
         }
-        let index = self.machines[host.0].index;
         if self.machines[host.0].byzantine {
             self.note_twin(host, message);
         }
-        let letter = self.letter(host, message, bytes, name)?;
-        for other in self.hosts() {
-            let theirs = self.machines[other.0].index;
-            let meant = match to {
-                Recipient::All => theirs != index,
-                Recipient::One(peer) => theirs == peer && theirs != index,
-            };
+        let body = self.body(host, epoch, message, bytes, name)?;
+        for other in self.meant(epoch, to) {
+            let same = self.machines[other.0].network == network;
             let dropped = self.filter.as_mut().is_some_and(|drops| drops(host, other, message));
-            if meant && !dropped {
-                self.post(host, other, letter.clone());
+            if !same && !dropped {
+                self.post(host, other, Letter::Consensus(epoch, body.clone()));
             }
         }
         Ok(())
     }
 
-    /// What an honest machine's message is carried as.
-    fn letter(
+    /// The machines that `to` means in `epoch`, in the order of the machines.
+    pub(super) fn meant(&self, epoch: Epoch, to: Recipient) -> Vec<HostId> {
+        let validators = &self.contexts[epoch.0 as usize].validators;
+        let meant = |host: &HostId| match (to, validators.by_network_key(&self.machines[host.0].network)) {
+            (Recipient::All, index) => index.is_some(),
+            (Recipient::One(peer), index) => index == Some(peer),
+        };
+        self.hosts().into_iter().filter(meant).collect()
+    }
+
+    /// What a message that must be right is carried as.
+    pub(super) fn body(
         &mut self,
         host: HostId,
+        epoch: Epoch,
         message: &Message,
         bytes: Vec<u8>,
         name: Digest,
-    ) -> Result<Letter, Failure> {
+    ) -> Result<Body, Failure> {
         if self.plan.as_bytes {
-            return Ok(Letter::Bytes(bytes.into()));
+            return Ok(Body::Bytes(bytes.into()));
         }
-        match self.check(name, message) {
-            Some(checked) => Ok(Letter::Checked(checked)),
+        match self.check(epoch, name, message) {
+            Some(checked) => Ok(Body::Checked(checked)),
             None => Err(self.failure(format!("{host} sends what does not verify: {message:?}"))),
         }
     }
 
-    /// Checks a message once for all receivers.
+    /// Checks a message of `epoch`, which has begun, once for all receivers.
     pub(super) fn check(
         &mut self,
+        epoch: Epoch,
         name: Digest,
         message: &Message,
     ) -> Option<Rc<consensus::Verified<Message>>> {
-        if let Some(checked) = self.checked.get(&name) {
+        if let Some(checked) = self.checked.get(&(epoch, name)) {
             return checked.clone();
         }
         if self.checked.len() >= CHECKED {
             self.checked.clear();
         }
-        let checked = message.clone().verify(&self.context).ok().map(Rc::new);
-        self.checked.insert(name, checked.clone());
+        let context = self.contexts.get(epoch.0 as usize)?;
+        let checked = message.clone().verify(context).ok().map(Rc::new);
+        self.checked.insert((epoch, name), checked.clone());
         checked
     }
 
@@ -167,5 +175,12 @@ fn kind(message: &Message) -> &'static str {
         Message::Fetch(Fetch::Newest { .. }) => "fetch newest",
         Message::Fetch(Fetch::Candidate(_)) => "fetch candidate",
         Message::Fetch(Fetch::Certificates { .. }) => "fetch certificates",
+        Message::Fetch(Fetch::Checkpoint(_)) => "fetch checkpoint",
+        Message::Fetch(Fetch::OwnVote) => "fetch own vote",
+        Message::Fetch(Fetch::Attestation(_)) => "fetch attestation",
+        Message::Checkpoint(_) => "checkpoint",
+        Message::CheckpointCertificate(_) => "checkpoint certificate",
+        Message::OwnVote(_) => "own vote",
+        Message::Attestation(_) => "attestation",
     }
 }
