@@ -23,8 +23,9 @@ pub enum Record {
     Certificate(Certificate),
     /// A checkpoint that a block rests on which this replica proposed or prepared.
     Checkpoint(CheckpointCertificate),
-    /// This epoch has begun; what follows belongs to it. With the certificate that closed the one before.
-    Epoch(Epoch, CheckpointCertificate),
+    /// What follows belongs to this epoch: it has begun, or the ledger from which this replica was started stands in it,
+    /// which may be older than the records before. With the certificate that closed the epoch before; none for the first.
+    Epoch(Epoch, Option<CheckpointCertificate>),
     /// This journal does not hold all that the key has signed: nothing is signed until others told which views that
     /// can have been in (P7).
     Wiped,

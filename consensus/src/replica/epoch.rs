@@ -70,7 +70,7 @@ impl Replica {
     pub(super) fn begin_epoch(&mut self, now: Now) {
         let Some(Closed { height, next: Some(next) }) = self.closed.clone() else { return };
         let Some(opening) = self.results.certificate(height).cloned() else { return };
-        self.output.record(Record::Epoch(self.context.epoch.next(), opening.clone()));
+        self.output.record(Record::Epoch(self.context.epoch.next(), Some(opening.clone())));
         self.output.act(Action::Begin {
             epoch: self.context.epoch.next(),
             configuration: next.clone(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use genesis::{Configuration, Digest, Epoch, Height, ValidatorIndex, View};
+use genesis::{Configuration, Digest, Epoch, Height, ValidatorIndex, View, encoding};
 
 use super::checkpoint::Results;
 use super::epoch::Closed;
@@ -11,7 +11,7 @@ use super::standing::Standing;
 use super::{Config, Known, Now, Own, Peer, Phase, Replica, Start};
 use crate::candidate::Block;
 use crate::certificate::Certificate;
-use crate::checkpoint::Cited;
+use crate::checkpoint::{CheckpointCertificate, Cited};
 use crate::evidence::Watch;
 use crate::message::{Context, PrePrepare, Vote, VoteKind};
 use crate::output::{Output, Record};
@@ -89,8 +89,8 @@ impl Replica {
     /// once the newest final block is executed and durable. (Final blocks that are not executed stand in the
     /// earlier records alone.)
     pub fn records(&self) -> Vec<Record> {
-        let epoch = self.context.epoch;
-        let opening = self.results.opening().cloned().map(|opening| Record::Epoch(epoch, opening));
+        // The records that are put aside come first: what is appended later belongs to the present epoch.
+        let later = self.later.values().flatten().cloned();
         let checkpoints = self.results.certificates().cloned().map(Record::Checkpoint);
         let certificates = self.failed.values().chain(self.prepared.values()).chain(&self.committed);
         let certificates = certificates.chain(&self.tip_certificate).cloned().map(Record::Certificate);
@@ -102,8 +102,13 @@ impl Replica {
             [&own.prepare, &own.commit, &own.view_change].into_iter().flatten().cloned().map(Record::Vote)
         });
         let standing = self.standing_records();
-        let now = opening.into_iter().chain(standing).chain(checkpoints).chain(blocks).chain(certificates);
-        now.chain(votes).chain(self.later.values().flatten().cloned()).collect()
+        let before = standing.into_iter().chain(later).chain([self.epoch_record()]);
+        before.chain(checkpoints).chain(blocks).chain(certificates).chain(votes).collect()
+    }
+
+    /// Says that what follows belongs to the present epoch.
+    fn epoch_record(&self) -> Record {
+        Record::Epoch(self.context.epoch, self.results.opening().cloned())
     }
 
     fn must_keep(&self, known: &Known) -> bool {
@@ -178,15 +183,20 @@ impl Replica {
     fn restore_all(&mut self, records: impl IntoIterator<Item = Record>) -> Result<bool, RecoverError> {
         let mut of = Epoch::ZERO;
         let mut recovered_here = false;
+        // A rewritten journal repeats what the one before it put aside.
+        let mut aside = BTreeSet::new();
         for record in records {
             match record {
                 Record::Epoch(epoch, opening) => {
                     of = epoch;
-                    if opening.checkpoint.epoch == self.context.epoch {
-                        self.results.restore(opening.clone());
+                    let closes =
+                        |opening: &CheckpointCertificate| opening.checkpoint.epoch == self.context.epoch;
+                    if let Some(opening) = opening.clone().filter(closes) {
+                        self.results.restore(opening);
                     }
-                    if epoch > self.context.epoch {
-                        self.later.insert(epoch, vec![Record::Epoch(epoch, opening)]);
+                    let record = Record::Epoch(epoch, opening);
+                    if epoch > self.context.epoch && aside.insert(encoding::encode(&(of, &record))) {
+                        self.later.entry(epoch).or_default().push(record);
                     }
                 }
                 // The loss concerns the key, whatever the epoch.
@@ -194,14 +204,25 @@ impl Replica {
                     self.restore_loss();
                     recovered_here = false;
                 }
+                // What was told in a later epoch says nothing of this one.
+                Record::Recovered { epoch, .. } if epoch > self.context.epoch => {
+                    self.later.entry(epoch).or_default().push(record);
+                }
                 Record::Recovered { epoch, bar, by } => {
                     self.restore_recovery(bar, by);
                     recovered_here = epoch == self.context.epoch;
                 }
                 record if of == self.context.epoch => self.restore(record)?,
-                record if of > self.context.epoch => self.later.entry(of).or_default().push(record),
+                record if of > self.context.epoch => {
+                    if aside.insert(encoding::encode(&(of, &record))) {
+                        self.later.entry(of).or_default().push(record);
+                    }
+                }
                 _ => {}
             }
+        }
+        if of != self.context.epoch {
+            self.output.record(self.epoch_record());
         }
         Ok(recovered_here)
     }
@@ -211,6 +232,10 @@ impl Replica {
         let records = self.later.remove(&self.context.epoch).unwrap_or_default();
         self.later = self.later.split_off(&self.context.epoch);
         for record in records {
+            if let Record::Recovered { bar, by, .. } = record {
+                self.stand_recovered(bar, by);
+                continue;
+            }
             // They were checked when they were made; a contradiction among them was found when they were written.
             if self.restore(record).is_err() {
                 self.forget_everything();
@@ -218,6 +243,13 @@ impl Replica {
         }
         self.advance(now);
         self.resume();
+    }
+
+    /// The records were lost once more: what others told in later epochs is not all that was signed there.
+    pub(super) fn forget_later_recoveries(&mut self) {
+        for records in self.later.values_mut() {
+            records.retain(|record| !matches!(record, Record::Recovered { .. }));
+        }
     }
 
     fn restore(&mut self, record: Record) -> Result<(), RecoverError> {

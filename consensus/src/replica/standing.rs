@@ -117,7 +117,7 @@ impl Replica {
 
     /// The records are not to be trusted: as if they were lost.
     pub(super) fn forget_everything(&mut self) {
-        self.standing.told = Some(BTreeSet::new());
+        self.restore_loss();
         self.standing.state = State::Wiped(BTreeMap::new());
         self.output.record(Record::Wiped);
     }
@@ -126,12 +126,22 @@ impl Replica {
     pub(super) fn restore_loss(&mut self) {
         self.standing.told = Some(BTreeSet::new());
         self.standing.bar = View(u64::MAX);
+        self.forget_later_recoveries();
     }
 
     /// A record of what others told after it.
     pub(super) fn restore_recovery(&mut self, bar: View, by: Vec<PublicKey>) {
         self.standing.told = Some(by.into_iter().collect());
         self.standing.bar = bar;
+    }
+
+    /// An epoch begins in which others told already, before this replica was started from an older ledger.
+    pub(super) fn stand_recovered(&mut self, bar: View, by: Vec<PublicKey>) {
+        self.restore_recovery(bar, by);
+        if self.me.is_some() {
+            self.standing.state = State::Inquiring(BTreeSet::new());
+            self.inquire(Recipient::All);
+        }
     }
 
     /// After the records were read: what they leave open. `recovered` says in which epoch others told last.

@@ -1,5 +1,6 @@
 //! Each rule with a replica driven by hand: validator 0 of four, who leads view 4; the others are the test's puppets.
 
+mod journal;
 mod recovery;
 mod timing;
 mod verification;
@@ -12,10 +13,10 @@ use genesis::{
     ValidatorIndex, View,
 };
 
-use super::{Config, Input, Memory, Now, Replica, Start, Verdict};
+use super::{Config, Executed, Input, Memory, Now, Replica, Start, Verdict};
 use crate::candidate::{Block, Candidate, Parent, Tip};
 use crate::certificate::Certificate;
-use crate::checkpoint::{CheckpointCertificate, Cited};
+use crate::checkpoint::{Checkpoint, CheckpointCertificate, Cited};
 use crate::evidence::Evidence;
 use crate::message::{Context, Fetch, Message, VoteKind};
 use crate::output::{Action, Output, Record};
@@ -96,6 +97,44 @@ fn block(view: u64, height: u64, parent: Parent, payload: &[Digest]) -> Block {
 fn proposal(block: &Block) -> Message {
     let leader = context().validators.leader(block.view);
     Message::PrePrepare(context().propose(&key(1, leader.0), block))
+}
+
+/// What executing `block` led to; the same for all who do it right.
+fn result_of(block: &Block, pending: Option<Digest>) -> Checkpoint {
+    Checkpoint {
+        epoch: block.epoch,
+        height: block.height,
+        block: block.digest(),
+        time: block.time,
+        state_root: item(1_000 + block.height.0),
+        receipts_root: item(2_000 + block.height.0),
+        configuration: Configuration::of(&founded(4)).digest(),
+        pending,
+    }
+}
+
+/// The validators of `epoch`, where it has the same ones.
+fn context_of(epoch: u64) -> Context {
+    Context { epoch: Epoch(epoch), ..context() }
+}
+
+fn signed_result(voter: u16, result: &Checkpoint) -> Message {
+    let signer = (ValidatorIndex(voter), &key(1, voter));
+    Message::Checkpoint(context_of(result.epoch.0).checkpoint_vote(signer, result.clone()))
+}
+
+/// The certificate of `result`, by validators 1 to 3.
+fn certified(result: &Checkpoint) -> CheckpointCertificate {
+    let signatures = (1..4).map(|voter| {
+        let Message::Checkpoint(vote) = signed_result(voter, result) else { unreachable!() };
+        (vote.voter, vote.signature)
+    });
+    CheckpointCertificate { checkpoint: result.clone(), signatures: signatures.collect() }
+}
+
+/// `block`, citing `result`.
+fn citing(block: &Block, result: &Checkpoint) -> Block {
+    Block::new(Candidate { cites: result.cited(), ..block.candidate().clone() })
 }
 
 /// One replica, with everything that it ever asked for.
@@ -189,6 +228,45 @@ impl Driven {
     fn hear(&mut self, now: u64, from: u16, message: Message) {
         let message = message.verify(&context()).unwrap();
         self.step(now, Input::Received { from: ValidatorIndex(from), message });
+    }
+
+    /// A message of the validators of a later epoch, who are the same.
+    fn hear_in(&mut self, epoch: u64, now: u64, from: u16, message: Message) {
+        let message = message.verify(&context_of(epoch)).unwrap();
+        self.step(now, Input::Received { from: ValidatorIndex(from), message });
+    }
+
+    /// `block` is proposed, prepared and committed by all.
+    fn hear_final(&mut self, now: u64, block: &Block) {
+        self.hear_valid(now, block);
+        self.hear_two(now, VoteKind::Prepare, block.view.0, block.digest());
+        self.hear_two(now, VoteKind::Commit, block.view.0, block.digest());
+        assert_eq!(self.replica.status().tip.digest, block.digest(), "it is final");
+    }
+
+    fn execute(&mut self, now: u64, result: &Checkpoint) {
+        self.step(now, Input::Executed(Executed { checkpoint: result.clone(), next: None }));
+    }
+
+    fn hear_certified(&mut self, now: u64, result: &Checkpoint) {
+        self.hear(now, 1, Message::CheckpointCertificate(certified(result)));
+    }
+
+    /// The own checkpoints that were sent, each once.
+    fn results(&self) -> Vec<Checkpoint> {
+        let mut results: Vec<Checkpoint> = Vec::new();
+        for message in &self.sent {
+            if let Message::Checkpoint(vote) = message
+                && !results.contains(&vote.checkpoint)
+            {
+                results.push(vote.checkpoint.clone());
+            }
+        }
+        results
+    }
+
+    fn fetched(&self, fetch: &Fetch) -> usize {
+        self.sent.iter().filter(|message| matches!(message, Message::Fetch(asked) if asked == fetch)).count()
     }
 
     /// The leader's proposal, judged valid.
