@@ -199,7 +199,8 @@ impl Replica {
             if Some(vote.voter) != self.me {
                 return; // Not an answer.
             }
-            if self.has_forgotten(vote) {
+            // Who knows of its loss asks already: to begin anew each time would let one peer keep it silent for good.
+            if !matches!(self.standing.state, State::Wiped(_)) && self.has_forgotten(vote) {
                 self.forget_everything();
                 self.stirred = true;
                 return self.inquire(Recipient::All);
@@ -211,7 +212,8 @@ impl Replica {
         }
     }
 
-    /// Whether the records lack a vote that this replica cast. Below the tip nothing is signed, remembered or not.
+    /// Whether the records lack a vote that this replica cast. Below the tip, and up to the bar, nothing is signed,
+    /// remembered or not.
     fn has_forgotten(&self, vote: &Vote) -> bool {
         let own = self.own.get(&vote.view);
         let cast = own.and_then(|own| match vote.kind {
@@ -219,7 +221,7 @@ impl Replica {
             VoteKind::Commit => own.commit.as_ref(),
             VoteKind::ViewChange => own.view_change.as_ref(),
         });
-        vote.view > self.tip.view && cast.is_none_or(|cast| cast.digest != vote.digest)
+        vote.view > self.tip.view.max(self.standing.bar) && cast.is_none_or(|cast| cast.digest != vote.digest)
     }
 
     /// A peer said which view it is in.
