@@ -325,7 +325,7 @@ impl Replica {
     }
 
     /// Takes the current view up where the crash left it.
-    fn resume(&mut self) {
+    pub(super) fn resume(&mut self) {
         let Some(Own { proposal, prepare, .. }) = self.own.get(&self.view).cloned() else { return };
         if prepare.is_some() {
             self.phase = Phase::Prepared;

@@ -123,6 +123,8 @@ impl Replica {
         self.view = view;
         self.entered = now.elapsed;
         self.phase = Phase::Waiting;
+        // After a restart the way into a view may be found again only later than what was signed in it.
+        self.resume();
         self.resend_at = None;
         self.forget_questions();
         self.stirred = true;
