@@ -303,7 +303,9 @@ impl Replica {
         if counted.is_none_or(|at| at + pause <= now.elapsed) {
             self.standing.asked.insert(from, Asked { nonce, counted_at: now.elapsed, until });
         }
-        let Some(me) = self.me.filter(|_| self.may_sign(self.view)) else { return };
+        // After a restart this replica may have voted above the view that it found its way back to.
+        let is_back = self.own.last_key_value().is_none_or(|(highest, _)| *highest <= self.view);
+        let Some(me) = self.me.filter(|_| is_back && self.may_sign(self.view)) else { return };
         let entry = self.entry_certificate().cloned();
         if entry.is_none() && self.view > View::ZERO.next() {
             return; // The next view brings one.
