@@ -96,6 +96,9 @@ impl Replica {
         };
         let parent = ancestors.first().copied();
         let parent_time = parent.map_or(self.tip.time, |parent| parent.time);
+        if block.cites.height < parent.map_or(self.tip.cites, |parent| parent.cites).height {
+            return Finding::Never; // Nobody keeps the certificate of a checkpoint that old.
+        }
         let place = match self.place(block, parent) {
             Ok(place) => place,
             Err(Unproven::Missing(height)) if height < block.height => {
@@ -133,7 +136,7 @@ impl Replica {
             let empty = block.payload.is_empty() && block.nonces.is_empty();
             return empty && (block.height, block.time, block.cites) == (height, time, cites);
         }
-        let newer = block.cites == cites || block.cites.height > cites.height;
+        let newer = block.cites == cites || block.cites.height > cites.height && block.cites.height < block.height;
         let carries = block.payload.is_empty() || self.may_carry(block.height, block.cites);
         block.height == height.next() && block.time > time && newer && carries
     }
