@@ -15,6 +15,8 @@ use crate::output::{Action, Halt, Recipient, Record};
 struct Certified {
     digest: Digest,
     certificate: CheckpointCertificate,
+    /// Whether it stands in the records.
+    recorded: bool,
 }
 
 /// What is known of the ledger's state after final blocks.
@@ -34,8 +36,6 @@ pub(super) struct Results {
     ahead: Option<CheckpointCertificate>,
     /// Up to which height this replica has signed.
     signed: Height,
-    /// The newest cited certificate that was recorded.
-    recorded: Height,
 }
 
 impl Results {
@@ -49,7 +49,6 @@ impl Results {
             certified: BTreeMap::new(),
             ahead: None,
             signed: origin.height,
-            recorded: origin.height,
         }
     }
 
@@ -118,8 +117,7 @@ impl Results {
     pub(super) fn restore(&mut self, certificate: CheckpointCertificate) {
         let (height, digest) = (certificate.checkpoint.height, certificate.checkpoint.digest());
         if height > self.origin.height {
-            self.recorded = self.recorded.max(height);
-            self.certified.insert(height, Certified { digest, certificate });
+            self.certified.insert(height, Certified { digest, certificate, recorded: true });
         }
     }
 }
@@ -241,7 +239,7 @@ impl Replica {
         }
         self.asked_checkpoint = self.asked_checkpoint.filter(|asked| *asked != height);
         let digest = certificate.checkpoint.digest();
-        self.results.certified.insert(height, Certified { digest, certificate });
+        self.results.certified.insert(height, Certified { digest, certificate, recorded: false });
         self.compare(height);
         let newest = self.results.newest_height();
         self.results.votes = self.results.votes.split_off(&newest.next());
@@ -266,7 +264,7 @@ impl Replica {
         let (height, digest) = (certificate.checkpoint.height, certificate.checkpoint.digest());
         if height > self.results.origin.height {
             self.output.act(Action::Certified(certificate.clone()));
-            self.results.certified.insert(height, Certified { digest, certificate });
+            self.results.certified.insert(height, Certified { digest, certificate, recorded: false });
             self.compare(height);
         }
     }
@@ -303,11 +301,10 @@ impl Replica {
 
     /// Records the checkpoint that a block rests on which is proposed or prepared here (P7).
     pub(super) fn record_cited(&mut self, cited: Cited) {
-        if cited.height > self.results.recorded
-            && let Some(certified) = self.results.certified.get(&cited.height)
-        {
+        let certified = self.results.certified.get_mut(&cited.height);
+        if let Some(certified) = certified.filter(|certified| !certified.recorded) {
+            certified.recorded = true;
             self.output.record(Record::Checkpoint(certified.certificate.clone()));
-            self.results.recorded = cited.height;
         }
     }
 
