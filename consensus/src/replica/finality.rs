@@ -23,7 +23,10 @@ impl Replica {
 
     fn finalize_committed(&mut self, now: Now) {
         if self.closed.is_some() {
-            self.committed = None; // Fillers.
+            // Of a filler. After a restart it may be all that shows others that the closing block is final.
+            let of_filler = self.committed.take();
+            self.tip_certificate = self.tip_certificate.take().or(of_filler);
+            return;
         }
         let Some(certificate) = self.committed.clone() else { return };
         let newest = Parent { view: certificate.view, digest: certificate.digest };
