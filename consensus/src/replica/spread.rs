@@ -91,7 +91,8 @@ impl Replica {
     /// What this replica signed and neither a certificate nor a later vote has settled.
     fn unsettled(&self) -> Vec<Message> {
         let current = self.own.get(&self.view);
-        let proposal = current.and_then(|own| own.proposal).and_then(|digest| self.blocks.get(&digest));
+        let proposal = current.and_then(|own| own.proposal).filter(|_| self.closed.is_none());
+        let proposal = proposal.and_then(|digest| self.blocks.get(&digest));
         // Once nothing waits here any more, a view is given up aloud only together with others: a network that is
         // done stays silent (P10).
         let gives_up = self.armed.is_some() || self.others_gave_up();
