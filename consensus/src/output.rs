@@ -141,7 +141,7 @@ pub enum Halt {
 }
 
 /// The result of a step.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "what a step asks for must be made durable and performed"]
 pub struct Output {
     records: Vec<Record>,

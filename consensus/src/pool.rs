@@ -9,13 +9,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use genesis::{Digest, Height};
+use serde::Serialize;
 
 /// Of how many non-empty final blocks the digests are remembered. A long sync finalises more at once: a node withdraws
 /// what a block ordered once it has taken note of it.
 const REMEMBERED: usize = 256;
 
 /// A digest that waits to be ordered, and the heights of the blocks that may name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Offer {
     /// What waits.
     pub digest: Digest,
@@ -82,6 +83,11 @@ impl Pool {
     /// Whether one of the newest final blocks names `digest`.
     pub(crate) fn was_ordered(&self, digest: &Digest) -> bool {
         self.ordered.contains(digest)
+    }
+
+    /// What waits, oldest first, and what is known to be ordered.
+    pub(crate) fn fingerprint(&self) -> (Vec<Offer>, Vec<Digest>) {
+        (self.order.values().copied().collect(), self.ordered.iter().copied().collect())
     }
 
     pub(crate) fn len(&self) -> usize {

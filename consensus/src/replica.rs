@@ -12,6 +12,7 @@
 mod checkpoint;
 mod epoch;
 mod finality;
+mod fingerprint;
 mod prepare;
 mod propose;
 mod receive;
@@ -229,7 +230,7 @@ struct Peer {
 }
 
 /// A validator's replica.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replica {
     context: Context,
     /// This validator's place in the set; none for an observer.

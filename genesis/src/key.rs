@@ -36,6 +36,7 @@ pub enum Signature {
 }
 
 /// An Ed25519 secret key.
+#[derive(Clone)]
 pub struct SecretKey(ed25519_dalek::SigningKey);
 
 /// One signature to be checked.

@@ -61,7 +61,7 @@ impl Replica {
         self.armed = something.then(|| self.armed.unwrap_or(now.elapsed));
     }
 
-    fn heartbeat_is_due(&self, now: Now) -> bool {
+    pub(super) fn heartbeat_is_due(&self, now: Now) -> bool {
         now.elapsed >= self.last_block_at + Duration::from_millis(self.parameters.heartbeat_ms)
     }
 
