@@ -1,14 +1,18 @@
 //! Does the whole hold?
 //!
+//! - [`founding`]: a network's genesis and its replicas, for checks that need no more
 //! - [`harness`]: networks of real processes
 //! - [`relay`]: what stands between them: delay, loss, cuts
 //! - [`history`]: what clients saw of a network, and whether one order explains it
+//! - [`model`]: every run of a small network, up to a number of views
 //! - [`simulation`]: unmodified replicas in a world where one seed decides everything that goes wrong
 
 // All of this crate is test code: what does not hold ends the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub mod founding;
 pub mod harness;
 pub mod history;
 pub mod relay;
+pub mod model;
 pub mod simulation;
