@@ -6,6 +6,7 @@
 //! - [`history`]: what clients saw of a network, and whether one order explains it
 //! - [`model`]: every run of a small network, up to a number of views
 //! - [`simulation`]: unmodified replicas in a world where one seed decides everything that goes wrong
+//! - [`twins`]: unmodified replicas, two of them with one key
 
 // All of this crate is test code: what does not hold ends the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -16,3 +17,4 @@ pub mod history;
 pub mod relay;
 pub mod model;
 pub mod simulation;
+pub mod twins;
