@@ -21,7 +21,6 @@
 //!   just sent something. What a replica can finalise is looked at in every state, over all silent steps.
 //! - *Times are relative.* Timers go off in the order in which they are due, or all at once. A replica's clock tells
 //!   nothing about another's.
-//! - *A proposal is offered once its parent is certified.* Before that it could only wait, as it can in the network.
 //!
 //! Views beyond the bound are entered, but nothing that is said there is delivered, and no timer runs there.
 

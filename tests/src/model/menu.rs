@@ -209,11 +209,14 @@ impl Menu {
         let mut possible = vec![Stimulus::Soon, Stimulus::Late];
         possible.extend(self.bounds.restarts.then_some(Stimulus::Restart));
         let senders = self.senders(sent);
-        let mut certified = Vec::new();
+        let mut known = Vec::new();
         for (fact, honest) in &senders {
             match *fact {
-                Fact::Proposal(digest) if *honest != 1 << host.0 => possible.push(Stimulus::Proposal(digest)),
-                Fact::Proposal(_) => {}
+                Fact::Proposal(digest) => {
+                    known.push(digest);
+                    let others = *honest != 1 << host.0;
+                    possible.extend(others.then_some(Stimulus::Proposal(digest)));
+                }
                 Fact::Vote(kind, view, digest) => {
                     let signers = honest | self.byzantine();
                     let others = signers & !(1 << host.0);
@@ -222,22 +225,20 @@ impl Menu {
                     possible.extend(several.map(|voters| Stimulus::Votes(kind, view, digest, voters)));
                     if self.is_certified(kind, view, digest, signers) {
                         possible.push(Stimulus::Certificate(kind, view, digest));
-                        match kind {
-                            VoteKind::Prepare => certified.push(digest),
-                            VoteKind::Commit => possible.push(Stimulus::Synced(digest)),
-                            VoteKind::ViewChange => {}
+                        if kind == VoteKind::Commit {
+                            possible.push(Stimulus::Synced(digest));
                         }
                     }
                 }
             }
         }
-        possible.extend(self.byzantine_proposals(&certified).into_iter().map(Stimulus::Proposal));
+        possible.extend(self.byzantine_proposals(known).into_iter().map(Stimulus::Proposal));
         possible
     }
 
-    /// What Byzantine leaders may propose: on genesis and on each certified block, twice over, and what repeats an
-    /// item.
-    fn byzantine_proposals(&mut self, certified: &[Digest]) -> Vec<Digest> {
+    /// What Byzantine leaders may propose: on genesis, on each of the honest leaders' blocks and on each other's,
+    /// certified or not, twice over, and what repeats an item.
+    fn byzantine_proposals(&mut self, mut known: Vec<Digest>) -> Vec<Digest> {
         let mut digests = Vec::new();
         for view in (1..=self.bounds.views).map(View) {
             let leader = self.leader(view);
@@ -246,7 +247,7 @@ impl Menu {
             }
             let genesis = &self.founding.genesis;
             let root = (View::ZERO, genesis.chain(), Height::ZERO, genesis.time());
-            let blocks = certified.iter().filter_map(|digest| self.block(digest));
+            let blocks = known.iter().filter_map(|digest| self.block(digest));
             let blocks = blocks.map(|block| (block.view, block.digest(), block.height, block.time));
             let parents: Vec<_> =
                 std::iter::once(root).chain(blocks).filter(|parent| parent.0 < view).collect();
@@ -258,7 +259,9 @@ impl Menu {
                     variants.push((Vec::new(), time.next().next()));
                 }
                 for (payload, time) in variants {
-                    digests.push(self.propose(leader, view, parent, height.next(), (payload, time)));
+                    let digest = self.propose(leader, view, parent, height.next(), (payload, time));
+                    known.push(digest);
+                    digests.push(digest);
                 }
             }
         }
