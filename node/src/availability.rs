@@ -281,10 +281,7 @@ mod tests {
         let (mut known, now) = (of_four(), Instant::now());
         assert!(known.held_by(peer(1), digest(1), now).is_none());
         assert!(known.held_by(peer(2), digest(1), now).is_none());
-        assert!(
-            known.held_by(peer(3), digest(1), now).is_none(),
-            "a quorum without this node is none"
-        );
+        assert!(known.held_by(peer(3), digest(1), now).is_none(), "a quorum without this node is none");
         let offer = known.hold(held(1, 50), now).expect("available");
         assert_eq!((offer.first, offer.last), (Height(0), Height(50)));
         assert!(known.hold(held(1, 50), now).is_none());
@@ -304,7 +301,8 @@ mod tests {
         assert_eq!(known.judge(&[digest(1), digest(2)], Height(50)), Payload::Ready);
         assert_eq!(known.judge(&[digest(1), digest(9)], Height(50)), Payload::Missing(vec![digest(9)]));
         assert_eq!(known.judge(&[digest(1)], Height(51)), Payload::Invalid(digest(1)));
-        let early = Availability::new(peer(0), &[peer(0)], 1, 100).hold(held(4, 500), now).expect("available");
+        let early =
+            Availability::new(peer(0), &[peer(0)], 1, 100).hold(held(4, 500), now).expect("available");
         assert_eq!((early.first, early.last), (Height(400), Height(500)), "no leader names it before");
         known.hold(held(4, 500), now);
         assert_eq!(known.judge(&[digest(4)], Height(10)), Payload::Invalid(digest(4)));

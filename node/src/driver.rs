@@ -236,7 +236,9 @@ impl Work {
             Ok(Gossip::Consensus(epoch, _)) if epoch < self.context_epoch() => {
                 self.show_end_of(epoch, &incoming.from);
             }
-            Ok(Gossip::Consensus(epoch, _)) if epoch > self.context_epoch() => self.ask_for_end(&incoming.from),
+            Ok(Gossip::Consensus(epoch, _)) if epoch > self.context_epoch() => {
+                self.ask_for_end(&incoming.from)
+            }
             Ok(Gossip::Consensus(_, message)) => match message.verify(self.driver.replica.context()) {
                 // Observers are served, but have no voice. What proves itself may come from anybody.
                 Ok(message) => match from {
@@ -478,8 +480,7 @@ impl Work {
         let members = self.driver.membership.now();
         self.epoch = epoch;
         self.keys = members.keys();
-        self.indices =
-            (0..).map(ValidatorIndex).zip(&self.keys).map(|(index, key)| (*key, index)).collect();
+        self.indices = (0..).map(ValidatorIndex).zip(&self.keys).map(|(index, key)| (*key, index)).collect();
         self.about_epochs.clear();
         self.judging = None;
         let admitted = self.driver.membership.admitted(std::iter::once(&old));
@@ -536,7 +537,8 @@ impl Work {
             Report::Wiped { needed, .. } => {
                 let waits_for = self.waits_for();
                 tracing::warn!(
-                    needed, waits_for,
+                    needed,
+                    waits_for,
                     "this validator's voting record is lost or old: it votes again once so many others have told which view \
                      they are in. Where they are gone for good, have its key replaced by vote (`realdid gov`)"
                 );
@@ -603,7 +605,8 @@ impl Work {
     fn want(&self, digests: Vec<Digest>, from: &[PublicKey], account: Account) {
         let known =
             digests.first().map(|digest| self.driver.availability.holders(digest)).unwrap_or_default();
-        let holders = from.iter().chain(&known).filter(|holder| **holder != self.driver.me).copied().collect();
+        let holders =
+            from.iter().chain(&known).filter(|holder| **holder != self.driver.me).copied().collect();
         // A fetcher that is full is asked again, by the next housekeeping or the next look at the payload.
         let _ = self.driver.fetch.try_send(Want { digests, holders, account: Some(account) });
     }

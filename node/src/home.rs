@@ -173,9 +173,7 @@ impl Home {
 
     fn write_mark(path: PathBuf) -> Result<(), HomeError> {
         let text = "The consensus key beside this file has signed nothing yet. The node removes this file at its first start.\n";
-        fs::write(&path, text)
-            .and_then(|()| File::open(&path)?.sync_all())
-            .map_err(failed("write", &path))
+        fs::write(&path, text).and_then(|()| File::open(&path)?.sync_all()).map_err(failed("write", &path))
     }
 
     /// The folder of what the node writes.

@@ -63,7 +63,8 @@ impl Membership {
         };
         let mut members: Vec<Member> = now.context.validators.iter().map(member(Role::Validator)).collect();
         let soon = others.flat_map(|other| other.validators.iter().map(member(Role::Observer)));
-        let listed = self.observers.iter().map(|key| Member { key: *key, role: Role::Observer, address: None });
+        let listed =
+            self.observers.iter().map(|key| Member { key: *key, role: Role::Observer, address: None });
         for other in soon.chain(listed) {
             if members.iter().all(|member| member.key != other.key) {
                 members.push(other);

@@ -85,7 +85,10 @@ mod tests {
         };
         (0..MAX_BATCHES).for_each(|number| quotas.charge(digest(number), author, 10));
         assert!(!quotas.has_room(author, 10), "batches");
-        assert!(quotas.has_room(Account::Leader(PublicKey::Ed25519([1; 32])), 10), "another account is not hurt");
+        assert!(
+            quotas.has_room(Account::Leader(PublicKey::Ed25519([1; 32])), 10),
+            "another account is not hurt"
+        );
         quotas.release(&[digest(0), digest(0), digest(9_999_999)]);
         assert!(quotas.has_room(author, 10));
         quotas.charge(digest(0), author, MAX_BYTES - MAX_BATCHES * 10);

@@ -262,9 +262,7 @@ fn checkpoint_at(store: &Store, height: Height) -> Result<Option<CheckpointCerti
 fn newest_checkpoint(store: &Store, height: Height) -> Result<Option<CheckpointCertificate>, AnswerError> {
     match store.epoch_start(store.epoch_of_height(height).next()) {
         Some(next) => checkpoint_at(store, next.began),
-        None => {
-            Ok(store.newest_checkpoint()?.map(|(_, bytes)| decode_checkpoint(&bytes)).transpose()?)
-        }
+        None => Ok(store.newest_checkpoint()?.map(|(_, bytes)| decode_checkpoint(&bytes)).transpose()?),
     }
 }
 

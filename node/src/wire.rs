@@ -5,8 +5,8 @@
 //! answers are [`Ask`] and [`Answer`]. All in the canonical encoding, all bounded before they are read.
 
 use consensus::{Candidate, Certificate, CheckpointCertificate, Finality, Message};
-use genesis::{Digest, Epoch, Height};
 use genesis::encoding::{DecodeError, decode, encode};
+use genesis::{Digest, Epoch, Height};
 use serde::{Deserialize, Serialize};
 
 /// The most bytes in a frame of the votes channel.

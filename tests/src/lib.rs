@@ -14,7 +14,7 @@
 pub mod founding;
 pub mod harness;
 pub mod history;
-pub mod relay;
 pub mod model;
+pub mod relay;
 pub mod simulation;
 pub mod twins;

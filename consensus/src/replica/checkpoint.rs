@@ -113,6 +113,15 @@ impl Results {
         self.certified = self.certified.split_off(&cited);
     }
 
+    /// What of all this decides anything, as bytes.
+    pub(super) fn fingerprint(&self) -> Vec<u8> {
+        let own: Vec<_> = self.own.iter().map(|(height, (digest, _))| (*height, *digest)).collect();
+        let certified: Vec<_> =
+            self.certified.iter().map(|(height, certified)| (*height, certified.digest)).collect();
+        let ahead = self.ahead.as_ref().map(|ahead| ahead.checkpoint.cited());
+        genesis::encoding::encode(&(self.origin, own, certified, ahead, self.signed))
+    }
+
     /// Takes in a certificate from the records.
     pub(super) fn restore(&mut self, certificate: CheckpointCertificate) {
         let (height, digest) = (certificate.checkpoint.height, certificate.checkpoint.digest());

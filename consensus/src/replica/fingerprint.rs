@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use genesis::{Digest, ValidatorIndex, View, encoding};
+use genesis::{Digest, Epoch, Height, ValidatorIndex, View, encoding};
 use serde::Serialize;
 
 use super::{Now, Own, Phase, Replica, Verdict};
@@ -15,7 +15,8 @@ use crate::pool::Offer;
 
 #[derive(Serialize)]
 struct Fingerprint {
-    me: ValidatorIndex,
+    epoch: Epoch,
+    me: Option<ValidatorIndex>,
     tip: Tip,
     committed: Option<(View, Digest)>,
     blocks: Vec<Digest>,
@@ -30,6 +31,11 @@ struct Fingerprint {
     phase: Stage,
     asked_candidates: Vec<Digest>,
     due: Due,
+    /// May it sign, above which view, and who told it.
+    standing: Vec<u8>,
+    /// Its ledger's results, and those that have a certificate.
+    results: Vec<u8>,
+    closed: Option<(Height, bool)>,
     halted: bool,
 }
 
@@ -68,11 +74,16 @@ impl Replica {
     /// times all but what is due.
     pub fn fingerprint(&self, now: Now) -> Vec<u8> {
         let Self {
-            context: _, // Fixed, as are the next three, while a replica lives.
+            context, // The epoch says the rest.
             me,
             secret: _,
             parameters: _,
             pacemaker: _,
+            standing,
+            results,
+            closed,
+            later: _, // Fixed until its epoch begins.
+            watch: _, // Decides what is told, not what is done.
             tip,
             tip_certificate: _, // Shown to others alone.
             committed,
@@ -91,6 +102,7 @@ impl Replica {
             phase,
             peers: _,
             asked_candidates,
+            asked_checkpoint: _,   // As with the next.
             asked_certificates: _, // An answer counts whether it was asked for or not.
             helper: _,
             armed,
@@ -106,6 +118,7 @@ impl Replica {
         let names = |certificate: &Certificate| (certificate.view, certificate.digest);
         let (offers, ordered) = pool.fingerprint();
         encoding::encode(&Fingerprint {
+            epoch: context.epoch,
             me: *me,
             tip: *tip,
             committed: committed.as_ref().map(names),
@@ -127,6 +140,9 @@ impl Replica {
                 empty_block: self.empty_block_is_due(now),
                 view_change: self.view_deadline().is_some_and(|at| at <= now.elapsed),
             },
+            standing: standing.fingerprint(),
+            results: results.fingerprint(),
+            closed: closed.as_ref().map(|closed| (closed.height, closed.next.is_some())),
             halted: *halted,
         })
     }

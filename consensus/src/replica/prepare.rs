@@ -136,7 +136,8 @@ impl Replica {
             let empty = block.payload.is_empty() && block.nonces.is_empty();
             return empty && (block.height, block.time, block.cites) == (height, time, cites);
         }
-        let newer = block.cites == cites || block.cites.height > cites.height && block.cites.height < block.height;
+        let newer =
+            block.cites == cites || block.cites.height > cites.height && block.cites.height < block.height;
         let carries = block.payload.is_empty() || self.may_carry(block.height, block.cites);
         block.height == height.next() && block.time > time && newer && carries
     }

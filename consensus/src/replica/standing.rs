@@ -76,6 +76,20 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// What of all this decides anything, as bytes.
+    pub(super) fn fingerprint(&self) -> Vec<u8> {
+        let (kind, answers): (u8, Vec<(ValidatorIndex, View)>) = match &self.state {
+            State::Observing => (0, Vec::new()),
+            State::Inquiring(answers) => (1, answers.iter().map(|index| (*index, View::ZERO)).collect()),
+            State::Wiped(answers) => (2, answers.iter().map(|(index, view)| (*index, *view)).collect()),
+            State::Voting => (3, Vec::new()),
+        };
+        let told: Option<Vec<_>> = self.told.as_ref().map(|told| told.iter().copied().collect());
+        let asked: Vec<_> =
+            self.asked.iter().map(|(index, asked)| (*index, asked.nonce, asked.until)).collect();
+        genesis::encoding::encode(&(kind, answers, self.bar, self.nonce, told, asked))
+    }
+
     /// Before anything is known.
     pub(super) fn new(nonce: Digest) -> Self {
         Self { state: State::Observing, bar: View::ZERO, nonce, told: None, asked: BTreeMap::new() }

@@ -123,11 +123,7 @@ fn identify(home: &Home) -> anyhow::Result<Identity> {
 }
 
 /// Whether the network key is the one that the validators know of this one.
-fn check_network_key(
-    home: &Home,
-    identity: &Identity,
-    configuration: &Configuration,
-) -> anyhow::Result<()> {
+fn check_network_key(home: &Home, identity: &Identity, configuration: &Configuration) -> anyhow::Result<()> {
     let validators = &configuration.validators;
     let Some(me) = validators.by_consensus_key(&identity.consensus.public()) else { return Ok(()) };
     let expected = validators.get(me).map(|validator| validator.network_key);
@@ -226,7 +222,10 @@ fn open_journal(
     }
     if !reaches(&records, position) {
         let height = position.start.tip.height;
-        lost(format!("the voting record in {} is older than the ledger, at height {height}", folder.display()));
+        lost(format!(
+            "the voting record in {} is older than the ledger, at height {height}",
+            folder.display()
+        ));
         return Ok((journal, records, Memory::Lost));
     }
     Ok((journal, records, Memory::Whole))

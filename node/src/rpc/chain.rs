@@ -65,8 +65,16 @@ pub(super) fn checkpoint(api: &Api, height: Height) -> Result<Checkpoint, Refusa
     let certificate = decode_checkpoint(&bytes).map_err(|error| internal(&error))?;
     let validators = configuration(api, certificate.checkpoint.epoch)?.validators;
     let name = |index| validators.get(index).map(|member| member.name.clone()).unwrap_or_default();
-    let consensus::Checkpoint { epoch, height, block, time, state_root, receipts_root, configuration, pending } =
-        certificate.checkpoint.clone();
+    let consensus::Checkpoint {
+        epoch,
+        height,
+        block,
+        time,
+        state_root,
+        receipts_root,
+        configuration,
+        pending,
+    } = certificate.checkpoint.clone();
     Ok(Checkpoint {
         epoch,
         height,

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use client::api::{self, Fate, Receipt, Refused, Submitted, TimedOut, code};
-use genesis::encoding::decode;
 use genesis::Digest;
+use genesis::encoding::decode;
 use jsonrpsee::types::ErrorObjectOwned;
 use ledger::{CheckedTransaction, Transaction, TransactionError};
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use genesis::{Digest, Genesis, Height, SecretKey};
 use ledger::{
-    CheckedBatch, CheckedTransaction, Create, Document, Key, KeyNumber, Operation, Purposes, Salt, Transaction,
+    CheckedBatch, CheckedTransaction, Create, Document, Key, KeyNumber, Operation, Purposes, Salt,
+    Transaction,
 };
 
 /// Past the end of every run.

@@ -147,7 +147,8 @@ impl Journal {
                     self.durable_proposals.insert(proposal.candidate.digest());
                 }
                 Record::Epoch(epoch, _) => self.epoch = *epoch,
-                Record::Certificate(_) | Record::Checkpoint(_) | Record::Wiped | Record::Recovered { .. } => {}
+                Record::Certificate(_) | Record::Checkpoint(_) | Record::Wiped | Record::Recovered { .. } => {
+                }
             }
         }
     }

@@ -241,7 +241,9 @@ impl Store {
         let (began, configuration) = self.starts[epoch.0 as usize].clone();
         let opening = if epoch == Epoch::ZERO { None } else { certificate(began) };
         if epoch > Epoch::ZERO && opening.is_none() {
-            return Err(format!("the ledger lacks the checkpoint of block {began}, which opened epoch {epoch}"));
+            return Err(format!(
+                "the ledger lacks the checkpoint of block {began}, which opened epoch {epoch}"
+            ));
         }
         let Some(newest) = self.block(tip) else {
             let start = Start { tip: self.genesis, certificate: None, executed: None, certified: Vec::new() };

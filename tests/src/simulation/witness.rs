@@ -145,7 +145,9 @@ impl Witness {
                     return Err(format!("P6, P12: {host} sends a checkpoint that is not its own: {vote:?}"));
                 }
                 if self.entries.get(height.0 as usize - 1).is_none_or(|(_, executed)| executed.is_none()) {
-                    return Err(format!("P6: {host} signs the result of block {height} before its execution"));
+                    return Err(format!(
+                        "P6: {host} signs the result of block {height} before its execution"
+                    ));
                 }
                 let signed = self.signed.entry((host, height)).or_insert(digest);
                 if *signed == digest {
@@ -277,7 +279,9 @@ impl Witness {
             Some(first) if first.digest() == digest => {
                 let (first, _) = self.entries[height.0 as usize - 1];
                 if first != closes {
-                    return Err(format!("P12: block {height} closes with {closes:?} at {host}, {first:?} at others"));
+                    return Err(format!(
+                        "P12: block {height} closes with {closes:?} at {host}, {first:?} at others"
+                    ));
                 }
                 return Ok(());
             }
@@ -297,7 +301,10 @@ impl Witness {
         let opens = self.chain.last().is_some_and(|last| last.epoch != block.epoch);
         let closed = self.entries.last().is_some_and(|(closes, _)| closes.is_some());
         if opens != closed {
-            return Err(format!("P12: block {height} of epoch {} comes after the end of its epoch, or before it", block.epoch));
+            return Err(format!(
+                "P12: block {height} of epoch {} comes after the end of its epoch, or before it",
+                block.epoch
+            ));
         }
         let view = if opens { View::ZERO } else { parent.view };
         if block.parent.digest != parent.digest || block.parent.view != view {

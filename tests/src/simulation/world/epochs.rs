@@ -72,9 +72,7 @@ impl World {
             return Ok(());
         }
         match self.machines[host.0].store.closing_of(epoch).cloned() {
-            Some(closing) => {
-                self.send_aside(host, peer, epoch, &Message::CheckpointCertificate(closing))
-            }
+            Some(closing) => self.send_aside(host, peer, epoch, &Message::CheckpointCertificate(closing)),
             None => Ok(()),
         }
     }
