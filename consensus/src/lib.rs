@@ -3,9 +3,11 @@
 //! Given an input, what next? That is all this crate says. It has no I/O, no clock, no threads and no randomness;
 //! [`Replica::step`] takes an [`Input`] and returns an [`Output`]: records to make durable, then actions.
 //!
-//! - [`replica`]: the state machine
+//! - [`replica`]: the state machine; a rule, or a few, a file
 //! - [`message`]: what is said and signed; [`Verified`] is the proof that a signature was checked
 //! - [`certificate`]: a quorum's votes
+//! - [`checkpoint`]: what the validators say of the ledger after a block
+//! - [`evidence`]: what no honest validator signs, and who did
 //! - [`candidate`]: blocks before they are final
 //! - [`output`]: records first, then actions
 //!
@@ -17,12 +19,13 @@
 //! over `domain ‖ chain id ‖ epoch ‖ kind ‖ view ‖ digest`.
 //!
 //! - **P1 Propose.** In view v its leader sends PRE-PREPARE(v, block). The block names its parent (view, digest),
-//!   its height, which is its parent's + 1, its time and its payload. It has a fixed size but for the payload.
+//!   its height, which is its parent's + 1, its time, the checkpoint that it cites (P6), nonces (P7) and its payload. It has
+//!   a fixed size but for the last two.
 //! - **P2 Prepare.** A replica sends at most one PREPARE(v, digest), only in its current view, only for the
 //!   leader's first pre-prepare, once it holds the parent's prepare certificate (or the parent is final), a
-//!   view-change certificate for each view between the parent's and v, and every payload item, valid and durable.
-//!   An item that an ancestor names already, final or not, is invalid. "Not yet" waits; "never" means invalid. It may prepare in a view that it gave up: only COMMIT is barred
-//!   there.
+//!   view-change certificate for each view between the parent's and v, the certificate of the checkpoint that the block
+//!   cites, and every payload item, valid and durable. An item that an ancestor names already, final or not, is invalid.
+//!   "Not yet" waits; "never" means invalid. It may prepare in a view that it gave up: only COMMIT is barred there.
 //! - **P3** A quorum of PREPARE is a prepare certificate. On holding one: enter v+1, and send COMMIT(v, digest)
 //!   unless VIEW-CHANGE(v) was sent.
 //! - **P4** A quorum of COMMIT is a commit certificate: the block and all its ancestors are final.
@@ -30,31 +33,66 @@
 //!   VIEW-CHANGE(v), never after COMMIT(v). A quorum is a view-change certificate: enter v+1. A pre-prepare of a
 //!   higher view is kept, one a leader; votes of the next few views are counted; beyond, a message of a higher
 //!   view leads to a question for certificates and nothing else.
-//! - **P7 Durable before sent.** What is signed, the block behind a PREPARE, and every certificate that is acted
-//!   on are records, and records are durable before the actions of their step are performed. Nothing is signed at
-//!   or below the final view.
+//! - **P6 Checkpoint.** After a final block was executed, and what it led to is durable, sign CHECKPOINT(epoch, height,
+//!   block, time, state root, receipts root, hash of the configuration for the next height, hash of the pending one). A quorum is a
+//!   checkpoint certificate; it proves that the block is final, too. A block cites the newest that its leader knows,
+//!   never an older one than its parent does; an epoch's first block at least the one that opened the epoch. More than
+//!   K heights past the checkpoint that it cites, a block is empty: execution cannot fall behind for good. A replica
+//!   whose result differs from a certified one, or from f+1 others' for the same block, signs nothing more.
+//! - **P7 Durable before sent.** What is signed, the block behind a PREPARE, and every certificate that is acted on
+//!   are records, and records are durable before the actions of their step are performed. (A checkpoint can be signed again
+//!   from the ledger, which has it.) Nothing is signed at or below the final view. Before its first signature in each
+//!   epoch, in each run, a replica asks its peers for its own highest vote, and waits for q−1 answers; a vote above
+//!   the records means that they are not whole. A replica that lost its records, or part of them, sends a nonce; q *others*
+//!   sign (nonce, their view) and show the certificate by which they entered; with x the highest view it signs nothing up to
+//!   x+1. A prepare certificate by q others on a block that names the nonce counts as their answers: nobody can vote and
+//!   stay silent. In a later epoch those answers count as view 0; who is missing there must be asked. It answers
+//!   others' nonces only above its own bar.
 //! - **P8 Spread and heal.** Views are entered by certificate alone. Who enters a view passes the certificate on,
 //!   after a grace of Δ/4, to every peer that has not shown that it is there too; a message from an older view is
 //!   answered in the same way. What is signed is sent again every Δ until a certificate or a later vote settles
 //!   it (a VIEW-CHANGE while something waits or f+1 others sent one, a COMMIT while a non-empty block waits for
 //!   finality: who is alone with what it signed falls silent with the rest); what is missing is asked for again as
-//!   often, of one peer after the other.
+//!   often, of one peer after the other. Who has not shown by its CHECKPOINT that it knows what is final is told, at
+//!   first after Δ, then less and less often.
 //! - **P9 Time-outs.** 2Δ for the pre-prepare, 3Δ for the view. A view that failed raises Δ by half, to a cap; a
 //!   final block lowers it one step, to its base. A leader that signed nothing for n views and Δ, while a quorum
 //!   did, is skipped at once.
-//! - **P10 Idle means quiet.** View timers run only while something waits: digests that are not ordered, a
-//!   non-empty block that is prepared and not final, or a heartbeat that is due. An empty block is proposed for a
-//!   heartbeat, or when a non-empty one waits for finality for Δ, and never else.
+//! - **P10 Idle means quiet.** View timers run only while something waits: digests that are not ordered and that a block
+//!   may carry (P6), a non-empty block that is prepared and not final, a heartbeat that is due, the end of an epoch
+//!   (P12), a nonce (P7). An empty block is proposed for a heartbeat, for a nonce, to close an epoch, or when a block that
+//!   matters waits for finality for Δ, and never else.
 //! - **P11 Time.** A block's time is above its parent's and at most max(clock + bound, parent's + 1 ms); too early
 //!   means wait. There is no "too old". The clock is consulted for PREPARE alone.
-//!
-//! P6 (checkpoints), P12 (epochs), P13 (evidence) and the wiped replica of P7 are not built yet.
+//! - **P12 Epochs.** The ledger tells by the *pending configuration* in a checkpoint what the validators voted for. The
+//!   first block that cites a checkpoint with one closes its epoch, and that configuration is the next epoch's. What
+//!   follows in the epoch are fillers: the height, time and checkpoint of their parent, no payload, never executed; COMMIT on one
+//!   finalises the closing block. The old validators sign the closing block's checkpoint; its certificate opens the
+//!   next epoch: it is the parent certificate of view 1. Who still speaks of the old epoch is shown it. A replica whose
+//!   key has no seat follows: it takes in final blocks and certificates, and signs nothing.
+//! - **P13 Evidence.** Two signed statements of one kind in one view (of checkpoints, at one height), or COMMIT and
+//!   VIEW-CHANGE in one view, are brought up, a few times a validator and epoch.
 //!
 //! # Why it is safe
 //!
 //! Two quorums share an honest replica, which prepares once a view, so a view has at most one prepare certificate
 //! (P2). An honest replica never sends both COMMIT(v) and VIEW-CHANGE(v), so a view with a commit certificate has
 //! no view-change certificate (P3, P5); a later block cannot skip it (P2), and so descends from it.
+//!
+//! A replica that lost its records stays among the honest ones: its last view u needed q−1 other signers in u−1; of the
+//! q others that answer it at least f+1 are among those, so an honest one, whose view is at least u−1 by then. Hence
+//! x ≥ u−1, and up to x+1 ≥ u it signs nothing (P7).
+//!
+//! Across epochs: what closes an epoch is itself a final block, one at its height by the argument above; its
+//! checkpoint has one certificate, as honest replicas execute alike (P6), which names one configuration. The new epoch
+//! begins with that block as its tip, and with signatures of its own.
+//!
+//! # Where it departs from its sources
+//!
+//! From PBFT: a chain instead of numbered slots, so a view change carries one certificate and no history; checkpoints
+//! are cited by blocks, not only collected. From Simplex: a third phase (COMMIT) instead of finality by a
+//! child, so that a lone block is final after three delays without a successor; time-outs that adapt; silence when idle. From both: the
+//! validators change, and a replica may lose its disk.
 
 pub mod candidate;
 pub mod certificate;
