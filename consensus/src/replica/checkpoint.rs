@@ -122,6 +122,12 @@ impl Results {
         genesis::encoding::encode(&(self.origin, own, certified, ahead, self.signed))
     }
 
+    /// For how many heights own results, and others' votes, are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.own.len() + self.votes.len()
+    }
+
     /// Takes in a certificate from the records.
     pub(super) fn restore(&mut self, certificate: CheckpointCertificate) {
         let (height, digest) = (certificate.checkpoint.height, certificate.checkpoint.digest());

@@ -1,10 +1,15 @@
 //! Each rule with a replica driven by hand: validator 0 of four, who leads view 4; the others are the test's puppets.
 
+mod checkpoints;
+mod epochs;
+mod evidence;
 mod journal;
 mod recovery;
+mod standing;
 mod timing;
 mod verification;
 mod voting;
+mod waiting;
 
 use std::time::Duration;
 
