@@ -213,10 +213,8 @@ impl Replica {
                     recovered_here = epoch == self.context.epoch;
                 }
                 record if of == self.context.epoch => self.restore(record)?,
-                record if of > self.context.epoch => {
-                    if aside.insert(encoding::encode(&(of, &record))) {
-                        self.later.entry(of).or_default().push(record);
-                    }
+                record if of > self.context.epoch && aside.insert(encoding::encode(&(of, &record))) => {
+                    self.later.entry(of).or_default().push(record);
                 }
                 _ => {}
             }
