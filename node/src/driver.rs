@@ -7,6 +7,9 @@
 //!   again by the replica's own timers. Only the journal's disk is waited for.
 //! - Votes come before everything else.
 
+mod batches;
+mod epochs;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -264,52 +267,6 @@ impl Work {
         }
     }
 
-    fn context_epoch(&self) -> Epoch {
-        self.driver.replica.context().epoch
-    }
-
-    /// Whether `peer` may be written to about epochs now. Bounds what it can make this node do.
-    fn may_speak_of_epochs(&mut self, peer: &PublicKey) -> bool {
-        let now = Instant::now();
-        let last = self.about_epochs.insert(*peer, now);
-        let may = last.is_none_or(|last| now.duration_since(last) >= EPOCH_PAUSE);
-        if let Some(last) = last.filter(|_| !may) {
-            self.about_epochs.insert(*peer, last);
-        }
-        may
-    }
-
-    /// P12: who still speaks of an epoch that is over gets what closed it.
-    fn show_end_of(&mut self, epoch: Epoch, peer: &PublicKey) {
-        if !self.may_speak_of_epochs(peer) {
-            return;
-        }
-        let closed = self.driver.store.epoch_start(epoch.next()).map(|next| next.began);
-        let bytes = closed.map(|height| self.driver.store.checkpoint(height));
-        match bytes {
-            Some(Ok(Some(bytes))) => match decode_checkpoint(&bytes) {
-                Ok(closing) => {
-                    let gossip = Gossip::Consensus(epoch, Message::CheckpointCertificate(closing));
-                    self.send_to(peer, &gossip);
-                }
-                Err(error) => tracing::error!(%epoch, %error, "what closed an epoch can not be read"),
-            },
-            Some(Err(error)) => tracing::error!(%epoch, %error, "what closed an epoch can not be read"),
-            Some(Ok(None)) | None => {}
-        }
-    }
-
-    /// A peer is in a later epoch: it is asked, in this one, how that ended.
-    fn ask_for_end(&mut self, peer: &PublicKey) {
-        if self.may_speak_of_epochs(peer) {
-            let status = self.driver.replica.status();
-            let newest = Fetch::Newest { view: status.view, finalized: status.tip.view };
-            self.send_to(peer, &Gossip::Consensus(status.epoch, Message::Fetch(newest)));
-            // One that is under way goes on by itself.
-            let _ = self.driver.sync.try_send(status.tip.height);
-        }
-    }
-
     fn refuse(&mut self, from: &PublicKey, error: &dyn std::fmt::Display) {
         self.driver.metrics.messages_refused.inc();
         // All are counted; a line a second is enough, and no member can fill the disk with lines.
@@ -462,99 +419,6 @@ impl Work {
         Ok(())
     }
 
-    /// P12: a new epoch. Whoever had a seat, or has one now, is told what closed the one before.
-    fn begin(
-        &mut self,
-        epoch: Epoch,
-        configuration: &Configuration,
-        opening: CheckpointCertificate,
-    ) -> Result<(), DriverError> {
-        let before = self.driver.membership.now();
-        let was_validator = before.me.is_some();
-        let old = Configuration {
-            validators: before.context.validators.clone(),
-            parameters: configuration.parameters.clone(),
-        };
-        self.driver.store.put_checkpoint(opening.checkpoint.height, &encode_checkpoint(&opening))?;
-        self.driver.membership.begin(epoch, configuration);
-        let members = self.driver.membership.now();
-        self.epoch = epoch;
-        self.keys = members.keys();
-        self.indices = (0..).map(ValidatorIndex).zip(&self.keys).map(|(index, key)| (*key, index)).collect();
-        self.about_epochs.clear();
-        self.judging = None;
-        let admitted = self.driver.membership.admitted(std::iter::once(&old));
-        if let Err(error) = self.driver.network.set_admitted(admitted) {
-            // A configuration was checked before it was voted on.
-            tracing::error!(%error, "the network does not take the new validators");
-        }
-        let quorum = configuration.validators.quorum();
-        let offers = self.driver.availability.set_members(&self.keys, quorum);
-        self.available(offers);
-        let closing = Gossip::Consensus(epoch.previous(), Message::CheckpointCertificate(opening));
-        self.broadcast(&closing);
-        self.driver.network.broadcast_to(Role::Observer, Channel::Votes, encode(&closing));
-        let (validators, names) = (self.keys.len(), names(configuration));
-        tracing::info!(%epoch, validators, names, "a new epoch begins");
-        match (was_validator, members.me.is_some()) {
-            (true, false) => tracing::warn!(
-                "this node is no validator any more: it goes on as an observer, which follows and serves reads. Leave it on \
-                 until the others have gone on without it"
-            ),
-            (false, true) => tracing::info!("this node is a validator now"),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// P13.
-    fn accuse(&mut self, evidence: &Evidence) -> Result<(), DriverError> {
-        self.driver.metrics.evidence.inc();
-        let case = evidence.case();
-        let kept = self.driver.store.put_evidence(case.as_bytes(), &encode(evidence))?;
-        let validators = &self.driver.replica.context().validators;
-        let index = validators.by_consensus_key(&evidence.validator);
-        let name = index.and_then(|index| validators.get(index)).map(|member| member.name.as_str());
-        let (first, second, view) = (evidence.first.kind, evidence.second.kind, evidence.first.view);
-        tracing::error!(
-            validator = name, key = %evidence.validator, ?first, ?second, %view, kept,
-            "a validator contradicted itself: see chain_evidence. It is broken, hostile, or runs twice with one key"
-        );
-        Ok(())
-    }
-
-    /// Says aloud what this replica waits for before it votes, and when it votes again.
-    fn tell_standing(&mut self, standing: Report) {
-        if std::mem::discriminant(&standing) == std::mem::discriminant(&self.standing) {
-            return;
-        }
-        self.standing = standing;
-        match standing {
-            Report::Observing => tracing::info!("this node has no seat among the validators: it follows"),
-            Report::Inquiring { needed, .. } => {
-                tracing::info!(needed, "asking the others for this validator's highest vote before it votes");
-            }
-            Report::Wiped { needed, .. } => {
-                let waits_for = self.waits_for();
-                tracing::warn!(
-                    needed,
-                    waits_for,
-                    "this validator's voting record is lost or old: it votes again once so many others have told which view \
-                     they are in. Where they are gone for good, have its key replaced by vote (`realdid gov`)"
-                );
-            }
-            Report::Barred(view) => tracing::info!(%view, "this validator votes again above this view"),
-            Report::Voting => tracing::info!("this validator votes"),
-        }
-    }
-
-    /// The names of those whose answers are missing.
-    fn waits_for(&self) -> String {
-        let members = self.driver.membership.now();
-        let names = self.driver.replica.waits_for().into_iter().map(|index| members.name(index));
-        names.collect::<Vec<_>>().join(", ")
-    }
-
     fn broadcast(&self, gossip: &Gossip) {
         self.count(gossip);
         self.driver.network.broadcast(Channel::Votes, encode(gossip));
@@ -582,80 +446,4 @@ impl Work {
         };
         self.driver.metrics.messages_sent.with_label_values(&[kind]).inc();
     }
-
-    /// Answers the replica's question about a payload, if it can be answered now (P2).
-    fn judge_again(&mut self) {
-        let Some(block) = self.judging.clone() else { return };
-        let verdict = match self.driver.availability.judge(&block.payload, block.height) {
-            Payload::Ready => Verdict::Valid,
-            Payload::Invalid(batch) => {
-                tracing::warn!(view = %block.view, %batch, "a proposal names a batch that it may not name");
-                Verdict::Invalid
-            }
-            Payload::Missing(digests) => {
-                let leader = self.driver.replica.context().validators.leader(block.view);
-                let Some(leader) = self.keys.get(usize::from(leader.0)).copied() else { return };
-                return self.want(digests, &[leader], Account::Leader(leader));
-            }
-        };
-        self.judging = None;
-        self.step(Input::Judged { digest: block.digest(), verdict });
-    }
-
-    fn want(&self, digests: Vec<Digest>, from: &[PublicKey], account: Account) {
-        let known =
-            digests.first().map(|digest| self.driver.availability.holders(digest)).unwrap_or_default();
-        let holders =
-            from.iter().chain(&known).filter(|holder| **holder != self.driver.me).copied().collect();
-        // A fetcher that is full is asked again, by the next housekeeping or the next look at the payload.
-        let _ = self.driver.fetch.try_send(Want { digests, holders, account: Some(account) });
-    }
-
-    /// What time brings: pushes that were lost, batches that expired, segments that may go.
-    fn look_after(&mut self) -> Result<(), DriverError> {
-        let now = Instant::now();
-        self.looked_after = now;
-        self.driver.journal.forget_before(self.executed)?;
-        let expired = self.driver.availability.expire(self.executed, now);
-        if !expired.is_empty() {
-            tracing::info!(count = expired.len(), "batches expired before a block named them");
-            self.driver.quotas.release(&expired);
-            self.driver.mempool.unsealed(&expired, self.executed);
-            self.step(Input::Withdrawn(expired));
-        }
-        for (digest, holders) in self.driver.availability.overdue(now) {
-            self.want(vec![digest], &holders, Account::Acknowledged);
-        }
-        self.judge_again();
-        if now.duration_since(self.acknowledged_at) >= ACKNOWLEDGE_AGAIN {
-            self.acknowledged_at = now;
-            self.push_again();
-            let waiting = self.driver.availability.waiting_after(self.place).take(MAX_DIGESTS);
-            let waiting: Vec<_> = waiting.map(|(held, _)| held.digest).collect();
-            self.place = waiting.last().copied().unwrap_or_default();
-            self.acknowledge.extend(waiting);
-        }
-        Ok(())
-    }
-
-    /// Pushes own batches again to those who have not acknowledged them.
-    fn push_again(&self) {
-        let waiting = self.driver.availability.waiting_after(self.place);
-        let own = waiting.filter(|(held, _)| self.driver.mempool.is_sealed(&held.digest));
-        for (held, holders) in own.take(PUSH_AGAIN) {
-            // A failing disk shows itself in the intake and the executor, which stop the node.
-            let Ok(Some(bytes)) = self.driver.store.batch(&held.digest) else { continue };
-            let bytes: Arc<[u8]> = bytes.into();
-            for key in &self.keys {
-                if *key != self.driver.me && !holders.contains(key) {
-                    let _ = self.driver.network.send(key, Channel::Batches, Arc::clone(&bytes));
-                }
-            }
-        }
-    }
-}
-
-fn names(configuration: &Configuration) -> String {
-    let names = configuration.validators.iter().map(|(_, member)| member.name.as_str());
-    names.collect::<Vec<_>>().join(" ")
 }
