@@ -125,7 +125,9 @@ impl Replica {
         self.phase = Phase::Waiting;
         // After a restart the way into a view may be found again only later than what was signed in it.
         self.resume();
-        self.resend_at = None;
+        if !self.inquires() {
+            self.resend_at = None;
+        }
         self.forget_questions();
         self.stirred = true;
         self.tallies.retain(|of, _| of.plus(VIEWS_BEHIND) >= view);

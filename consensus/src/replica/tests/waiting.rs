@@ -73,3 +73,17 @@ fn p10_a_network_that_is_done_leaves_no_deadline_but_the_heartbeat() {
     me.step(1_000, Input::Tick);
     assert_eq!(me.replica.deadline(at(1_000)), Some(Duration::from_millis(60_001)));
 }
+
+#[test]
+fn p7_a_question_that_was_lost_is_asked_again_however_fast_the_views_change() {
+    for (memory, question) in [(Memory::Whole, Fetch::OwnVote), (Memory::Lost, Fetch::Attestation(item(999)))]
+    {
+        let mut me = started(memory, key(1, ME));
+        let before = me.fetched(&question);
+        for view in 1..=20 {
+            me.hear(view * DELTA / 4, 1, failed(view));
+        }
+        // Once: each view that fails raises Δ.
+        assert!(me.fetched(&question) > before, "{memory:?}");
+    }
+}
