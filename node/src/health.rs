@@ -1,5 +1,6 @@
 //! Whether the node lives, and whether it is ready: connected to a quorum, and not behind.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consensus::Report;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::driver::Snapshot;
 use crate::membership::Membership;
+use crate::sync::Progress;
 
 /// A node whose execution is so far behind finality is catching up.
 const MAX_LAG: u64 = 64;
@@ -23,6 +25,8 @@ pub struct Health {
     pub membership: Membership,
     /// The replica's position.
     pub snapshot: watch::Receiver<Snapshot>,
+    /// How far catching up is.
+    pub progress: Arc<Progress>,
     /// What `Status::armed` counts from: when the node started.
     pub started: Instant,
 }
@@ -57,6 +61,11 @@ impl Health {
             Some(format!("{validators} validators are connected, itself counted, but {needed} are needed"))
         } else if let Some(problem) = recovering(snapshot.status.standing) {
             Some(problem)
+        } else if let Some(far) = self.progress.now().filter(|far| far.target.since(far.height) > MAX_LAG) {
+            Some(format!(
+                "catching up: at height {} of about {}, {:.0} blocks a second",
+                far.height, far.target, far.blocks_per_second
+            ))
         } else if lag > MAX_LAG {
             Some(format!("catching up: {lag} final blocks wait to be executed"))
         } else if snapshot.status.behind {

@@ -42,6 +42,18 @@ pub struct Metrics {
     pub transactions: IntCounterVec,
     /// Calls of the RPC, by method and outcome.
     pub rpc_calls: IntCounterVec,
+    /// Final blocks that were got from peers' stores.
+    pub sync_blocks: IntCounter,
+    /// Bytes of blocks and their batches that were got from peers' stores.
+    pub sync_bytes: IntCounter,
+    /// The newest executed block, while this node catches up.
+    pub sync_height: IntGauge,
+    /// Where catching up leads, as a quorum signed it.
+    pub sync_target: IntGauge,
+    /// How fast it goes; 0 where there is nothing to catch up with.
+    pub sync_rate: Gauge,
+    /// Peers that were not asked for a time, by name and reason.
+    pub peers_dropped: IntCounterVec,
     mempool_transactions: IntGauge,
     mempool_bytes: IntGauge,
     peers: IntGauge,
@@ -108,6 +120,22 @@ impl Metrics {
                 "rpc_calls_total",
                 "calls, by method and outcome",
                 &["method", "outcome"],
+            )?,
+            sync_blocks: counter(r, "sync_blocks_total", "final blocks from peers' stores")?,
+            sync_bytes: counter(r, "sync_bytes_total", "bytes of blocks and batches from peers' stores")?,
+            sync_height: gauge(r, "sync_height", "newest executed block when last catching up")?,
+            sync_target: gauge(r, "sync_target", "newest certified block when last catching up")?,
+            sync_rate: {
+                let rate =
+                    Gauge::new("realdid_sync_blocks_per_second", "blocks executed a second while catching up")?;
+                r.register(Box::new(rate.clone()))?;
+                rate
+            },
+            peers_dropped: counters(
+                r,
+                "sync_peers_dropped_total",
+                "times that a peer was not asked for blocks or batches for a time, by reason",
+                &["peer", "reason"],
             )?,
             mempool_transactions: gauge(r, "mempool_transactions", "transactions without a receipt")?,
             mempool_bytes: gauge(r, "mempool_bytes", "their bytes")?,

@@ -47,7 +47,7 @@ use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::rpc::{self, Api};
 use crate::shelf::Shelf;
-use crate::sync::{self, Sync};
+use crate::sync::{self, Peers, Progress, Sync};
 
 /// How many events may wait for the driver.
 const EVENTS: usize = 1_024;
@@ -68,6 +68,7 @@ struct Common {
     metrics: Arc<Metrics>,
     snapshot: watch::Receiver<Snapshot>,
     health: Arc<Health>,
+    progress: Arc<Progress>,
     stop: CancellationToken,
 }
 
@@ -82,6 +83,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
     let (network, inbox) = Network::start(recovered.network(&config)?).await?;
     let (snapshots, snapshot) = watch::channel(recovered.snapshot());
     let genesis = Arc::clone(&recovered.genesis);
+    let progress = Arc::new(Progress::default());
     let common = Common {
         membership: recovered.membership.clone(),
         network_key: recovered.network_key,
@@ -94,8 +96,10 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
             network: network.clone(),
             membership: recovered.membership.clone(),
             snapshot: snapshot.clone(),
+            progress: Arc::clone(&progress),
             started: recovered.started,
         }),
+        progress,
         stop: CancellationToken::new(),
         genesis,
         network,
@@ -157,9 +161,13 @@ impl Running {
             events: events.clone(),
             metrics: Arc::clone(&common.metrics),
         };
+        let peers = Peers::new(membership.clone(), Arc::clone(&common.metrics));
         let sync = Sync {
             membership: membership.clone(),
             network: network.clone(),
+            peers: peers.clone(),
+            progress: Arc::clone(&common.progress),
+            metrics: Arc::clone(&common.metrics),
             fetch: fetch.clone(),
             events: events.clone(),
             snapshot: common.snapshot.clone(),
@@ -184,6 +192,7 @@ impl Running {
         let fetcher = Fetcher {
             store: Arc::clone(&store),
             network: network.clone(),
+            peers,
             intake: arrivals.clone(),
             metrics: Arc::clone(&common.metrics),
         };

@@ -1,36 +1,56 @@
-//! Catches up from peers' stores when this node was away, and serves peers that were.
+//! Catches up from peers' stores when this node was away.
 //!
-//! A range of blocks is believed because its last block has a commit certificate and each block names the one before
-//! it by hash; what a peer claims otherwise (its height, say) decides nothing.
+//! Several ranges of blocks are asked for at a time, each from another peer, and their batches as soon as a range is
+//! proven; the driver gets the ranges in order. What a peer claims decides nothing: how far there is to go is told by a
+//! checkpoint's certificate. Who stalls or lies is named and not asked for a time.
+//!
+//! - [`window`]: which heights are asked for, and what waits for its turn (pure)
+//! - [`check`]: whether an answer proves what it says (pure)
+//! - [`peers`]: who is of use · [`progress`]: how far it is · [`serve`]: the other side
+//!
+//! Bounded: the window in ranges and bytes, requests in the peers (one to each at a time), and what waits for execution
+//! in blocks ([`MAX_AHEAD`]).
 
+mod check;
+mod peers;
+mod progress;
+mod serve;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use consensus::certificate::CertificateError;
-use consensus::{Candidate, CheckpointCertificate, Context, Finality, Verified};
-use genesis::encoding::{DecodeError, decode, encode};
-use genesis::{Height, PublicKey};
-use ledger::{Store, StoreError};
-use p2p::{IncomingRequest, Network};
+use genesis::encoding::encode;
+use genesis::{Epoch, Height, PublicKey};
+use p2p::{Network, RequestError};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
+use self::check::{Blocks, Checked, Lie, check};
+pub use self::peers::{Fault, Peers};
+use self::progress::Meter;
+pub use self::progress::{Position, Progress};
+pub use self::serve::serve;
+use self::window::{Place, Taken, Ticket, Window};
 use crate::driver::{Event, Snapshot};
 use crate::fetcher::Want;
 use crate::membership::Membership;
-use crate::wire::{Answer, Ask, MAX_ANSWER_BYTES, Proof, Range, decode_checkpoint};
+use crate::metrics::Metrics;
+use crate::wire::{Ask, Span};
 
-/// How many blocks one answer holds, and how many bytes of batches.
-const BLOCKS_AN_ANSWER: usize = 512;
-const BYTES_AN_ANSWER: usize = 4 << 20;
-/// Without a certificate among them, so many more are looked at: views that were prepared and never committed.
-const MAX_UNCERTIFIED: usize = 8_192;
-/// How many final blocks may wait for execution before more are asked for.
+/// How many final blocks may wait for execution before more are handed on.
 const MAX_AHEAD: u64 = 1_024;
-/// How many requests are answered at a time.
-const ANSWERS: usize = 4;
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Where execution is so near to finality, the driver does without this.
+const NEAR: u64 = 64;
+/// How long a peer may take for a range.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 /// How long the driver may take to make a range final.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long a peer is not asked again that had nothing. No fault: it may be behind itself.
+const HAD_NOTHING: Duration = Duration::from_millis(250);
+/// How often to look whether the driver and the executor have got further.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often a node without a vote, to which nobody sends votes, looks for new blocks.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
@@ -40,49 +60,81 @@ pub struct Sync {
     pub membership: Membership,
     /// The others.
     pub network: Network,
+    /// Which of them are of use.
+    pub peers: Peers,
     /// For the blocks' batches.
     pub fetch: mpsc::Sender<Want>,
     /// The driver.
     pub events: mpsc::Sender<Event>,
     /// How far this node is.
     pub snapshot: watch::Receiver<Snapshot>,
+    /// Where that is told while it is far behind.
+    pub progress: Arc<Progress>,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
 }
 
-/// What became of a range that was handed to the driver.
-enum Taken {
-    All,
-    Late,
-    Stopped,
+/// Why a run began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// There is more: all peers are asked before it is believed that there is not.
+    Behind,
+    /// A look at one peer.
+    Follow,
 }
 
 /// Why a peer's answer is of no use.
 #[derive(Debug, thiserror::Error)]
-enum SyncError {
+enum NoAnswer {
     #[error(transparent)]
-    Request(#[from] p2p::RequestError),
-    #[error("the answer is malformed: {0}")]
-    Encoding(#[from] DecodeError),
-    #[error("the answer is about something else")]
-    AnotherKind,
-    #[error("the answer has {0} blocks and no proof that they are final")]
-    NoProof(usize),
-    #[error("a certificate is not valid: {0}")]
-    Certificate(#[from] CertificateError),
-    #[error("the blocks are not a chain that ends in the certified one")]
-    NotAChain,
+    Request(#[from] RequestError),
+    #[error("a request for the blocks from {} to {} took longer than {} s", .0.from, .0.to, ANSWERED_WITHIN.as_secs())]
+    Slow(Span),
+    #[error(transparent)]
+    Lie(#[from] Lie),
 }
 
-/// A peer's answer, checked.
-struct Checked {
-    blocks: Option<Blocks>,
-    checkpoint: Option<Verified<CheckpointCertificate>>,
+impl NoAnswer {
+    /// What the peer did wrong, if anything.
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Slow(_) | Self::Request(RequestError::TimedOut) => Some(Fault::Stalled),
+            Self::Request(RequestError::Refused) => Some(Fault::Refused),
+            Self::Request(_) => None,
+            Self::Lie(_) => Some(Fault::Invalid),
+        }
+    }
 }
 
-/// A chain of final blocks.
-struct Blocks {
-    candidates: Vec<Candidate>,
-    finality: Verified<Finality>,
-    cited: Option<Verified<CheckpointCertificate>>,
+/// A request that has ended.
+struct Answered {
+    ticket: Ticket,
+    span: Span,
+    peer: PublicKey,
+    outcome: Result<Checked, NoAnswer>,
+}
+
+/// The node stops.
+struct Stopped;
+
+/// One run of catching up.
+struct Run {
+    cause: Cause,
+    epoch: Epoch,
+    window: Window<Blocks>,
+    requests: JoinSet<Answered>,
+    busy: BTreeSet<PublicKey>,
+    /// Who had nothing, and until when it is not asked again.
+    paused: BTreeMap<PublicKey, Instant>,
+    /// Who had nothing after the base.
+    without: BTreeSet<PublicKey>,
+    /// What the driver was given and has not made final: the last height of each range, and who sent it.
+    handed: VecDeque<(Height, PublicKey)>,
+    /// When the driver last made something of it final.
+    moved_at: Instant,
+    /// The newest checkpoint that the driver was given.
+    certified: Height,
+    meter: Meter,
 }
 
 impl Sync {
@@ -90,16 +142,16 @@ impl Sync {
     pub async fn run(mut self, mut starts: mpsc::Receiver<Height>) {
         let mut turn = 0_usize;
         loop {
-            match tokio::time::timeout(FOLLOW_EVERY, starts.recv()).await {
+            let cause = match tokio::time::timeout(FOLLOW_EVERY, starts.recv()).await {
                 Ok(None) => return,
                 Ok(Some(after)) if after < self.final_height() => continue, // It has got further since.
-                Ok(Some(_)) => {}
+                Ok(Some(_)) => Cause::Behind,
                 // Looked at anew each time: a validator may lose its vote, and an observer get one.
                 Err(_) if self.membership.now().me.is_some() => continue,
-                Err(_) => {}
-            }
-            if !self.catch_up(&mut turn).await {
-                return; // The node stops.
+                Err(_) => Cause::Follow,
+            };
+            if self.catch_up(cause, &mut turn).await.is_err() {
+                return;
             }
         }
     }
@@ -108,191 +160,218 @@ impl Sync {
         self.snapshot.borrow().status.tip.height
     }
 
-    /// Gets all blocks that the peers have. False when the node stops. `turn` goes on from sync to sync, so that a few
-    /// peers that answer nothing are not asked first each time.
-    async fn catch_up(&mut self, turn: &mut usize) -> bool {
-        let first = self.final_height();
-        let mut failures = 0;
-        loop {
-            let connected = self.network.peers().into_iter();
-            let validators =
-                connected.filter(|peer| peer.link.is_some() && peer.role == p2p::Role::Validator);
-            let peers: Vec<PublicKey> = validators.map(|peer| peer.key).collect();
-            if failures >= peers.len() {
-                break;
-            }
-            *turn = turn.wrapping_add(1);
-            let peer = peers[*turn % peers.len()];
-            match self.range(peer, self.final_height()).await {
-                Ok(Checked { blocks, checkpoint }) => {
-                    let mut taken = Taken::Late;
-                    if let Some(Blocks { candidates, finality, cited }) = blocks {
-                        let digests = candidates.iter().flat_map(|block| block.payload.iter().copied());
-                        let digests = digests.collect();
-                        let _ = self.fetch.try_send(Want { digests, holders: vec![peer], account: None });
-                        let last = candidates.last().map_or(Height::ZERO, |block| block.height);
-                        if self.events.send(Event::Synced(candidates, finality, cited)).await.is_err() {
-                            return false;
-                        }
-                        taken = self.taken(last).await;
-                    }
-                    if let Some(checkpoint) = checkpoint
-                        && self.events.send(Event::Certified(checkpoint)).await.is_err()
-                    {
-                        return false;
-                    }
-                    match taken {
-                        Taken::All => failures = 0,
-                        // This peer has no more; the next may.
-                        Taken::Late => failures += 1,
-                        Taken::Stopped => return false,
-                    }
-                }
-                Err(error) => {
-                    failures += 1;
-                    tracing::warn!(%peer, %error, "a peer's blocks were not taken");
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
-            }
-        }
-        let last = self.final_height();
-        if last > first.plus(1) {
-            tracing::info!(from = %first.next(), to = %last, "caught up with the peers' stores");
-        }
-        true
-    }
-
-    /// Waits until the blocks up to `height` are final here, and execution is not too far behind.
-    async fn taken(&mut self, height: Height) -> Taken {
-        let is_final = |snapshot: &Snapshot| snapshot.status.tip.height >= height;
-        match tokio::time::timeout(TAKEN_WITHIN, self.snapshot.wait_for(is_final)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Taken::Stopped,
-            Err(_) => return Taken::Late,
-        }
-        let near = |snapshot: &Snapshot| height.since(snapshot.executed) <= MAX_AHEAD;
-        if self.snapshot.wait_for(near).await.is_ok() { Taken::All } else { Taken::Stopped }
-    }
-
-    async fn range(&self, peer: PublicKey, after: Height) -> Result<Checked, SyncError> {
-        let answer = self.network.request(&peer, encode(&Ask::Blocks(after.next()))).await?;
-        let Answer::Blocks(range) = decode(&answer, MAX_ANSWER_BYTES)? else {
-            return Err(SyncError::AnotherKind);
+    /// Gets all blocks that the peers have. `turn` goes on from run to run, so that not the same peer is asked first each
+    /// time.
+    async fn catch_up(&mut self, cause: Cause, turn: &mut usize) -> Result<(), Stopped> {
+        let snapshot = *self.snapshot.borrow();
+        let mut run = Run {
+            cause,
+            epoch: snapshot.status.epoch,
+            window: Window::new(place(&snapshot)),
+            requests: JoinSet::new(),
+            busy: BTreeSet::new(),
+            paused: BTreeMap::new(),
+            without: BTreeSet::new(),
+            handed: VecDeque::new(),
+            moved_at: Instant::now(),
+            certified: Height::ZERO,
+            meter: Meter::new(Arc::clone(&self.progress), Arc::clone(&self.metrics), snapshot.executed),
         };
-        check(range, after, &self.membership.now().context)
-    }
-}
-
-/// Checks what a peer says comes after the block at `after`. What is of another epoch is passed over: it can be checked
-/// once that has begun here.
-fn check(range: Range, after: Height, context: &Context) -> Result<Checked, SyncError> {
-    let Range { candidates, finality, cited, checkpoint } = range;
-    let of_epoch = |certificate: &CheckpointCertificate| certificate.checkpoint.epoch == context.epoch;
-    let checkpoint = checkpoint.filter(of_epoch).map(|checkpoint| checkpoint.verify(context)).transpose()?;
-    let Some(last) = candidates.last().filter(|last| last.epoch == context.epoch) else {
-        return Ok(Checked { blocks: None, checkpoint });
-    };
-    let finality = finality.ok_or(SyncError::NoProof(candidates.len()))?.verify(context)?;
-    let cited = cited.filter(of_epoch).map(|cited| cited.verify(context)).transpose()?;
-    let chained = candidates.windows(2).all(|pair| pair[1].parent.digest == pair[0].digest());
-    let starts = candidates.first().is_some_and(|block| block.height == after.next());
-    if !chained || !starts || finality.block() != last.digest() {
-        return Err(SyncError::NotAChain);
-    }
-    Ok(Checked { blocks: Some(Blocks { candidates, finality, cited }), checkpoint })
-}
-
-/// Answers peers' requests until the network ends.
-pub async fn serve(mut requests: mpsc::Receiver<IncomingRequest>, store: Arc<Store>) {
-    let places = Arc::new(tokio::sync::Semaphore::new(ANSWERS));
-    while let Some(request) = requests.recv().await {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let store = Arc::clone(&store);
-        tokio::task::spawn_blocking(move || {
-            let _place = place;
-            let from = request.from;
-            match Ask::decode(&request.bytes) {
-                Ok(ask) => match answer(&store, &ask) {
-                    Ok(answer) => request.reply.answer(encode(&answer)),
-                    Err(error) => tracing::error!(%error, "a peer's request could not be answered"),
-                },
-                Err(error) => tracing::warn!(%from, %error, "a request was refused"),
+        let admitted: Vec<PublicKey> = self.network.peers().into_iter().map(|peer| peer.key).collect();
+        self.peers.records().retain(&admitted);
+        loop {
+            self.snapshot.has_changed().map_err(|_| Stopped)?;
+            let snapshot = *self.snapshot.borrow();
+            self.follow(&mut run, &snapshot);
+            self.hand_over(&mut run, &snapshot).await?;
+            let useful = self.useful(&run);
+            self.ask(&mut run, &useful, turn);
+            run.meter.look(snapshot.executed, run.window.target(), useful.len());
+            if run.is_done(&snapshot, &useful) {
+                run.meter.finish(snapshot.executed);
+                return Ok(());
             }
-        });
+            tokio::select! {
+                Some(answered) = run.requests.join_next() => match answered {
+                    Ok(answered) => self.answered(&mut run, answered).await?,
+                    Err(error) => tracing::error!(%error, "a check of a peer's blocks panicked"),
+                },
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
     }
-}
 
-/// Why a request can not be answered: this node's store fails, or is damaged.
-#[derive(Debug, thiserror::Error)]
-enum AnswerError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the proof of a stored block, or a stored checkpoint, can not be read: {0}")]
-    Encoding(#[from] DecodeError),
-}
+    /// Takes over how far the driver has got.
+    fn follow(&self, run: &mut Run, snapshot: &Snapshot) {
+        let tip = place(snapshot);
+        if snapshot.status.epoch != run.epoch {
+            // What was checked against the validators of another epoch proves nothing any more.
+            run.epoch = snapshot.status.epoch;
+            run.restart(tip);
+            run.certified = Height::ZERO;
+            return;
+        }
+        while run.handed.front().is_some_and(|(last, _)| *last <= tip.height) {
+            run.handed.pop_front();
+            run.moved_at = Instant::now();
+        }
+        if tip.height > run.window.base().height {
+            run.window.advance(tip);
+            run.without.clear();
+        }
+        if let Some((last, from)) = run.handed.front().copied()
+            && run.moved_at.elapsed() > TAKEN_WITHIN
+        {
+            let why = format!("its blocks up to {last} were not made final: the checkpoint they rest on is missing");
+            self.peers.drop_for(&from, Fault::Stalled, &why);
+            run.restart(tip);
+        }
+    }
 
-fn answer(store: &Store, ask: &Ask) -> Result<Answer, AnswerError> {
-    match ask {
-        Ask::Blocks(from) => Ok(Answer::Blocks(Range {
-            checkpoint: newest_checkpoint(store, from.previous())?,
-            ..blocks_from(store, *from)?
-        })),
-        Ask::Batches(digests) => {
-            let (mut batches, mut bytes) = (Vec::new(), 0);
-            for digest in digests {
-                if let Some(batch) = store.batch(digest)? {
-                    bytes += batch.len() + 8;
-                    if bytes > BYTES_AN_ANSWER && !batches.is_empty() {
-                        break;
+    /// Gives the driver what is next, unless execution is too far behind.
+    async fn hand_over(&self, run: &mut Run, snapshot: &Snapshot) -> Result<(), Stopped> {
+        while run.window.base().height.since(snapshot.executed) <= MAX_AHEAD {
+            match run.window.take() {
+                None => break,
+                Some(Taken::Next { content: Blocks { candidates, finality, cited }, from, last }) => {
+                    self.metrics.sync_blocks.inc_by(candidates.len() as u64);
+                    if run.handed.is_empty() {
+                        run.moved_at = Instant::now();
                     }
-                    batches.push(batch);
+                    run.handed.push_back((last.height, from));
+                    run.without.clear();
+                    let event = Event::Synced(candidates, finality, cited);
+                    self.events.send(event).await.map_err(|_| Stopped)?;
+                }
+                Some(Taken::Unlinked { from, here, there }) => {
+                    tracing::error!(
+                        peer = self.peers.name(&from), height = %here.height, here = %here.digest, there = %there,
+                        "certified blocks of a peer do not continue this node's chain: if other peers' do, the peer lies; \
+                         if not, there is a fork, and more validators are broken than the network bears"
+                    );
+                    let why = format!("its blocks do not continue block {} here", here.height);
+                    self.peers.drop_for(&from, Fault::Unlinked, &why);
                 }
             }
-            Ok(Answer::Batches(batches))
         }
+        Ok(())
     }
-}
 
-fn checkpoint_at(store: &Store, height: Height) -> Result<Option<CheckpointCertificate>, AnswerError> {
-    Ok(store.checkpoint(height)?.map(|bytes| decode_checkpoint(&bytes)).transpose()?)
-}
-
-/// The newest checkpoint of the epoch of the block at `height`.
-fn newest_checkpoint(store: &Store, height: Height) -> Result<Option<CheckpointCertificate>, AnswerError> {
-    match store.epoch_start(store.epoch_of_height(height).next()) {
-        Some(next) => checkpoint_at(store, next.began),
-        None => Ok(store.newest_checkpoint()?.map(|(_, bytes)| decode_checkpoint(&bytes)).transpose()?),
+    /// The validators that are connected and not set back.
+    fn useful(&self, run: &Run) -> Vec<PublicKey> {
+        let now = Instant::now();
+        let connected = self.network.peers().into_iter();
+        let validators = connected.filter(|peer| peer.link.is_some() && peer.role == p2p::Role::Validator);
+        let records = self.peers.records();
+        let useful = validators.map(|peer| peer.key).filter(|peer| records.may_be_asked(peer, now));
+        useful.filter(|peer| run.paused.get(peer).is_none_or(|until| *until <= now)).collect()
     }
-}
 
-/// Blocks from `from` on and of one epoch, up to the last within bounds that has a proof of its own.
-fn blocks_from(store: &Store, from: Height) -> Result<Range, AnswerError> {
-    let (mut candidates, mut proven) = (Vec::new(), None);
-    // The epoch's last block is proven by what closed the epoch.
-    let epoch = store.epoch_of_height(from);
-    let end = store.epoch_start(epoch.next()).map_or(Height(u64::MAX), |next| next.began);
-    let mut next = from;
-    while proven.is_none() && candidates.len() < MAX_UNCERTIFIED && next <= end {
-        let blocks = store.blocks(next, BLOCKS_AN_ANSWER, BYTES_AN_ANSWER)?;
-        let Some(last) = blocks.last() else { break };
-        next = last.height.next();
-        for block in blocks.into_iter().filter(|block| block.height <= end) {
-            let Proof { candidate, commit } = Proof::decode(&block.proof)?;
-            let commit = commit.map(Finality::Commit);
-            let finality = match commit {
-                None if block.height == end => checkpoint_at(store, end)?.map(Finality::Checkpoint),
-                commit => commit,
-            };
-            let cites = candidate.cites.height;
-            candidates.push(candidate);
-            if let Some(finality) = finality {
-                proven = Some((candidates.len(), finality, cites));
+    /// Asks everybody who is free for what is open.
+    fn ask(&self, run: &mut Run, useful: &[PublicKey], turn: &mut usize) {
+        *turn = turn.wrapping_add(1);
+        for place in 0..useful.len() {
+            let peer = useful[(*turn + place) % useful.len()];
+            let knows_nothing = run.window.is_probing() && run.without.contains(&peer);
+            let has_looked = run.cause == Cause::Follow && run.window.is_probing() && !run.without.is_empty();
+            if run.busy.contains(&peer) || knows_nothing || has_looked {
+                continue;
             }
+            let Some((ticket, span)) = run.window.ask() else { return };
+            run.busy.insert(peer);
+            let (network, membership) = (self.network.clone(), self.membership.clone());
+            run.requests.spawn(async move {
+                let outcome = range(&network, &membership, peer, span).await;
+                Answered { ticket, span, peer, outcome }
+            });
         }
     }
-    let Some((count, finality, cites)) = proven else { return Ok(Range::default()) };
-    candidates.truncate(count);
-    let cited = if cites == Height::ZERO { None } else { checkpoint_at(store, cites)? };
-    Ok(Range { candidates, finality: Some(finality), cited, checkpoint: None })
+
+    async fn answered(&self, run: &mut Run, answered: Answered) -> Result<(), Stopped> {
+        let Answered { ticket, span, peer, outcome } = answered;
+        run.busy.remove(&peer);
+        let Checked { blocks, beyond, checkpoint } = match outcome {
+            Ok(checked) => checked,
+            Err(error) => {
+                run.window.failed(ticket);
+                match error.fault() {
+                    Some(fault) => self.peers.drop_for(&peer, fault, &error),
+                    None => run.pause(peer),
+                }
+                return Ok(());
+            }
+        };
+        if let Some(checkpoint) = checkpoint
+            && checkpoint.epoch() == run.epoch
+            && checkpoint.checkpoint.height > run.certified
+        {
+            run.certified = checkpoint.checkpoint.height;
+            run.window.aim(run.certified);
+            self.events.send(Event::Certified(checkpoint)).await.map_err(|_| Stopped)?;
+        }
+        let Some(piece) = blocks else {
+            run.window.failed(ticket);
+            run.pause(peer);
+            // Blocks of the next epoch can be taken once it has begun here: there is more, for now it is waited for.
+            if span.from <= run.window.base().height.next() && !beyond {
+                run.without.insert(peer);
+            }
+            return Ok(());
+        };
+        self.peers.records().served(&peer);
+        self.metrics.sync_bytes.inc_by(piece.bytes as u64);
+        if piece.last().height < span.to.min(run.window.target()) {
+            run.pause(peer); // The rest is for another.
+        }
+        let payloads = piece.content.candidates.iter().flat_map(|block| &block.payload);
+        let digests: Vec<_> = payloads.copied().collect();
+        if run.window.hold(ticket, peer, piece) && !digests.is_empty() {
+            // The batches are most of the bytes: they are fetched while the blocks wait for their turn. A fetcher that is
+            // full is asked again by the executor.
+            let _ = self.fetch.try_send(Want { digests, holders: Vec::new(), account: None });
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// From `tip` on, nothing is known.
+    fn restart(&mut self, tip: Place) {
+        self.window.reset(tip);
+        self.handed.clear();
+        self.without.clear();
+        self.moved_at = Instant::now();
+    }
+
+    fn pause(&mut self, peer: PublicKey) {
+        self.paused.insert(peer, Instant::now() + HAD_NOTHING);
+    }
+
+    /// Whether there is nothing more to get, as far as the peers go, and the driver does without this.
+    fn is_done(&self, snapshot: &Snapshot, useful: &[PublicKey]) -> bool {
+        let is_near = self.window.base().height.since(snapshot.executed) <= NEAR;
+        let has_looked = match self.cause {
+            Cause::Follow => !self.without.is_empty() || useful.is_empty(),
+            Cause::Behind => useful.iter().all(|peer| self.without.contains(peer)),
+        };
+        let is_quiet = self.window.is_empty() && self.requests.is_empty() && self.handed.is_empty();
+        self.window.is_probing() && is_quiet && is_near && has_looked
+    }
+}
+
+fn place(snapshot: &Snapshot) -> Place {
+    let tip = snapshot.status.tip;
+    Place { height: tip.height, digest: tip.digest }
+}
+
+/// Asks a peer for blocks, and checks what it answers.
+async fn range(
+    network: &Network,
+    membership: &Membership,
+    peer: PublicKey,
+    span: Span,
+) -> Result<Checked, NoAnswer> {
+    let request = network.request(&peer, encode(&Ask::Blocks(span)));
+    let answer = tokio::time::timeout(ANSWERED_WITHIN, request).await.map_err(|_| NoAnswer::Slow(span))??;
+    Ok(check(&answer, span, &membership.now().context)?)
 }

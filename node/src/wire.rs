@@ -28,10 +28,19 @@ pub enum Gossip {
 /// A request to a peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Ask {
-    /// Final blocks from this height on, and the newest checkpoint of the epoch of the block before.
-    Blocks(Height),
+    /// The final blocks of these heights, and the newest checkpoint of the epoch of the block before.
+    Blocks(Span),
     /// These batches. At most [`MAX_DIGESTS`].
     Batches(Vec<Digest>),
+}
+
+/// Heights in a row, the first and the last one among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The first.
+    pub from: Height,
+    /// The last. An answer ends at the last block up to here that has a proof of its own, or at the first one after it.
+    pub to: Height,
 }
 
 /// An answer to an [`Ask`].

@@ -1,0 +1,91 @@
+//! Whether a peer's answer proves what it says: pure, and all that is believed of it.
+//!
+//! A range is believed because its last block has a certificate of this epoch's validators and each block names the one
+//! before it by hash. Whether it continues this node's chain is seen when it is its turn ([`super::window`]).
+
+use consensus::certificate::CertificateError;
+use consensus::{Candidate, CheckpointCertificate, Context, Finality, Verified};
+use genesis::Height;
+use genesis::encoding::{DecodeError, decode};
+
+use super::serve::MAX_UNCERTIFIED;
+use super::window::{Piece, STRIDE};
+use crate::wire::{Answer, MAX_ANSWER_BYTES, Range, Span};
+
+/// Why a peer's answer is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Lie {
+    #[error("the answer is malformed: {0}")]
+    Encoding(#[from] DecodeError),
+    #[error("the answer is about something else than blocks")]
+    AnotherKind,
+    #[error("the answer has {0} blocks and no proof that they are final")]
+    NoProof(usize),
+    #[error("the answer has {0} blocks, and a range has far fewer")]
+    TooMany(usize),
+    #[error("a certificate is not valid: {0}")]
+    Certificate(#[from] CertificateError),
+    #[error("the blocks begin at height {found}, but were asked for from {asked} on")]
+    Start { found: Height, asked: Height },
+    #[error("the blocks up to height {0} are not a chain that ends in the certified one")]
+    NotAChain(Height),
+    #[error("the checkpoint that comes with the blocks is not the one that block {0} cites")]
+    AnotherCited(Height),
+}
+
+/// A peer's answer, checked. What is of another epoch is passed over: it can be checked once that has begun here.
+#[derive(Debug)]
+pub struct Checked {
+    pub blocks: Option<Piece<Blocks>>,
+    /// Whether there were blocks of another epoch.
+    pub beyond: bool,
+    pub checkpoint: Option<Verified<CheckpointCertificate>>,
+}
+
+/// A chain of final blocks, for the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    pub candidates: Vec<Candidate>,
+    pub finality: Verified<Finality>,
+    pub cited: Option<Verified<CheckpointCertificate>>,
+}
+
+/// Checks the answer to a request for `span`.
+pub fn check(answer: &[u8], span: Span, context: &Context) -> Result<Checked, Lie> {
+    let Answer::Blocks(range) = decode(answer, MAX_ANSWER_BYTES)? else { return Err(Lie::AnotherKind) };
+    let Range { candidates, finality, cited, checkpoint } = range;
+    let of_epoch = |certificate: &CheckpointCertificate| certificate.checkpoint.epoch == context.epoch;
+    let checkpoint = checkpoint.filter(of_epoch).map(|checkpoint| checkpoint.verify(context)).transpose()?;
+    let Some(last) = candidates.last().filter(|last| last.epoch == context.epoch) else {
+        return Ok(Checked { blocks: None, beyond: !candidates.is_empty(), checkpoint });
+    };
+    let (end, cites, count) = (last.height, last.cites, candidates.len());
+    if count > MAX_UNCERTIFIED + STRIDE as usize {
+        return Err(Lie::TooMany(count));
+    }
+    let finality = finality.ok_or(Lie::NoProof(count))?;
+    let start = candidates.first().map_or(end, |first| first.height);
+    if start != span.from {
+        return Err(Lie::Start { found: start, asked: span.from });
+    }
+    let digests: Vec<_> = candidates.iter().map(Candidate::digest).collect();
+    let chained = candidates.windows(2).zip(&digests).all(|(pair, digest)| {
+        pair[1].parent.digest == *digest && pair[1].height == pair[0].height.next()
+    });
+    if !chained || digests.last() != Some(&finality.block()) {
+        return Err(Lie::NotAChain(end));
+    }
+    // The signatures last: the rest costs less.
+    let finality = finality.verify(context)?;
+    let cited = cited.filter(of_epoch).map(|cited| cited.verify(context)).transpose()?;
+    if cited.as_ref().is_some_and(|cited| cited.checkpoint.cited() != cites) {
+        return Err(Lie::AnotherCited(end));
+    }
+    let parent = candidates.first().map_or(genesis::Digest::ZERO, |first| first.parent.digest);
+    let content = Blocks { candidates, finality, cited };
+    let piece = Piece { first: start, parent, digests, bytes: answer.len(), content };
+    Ok(Checked { blocks: Some(piece), beyond: false, checkpoint })
+}
+
+#[cfg(test)]
+mod tests;
