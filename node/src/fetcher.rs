@@ -201,8 +201,11 @@ impl Fetcher {
             let holder = holders.cycle().nth(entry.tries as usize).filter(|_| entry.tries < MAX_TRIES / 2);
             all.turn = all.turn.wrapping_add(1);
             let others = (0..free.len()).map(|place| &free[(all.turn + place) % free.len()]);
-            let with_room = |peer: &&PublicKey| requests.get(*peer).is_none_or(|some| some.len() < PER_REQUEST);
-            let Some(peer) = holder.into_iter().chain(others).copied().find(|peer| with_room(&peer)) else { continue };
+            let with_room =
+                |peer: &&PublicKey| requests.get(*peer).is_none_or(|some| some.len() < PER_REQUEST);
+            let Some(peer) = holder.into_iter().chain(others).copied().find(|peer| with_room(&peer)) else {
+                continue;
+            };
             entry.tries += 1;
             entry.next = now + if entry.account.is_some() { RETRY_AFTER } else { RETRY_FINAL_AFTER };
             requests.entry(peer).or_default().push((digest, entry.account));
@@ -236,7 +239,9 @@ impl Fetcher {
                 for bytes in answers.into_iter().take(batches.len()) {
                     let digest = CheckedBatch::digest_of(&bytes);
                     // What was not asked for is not taken: who sends it has nothing to gain.
-                    let Some((_, account)) = batches.iter().find(|(asked, _)| *asked == digest) else { continue };
+                    let Some((_, account)) = batches.iter().find(|(asked, _)| *asked == digest) else {
+                        continue;
+                    };
                     if account.is_none() {
                         self.metrics.sync_bytes.inc_by(bytes.len() as u64);
                     }

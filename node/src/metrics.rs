@@ -126,8 +126,10 @@ impl Metrics {
             sync_height: gauge(r, "sync_height", "newest executed block when last catching up")?,
             sync_target: gauge(r, "sync_target", "newest certified block when last catching up")?,
             sync_rate: {
-                let rate =
-                    Gauge::new("realdid_sync_blocks_per_second", "blocks executed a second while catching up")?;
+                let rate = Gauge::new(
+                    "realdid_sync_blocks_per_second",
+                    "blocks executed a second while catching up",
+                )?;
                 r.register(Box::new(rate.clone()))?;
                 rate
             },

@@ -49,6 +49,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a peer is not asked again that had nothing. No fault: it may be behind itself.
 const HAD_NOTHING: Duration = Duration::from_millis(250);
+/// While this node has to execute what it got, the peers are asked for more this often.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often to look whether the driver and the executor have got further.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often a node without a vote, to which nobody sends votes, looks for new blocks.
@@ -126,8 +128,9 @@ struct Run {
     busy: BTreeSet<PublicKey>,
     /// Who had nothing, and until when it is not asked again.
     paused: BTreeMap<PublicKey, Instant>,
-    /// Who had nothing after the base.
+    /// Who had nothing after the base, and since when that counts.
     without: BTreeSet<PublicKey>,
+    asked_since: Instant,
     /// What the driver was given and has not made final: the last height of each range, and who sent it.
     handed: VecDeque<(Height, PublicKey)>,
     /// When the driver last made something of it final.
@@ -172,6 +175,7 @@ impl Sync {
             busy: BTreeSet::new(),
             paused: BTreeMap::new(),
             without: BTreeSet::new(),
+            asked_since: Instant::now(),
             handed: VecDeque::new(),
             moved_at: Instant::now(),
             certified: Height::ZERO,
@@ -184,9 +188,9 @@ impl Sync {
             let snapshot = *self.snapshot.borrow();
             self.follow(&mut run, &snapshot);
             self.hand_over(&mut run, &snapshot).await?;
-            let useful = self.useful(&run);
+            let useful = self.useful(&mut run);
             self.ask(&mut run, &useful, turn);
-            run.meter.look(snapshot.executed, run.window.target(), useful.len());
+            run.meter.look(snapshot.executed, run.window.target(), useful.len() + run.paused.len());
             if run.is_done(&snapshot, &useful) {
                 run.meter.finish(snapshot.executed);
                 return Ok(());
@@ -217,12 +221,17 @@ impl Sync {
         }
         if tip.height > run.window.base().height {
             run.window.advance(tip);
-            run.without.clear();
+            run.ask_all_again();
+        }
+        if run.asked_since.elapsed() > ASK_AGAIN_AFTER {
+            run.ask_all_again();
         }
         if let Some((last, from)) = run.handed.front().copied()
             && run.moved_at.elapsed() > TAKEN_WITHIN
         {
-            let why = format!("its blocks up to {last} were not made final: the checkpoint they rest on is missing");
+            let why = format!(
+                "its blocks up to {last} were not made final: the checkpoint they rest on is missing"
+            );
             self.peers.drop_for(&from, Fault::Stalled, &why);
             run.restart(tip);
         }
@@ -239,7 +248,7 @@ impl Sync {
                         run.moved_at = Instant::now();
                     }
                     run.handed.push_back((last.height, from));
-                    run.without.clear();
+                    run.ask_all_again();
                     let event = Event::Synced(candidates, finality, cited);
                     self.events.send(event).await.map_err(|_| Stopped)?;
                 }
@@ -258,13 +267,14 @@ impl Sync {
     }
 
     /// The validators that are connected and not set back.
-    fn useful(&self, run: &Run) -> Vec<PublicKey> {
+    fn useful(&self, run: &mut Run) -> Vec<PublicKey> {
         let now = Instant::now();
+        run.paused.retain(|_, until| *until > now);
         let connected = self.network.peers().into_iter();
         let validators = connected.filter(|peer| peer.link.is_some() && peer.role == p2p::Role::Validator);
         let records = self.peers.records();
         let useful = validators.map(|peer| peer.key).filter(|peer| records.may_be_asked(peer, now));
-        useful.filter(|peer| run.paused.get(peer).is_none_or(|until| *until <= now)).collect()
+        useful.filter(|peer| !run.paused.contains_key(peer)).collect()
     }
 
     /// Asks everybody who is free for what is open.
@@ -339,8 +349,14 @@ impl Run {
     fn restart(&mut self, tip: Place) {
         self.window.reset(tip);
         self.handed.clear();
-        self.without.clear();
+        self.ask_all_again();
         self.moved_at = Instant::now();
+    }
+
+    /// Who had nothing may have something by now.
+    fn ask_all_again(&mut self) {
+        self.without.clear();
+        self.asked_since = Instant::now();
     }
 
     fn pause(&mut self, peer: PublicKey) {

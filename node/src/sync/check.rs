@@ -69,9 +69,10 @@ pub fn check(answer: &[u8], span: Span, context: &Context) -> Result<Checked, Li
         return Err(Lie::Start { found: start, asked: span.from });
     }
     let digests: Vec<_> = candidates.iter().map(Candidate::digest).collect();
-    let chained = candidates.windows(2).zip(&digests).all(|(pair, digest)| {
-        pair[1].parent.digest == *digest && pair[1].height == pair[0].height.next()
-    });
+    let chained = candidates
+        .windows(2)
+        .zip(&digests)
+        .all(|(pair, digest)| pair[1].parent.digest == *digest && pair[1].height == pair[0].height.next());
     if !chained || digests.last() != Some(&finality.block()) {
         return Err(Lie::NotAChain(end));
     }

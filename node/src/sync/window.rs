@@ -259,7 +259,9 @@ impl<T> Window<T> {
                 self.slots.pop_front();
                 continue;
             }
-            let State::Held(piece, from) = std::mem::replace(&mut slot.state, State::Open) else { return None };
+            let State::Held(piece, from) = std::mem::replace(&mut slot.state, State::Open) else {
+                return None;
+            };
             if there != Some(self.base.digest) {
                 slot.span.from = self.base.height.next();
                 self.trim();

@@ -13,3 +13,4 @@ mod member;
 mod partitions;
 mod quiet;
 mod surface;
+mod sync;
