@@ -1,7 +1,10 @@
 //! A network's genesis and its replicas, made from nothing but the number of validators.
 
-use consensus::{Config, Context, Now, Output, Record, Replica, Tip};
-use genesis::{Digest, Domain, Epoch, Genesis, Parameters, SecretKey, UnixMillis, Validator, ValidatorIndex};
+use consensus::{Config, Context, Memory, Message, Now, Output, Record, Replica, Start, Tip, Verified};
+use genesis::{
+    Configuration, Digest, Domain, Epoch, Genesis, Parameters, SecretKey, UnixMillis, Validator,
+    ValidatorIndex,
+};
 
 /// What the replicas of one network have in common.
 #[derive(Clone, Debug)]
@@ -30,7 +33,20 @@ impl Founding {
         Self { genesis, context }
     }
 
-    /// The replica of the validator at `index`, from what it had recorded.
+    /// What the replica of the validator at `index` starts with, in the first epoch.
+    pub fn config(&self, index: ValidatorIndex) -> Config {
+        Config {
+            chain: self.context.chain,
+            epoch: self.context.epoch,
+            configuration: Configuration::of(&self.genesis),
+            opening: None,
+            secret: secret(index),
+            memory: Memory::Whole,
+            nonce: item(u64::MAX - u64::from(index.0)),
+        }
+    }
+
+    /// The replica of the validator at `index`, from what it had recorded, on a ledger that ends with `tip`.
     pub fn replica(
         &self,
         index: ValidatorIndex,
@@ -38,14 +54,21 @@ impl Founding {
         tip: Tip,
         records: Vec<Record>,
     ) -> (Replica, Output) {
-        let config = Config {
-            context: self.context.clone(),
-            me: index,
-            secret: secret(index),
-            parameters: self.genesis.parameters().clone(),
-        };
-        Replica::recover(config, now, tip, None, records)
+        let start = Start { tip, certificate: None, executed: None, certified: Vec::new() };
+        Replica::recover(self.config(index), now, start, records)
             .unwrap_or_else(|error| unreachable!("a replica's own records are sound: {error}"))
+    }
+
+    /// The answer of one that knows of no vote by the asker (P7).
+    pub fn no_vote(&self) -> Verified<Message> {
+        let answer = Message::OwnVote(None).verify(&self.context);
+        answer.unwrap_or_else(|error| unreachable!("nothing is signed in it: {error}"))
+    }
+
+    /// The others from whose answers on a replica may sign: with itself they are a quorum (P7).
+    pub fn answerers(&self, me: ValidatorIndex) -> impl Iterator<Item = ValidatorIndex> {
+        let others = self.context.validators.iter().map(|(index, _)| index).filter(move |index| *index != me);
+        others.take(self.context.validators.quorum() - 1)
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`relay`]: what stands between them: delay, loss, cuts
 //! - [`history`]: what clients saw of a network, and whether one order explains it
 //! - [`model`]: every run of a small network, up to a number of views
+//! - [`say`]: printing for the command-line tools
 //! - [`simulation`]: unmodified replicas in a world where one seed decides everything that goes wrong
 //! - [`twins`]: unmodified replicas, two of them with one key
 
@@ -16,5 +17,6 @@ pub mod harness;
 pub mod history;
 pub mod model;
 pub mod relay;
+pub mod say;
 pub mod simulation;
 pub mod twins;

@@ -22,6 +22,9 @@
 //! - *Times are relative.* Timers go off in the order in which they are due, or all at once. A replica's clock tells
 //!   nothing about another's.
 //!
+//! What is executed is left out: no CHECKPOINT is signed, and no epoch ends. That the others know of no vote that the
+//! records lack (P7) is told at each start at once: one tells the truth, the rest deny it.
+//!
 //! Views beyond the bound are entered, but nothing that is said there is delivered, and no timer runs there.
 
 pub mod explore;

@@ -119,7 +119,12 @@ impl Results {
         let certified: Vec<_> =
             self.certified.iter().map(|(height, certified)| (*height, certified.digest)).collect();
         let ahead = self.ahead.as_ref().map(|ahead| ahead.checkpoint.cited());
-        genesis::encoding::encode(&(self.origin, own, certified, ahead, self.signed))
+        // Of votes short of a quorum f+1 decide: they halt a replica whose result is another.
+        let votes = self.votes.iter().flat_map(|(height, votes)| {
+            votes.iter().map(|(voter, vote)| (*height, *voter, vote.checkpoint.digest()))
+        });
+        let votes: Vec<_> = votes.collect();
+        genesis::encoding::encode(&(self.origin, own, votes, certified, ahead, self.signed))
     }
 
     /// For how many heights own results, and others' votes, are kept.

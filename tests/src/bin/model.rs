@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use genesis::ValidatorIndex;
 use tests::model::{Bounds, explore};
+use tests::say::{say, tell};
 
 const USAGE: &str = "usage: model [--views N] [--byzantine INDEX[,INDEX]] [--restarts]
   --views N          the last view in which something is said (default 2)
@@ -48,21 +49,23 @@ fn main() -> ExitCode {
     let bounds = match bounds(std::env::args().skip(1)) {
         Ok(bounds) => bounds,
         Err(wrong) => {
-            eprintln!("{wrong}");
+            tell(wrong);
             return ExitCode::from(2);
         }
     };
-    println!("{bounds:?}");
+    say(format_args!("{bounds:?}"));
     let started = Instant::now();
     let mut told = started;
     let report = explore(bounds, |level, looked_at, reached| {
         if told.elapsed().as_secs() >= 5 {
             told = Instant::now();
             let seconds = started.elapsed().as_secs();
-            eprintln!("[{seconds} s] {level} messages sent; {looked_at} states looked at, {reached} reached");
+            tell(format_args!(
+                "[{seconds} s] {level} messages sent; {looked_at} states looked at, {reached} reached"
+            ));
         }
     });
-    println!("{report}");
-    println!("{} s", started.elapsed().as_secs());
+    say(&report);
+    say(format_args!("{} s", started.elapsed().as_secs()));
     if report.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use tests::say::{say, tell};
 use tests::twins;
 
 const USAGE: &str = "usage: twins [--from N] [--count N] [--jobs N]
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     let Options { from, count, jobs } = match options(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(wrong) => {
-            eprintln!("{wrong}");
+            tell(wrong);
             return ExitCode::from(2);
         }
     };
@@ -47,17 +48,17 @@ fn main() -> ExitCode {
         let seconds = started.elapsed().as_secs();
         if seconds >= told.load(Ordering::Relaxed) + 5 {
             told.store(seconds, Ordering::Relaxed);
-            eprintln!("[{seconds} s] {cases} of {count} cases, {failures} failures");
+            tell(format_args!("[{seconds} s] {cases} of {count} cases, {failures} failures"));
         }
     });
-    println!("{report}");
+    say(&report);
     let catalogue = twins::scenario::Catalogue::new();
     for (number, what) in &report.failures {
-        println!(
+        say(format_args!(
             "case {number}: {what}\n  {}\n  again: twins --from {number} --count 1",
             catalogue.case(*number)
-        );
+        ));
     }
-    println!("{} s", started.elapsed().as_secs());
+    say(format_args!("{} s", started.elapsed().as_secs()));
     if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use consensus::{Action, Block, Input, Now, Output, Replica, Tip, Verdict};
+use consensus::{Action, Block, Input, Now, Output, Replica, Report, Tip, Verdict};
 use genesis::{Digest, Domain, ValidatorIndex};
 
 use super::menu::{Id, Menu, Sent, Stimulus};
@@ -284,6 +284,7 @@ impl Locals {
         let mut local =
             Local { replica, elapsed: Duration::ZERO, sent, tip, view, fingerprint: Digest::ZERO };
         local.perform(menu, self.me, output)?;
+        local.answer_own_vote(menu, self.me)?;
         if !local.has_ordered(menu) {
             let item = menu.item;
             local.feed(menu, self.me, Input::Available(vec![item.into()]))?;
@@ -303,6 +304,21 @@ impl Local {
         menu.chain(&self.tip).iter().any(|block| block.payload.contains(&menu.item))
     }
 
+    /// A replica asks at its start for its own highest vote (P7). One tells all that it sent, the others of nothing:
+    /// they may not have heard it, or deny it. Its records must hold it all the same.
+    fn answer_own_vote(&mut self, menu: &mut Menu, me: ValidatorIndex) -> Result<(), String> {
+        let truth = menu.highest_vote(me, self.sent);
+        let answers = std::iter::once(truth).chain(std::iter::repeat(menu.founding.no_vote()));
+        let answerers: Vec<_> = menu.founding.answerers(me).collect();
+        for (from, message) in answerers.into_iter().zip(answers) {
+            self.feed(menu, me, Input::Received { from, message })?;
+        }
+        match self.replica.status().standing {
+            Report::Voting => Ok(()),
+            other => Err(format!("P7: validator {} is not sure what it signed: {other:?}", me.0)),
+        }
+    }
+
     fn feed(&mut self, menu: &mut Menu, me: ValidatorIndex, input: Input) -> Result<(), String> {
         let output = self.replica.step(self.now(menu), input);
         self.perform(menu, me, output)
@@ -317,6 +333,9 @@ impl Local {
                     let verdict = self.judge(menu, &block);
                     self.feed(menu, me, Input::Judged { digest: block.digest(), verdict })?;
                 }
+                Action::Finalize { closes: Some(_), .. } | Action::Begin { .. } => {
+                    return Err("P12: an epoch ends, but nobody voted for a change".to_owned());
+                }
                 Action::Finalize { block, .. } => {
                     if block.parent.digest != self.tip {
                         return Err(format!(
@@ -328,7 +347,8 @@ impl Local {
                     self.tip = block.digest();
                 }
                 Action::Halt(fork) => return Err(format!("FORK, as a replica notices: {fork}")),
-                Action::Synchronize { .. } => {}
+                // Accusations rest on single votes, which states are not told apart by: not looked at here.
+                Action::Accuse(_) | Action::Certified(_) | Action::Synchronize { .. } => {}
             }
         }
         Ok(())

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use consensus::message::VoteKind;
-use consensus::{Block, Candidate, Certificate, Input, Message, Parent, Verified};
+use consensus::{Block, Candidate, Certificate, Cited, Finality, Input, Message, Parent, Verified};
 use genesis::{Digest, Epoch, Height, Parameters, UnixMillis, ValidatorIndex, View};
 
 use super::Bounds;
@@ -131,6 +131,19 @@ impl Menu {
     /// The facts in `sent`.
     pub fn facts(&self, sent: Sent) -> impl Iterator<Item = Fact> + '_ {
         self.facts.iter().enumerate().filter(move |(id, _)| sent >> id & 1 == 1).map(|(_, fact)| *fact)
+    }
+
+    /// The highest vote among what `sender` has sent, as a peer tells it who heard all of it (P7).
+    pub fn highest_vote(&self, sender: ValidatorIndex, sent: Sent) -> Verified<Message> {
+        let context = &self.founding.context;
+        let votes = self.facts(sent).filter_map(|fact| match fact {
+            Fact::Vote(kind, view, digest) => Some((view, kind, digest)),
+            Fact::Proposal(_) => None,
+        });
+        let highest = votes.max();
+        let vote = highest
+            .map(|(view, kind, digest)| forge::vote(context, (sender, &secret(sender)), kind, view, digest));
+        Message::OwnVote(vote).verify(context).expect("signed by its voter")
     }
 
     /// A block that was named.
@@ -276,7 +289,8 @@ impl Menu {
         height: Height,
         (payload, time): (Vec<Digest>, UnixMillis),
     ) -> Digest {
-        let block = Block::new(Candidate { epoch: Epoch::ZERO, view, height, parent, time, payload });
+        let (epoch, cites, nonces) = (Epoch::ZERO, Cited::genesis(&self.founding.genesis), Vec::new());
+        let block = Block::new(Candidate { epoch, view, height, parent, time, cites, nonces, payload });
         let digest = block.digest();
         if !self.blocks.contains_key(&digest) {
             let context = &self.founding.context;
@@ -368,7 +382,8 @@ impl Menu {
                 let signers = signers(VoteKind::Commit, view, digest);
                 let commit = self.certify(VoteKind::Commit, view, digest, signers)?;
                 let candidates = self.chain(&digest).into_iter().map(|block| block.candidate().clone());
-                vec![Input::Synced { candidates: candidates.collect(), commit }]
+                let finality = Finality::Commit(commit.into_inner()).verify(context).ok()?;
+                vec![Input::Synced { candidates: candidates.collect(), finality, cited: None }]
             }
             Stimulus::Soon | Stimulus::Late | Stimulus::Restart => Vec::new(),
         };

@@ -5,10 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use consensus::message::Fetch;
 use consensus::message::VoteKind;
 use consensus::output::Recipient;
-use consensus::{Action, Block, Certificate, Input, Message, Now, Output, Replica, Tip, Verdict, Verified};
-use genesis::{Digest, Domain, Height, Parameters, ValidatorIndex, View};
+use consensus::{
+    Action, Block, Certificate, Checkpoint, CheckpointCertificate, Evidence, Executed, Finality, Input,
+    Message, Now, Output, Replica, Tip, Verdict, Verified,
+};
+use genesis::{Configuration, Digest, Domain, Height, Parameters, ValidatorIndex, View};
 
 use super::scenario::{Proposers, Scenario, VALIDATORS};
 use crate::founding::{Founding, item};
@@ -59,6 +63,9 @@ struct Host {
     wake: Option<Duration>,
     chain: Vec<(Block, Option<Certificate>)>,
     ordered: BTreeSet<Digest>,
+    /// What the blocks came to: a running hash.
+    state: Digest,
+    certified: BTreeMap<Height, CheckpointCertificate>,
 }
 
 /// One case under way.
@@ -145,8 +152,24 @@ impl Run<'_> {
             let index = ValidatorIndex(index);
             let now = self.read(host);
             let (replica, output) = self.network.founding.replica(index, now, tip, Vec::new());
-            self.hosts.push(Host { index, replica, wake: None, chain: Vec::new(), ordered: BTreeSet::new() });
+            self.hosts.push(Host {
+                index,
+                replica,
+                wake: None,
+                chain: Vec::new(),
+                ordered: BTreeSet::new(),
+                state: Digest::ZERO,
+                certified: BTreeMap::new(),
+            });
             self.take(host, output)?;
+        }
+        // P7: all start at once, and nothing is signed: the answers come before the rounds, and are true.
+        for host in 0..self.hosts.len() {
+            let answerers: Vec<_> = self.network.founding.answerers(self.hosts[host].index).collect();
+            for from in answerers {
+                let message = self.network.founding.no_vote();
+                self.feed(host, Input::Received { from, message })?;
+            }
         }
         for host in 0..self.hosts.len() {
             // Twins propose different things: each has something of its own.
@@ -172,7 +195,12 @@ impl Run<'_> {
         for host in 0..self.hosts.len() {
             self.feed(host, Input::Available(vec![new.into()]))?;
         }
-        while self.honest().any(|host| !host.ordered.contains(&new)) {
+        // Final everywhere, and its result certified.
+        let done = |host: &Host| {
+            let status = host.replica.status();
+            host.ordered.contains(&new) && status.certified == status.tip.height
+        };
+        while !self.honest().all(done) {
             let views = self.highest_view() - from;
             if views > VIEWS_TO_HEAL || !self.turn(until)? {
                 let positions: Vec<_> = self.hosts.iter().map(|host| host.replica.status()).collect();
@@ -246,7 +274,17 @@ impl Run<'_> {
                     let verdict = if repeats { Verdict::Invalid } else { Verdict::Valid };
                     self.feed(host, Input::Judged { digest: block.digest(), verdict })?;
                 }
-                Action::Finalize { block, certificate } => self.finalize(host, block, certificate)?,
+                Action::Finalize { closes: Some(_), .. } | Action::Begin { .. } => {
+                    return Err("P12: an epoch ends, but nobody voted for a change".to_owned());
+                }
+                Action::Finalize { block, certificate, closes: None } => {
+                    self.finalize(host, block, certificate)?;
+                }
+                Action::Certified(certificate) => {
+                    let certified = &mut self.hosts[host].certified;
+                    certified.insert(certificate.checkpoint.height, certificate);
+                }
+                Action::Accuse(evidence) => self.accused(host, evidence)?,
                 Action::Synchronize { .. } => self.schedule(self.now + DELAY, host, Event::Synchronize),
                 Action::Halt(fork) => return Err(format!("FORK, as host {host} notices: {fork}")),
             }
@@ -268,7 +306,13 @@ impl Run<'_> {
             Message::PrePrepare(proposal) => proposal.candidate.view,
             Message::Vote(vote) => vote.view,
             Message::Certificate(certificate) => certificate.view,
-            Message::Fetch(_) => self.hosts[host].replica.status().view,
+            // Answered before the rounds began.
+            Message::Fetch(Fetch::OwnVote) => return Ok(()),
+            Message::Fetch(_)
+            | Message::Checkpoint(_)
+            | Message::CheckpointCertificate(_)
+            | Message::OwnVote(_)
+            | Message::Attestation(_) => self.hosts[host].replica.status().view,
         };
         if let Message::Vote(vote) = &message {
             self.witness(host, vote.kind, vote.view, vote.digest)?;
@@ -343,16 +387,45 @@ impl Run<'_> {
         if block.payload.iter().any(|item| !machine.ordered.insert(*item)) {
             return Err(format!("P2: host {host} orders something twice, again at height {height}"));
         }
-        machine.chain.push((block, certificate));
+        machine.chain.push((block.clone(), certificate));
         match self.chain.get(height.0 as usize - 1) {
-            Some(first) if *first != digest => Err(format!(
-                "FORK: host {host} finalises {digest} at height {height}, where {first} is final"
-            )),
-            Some(_) => Ok(()),
-            None => {
-                self.chain.push(digest);
-                Ok(())
+            Some(first) if *first != digest => {
+                return Err(format!(
+                    "FORK: host {host} finalises {digest} at height {height}, where {first} is final"
+                ));
             }
+            Some(_) => {}
+            None => self.chain.push(digest),
+        }
+        self.execute(host, &block)
+    }
+
+    /// The host has executed a final block, at once.
+    fn execute(&mut self, host: usize, block: &Block) -> Result<(), String> {
+        let state = [self.hosts[host].state.as_bytes().as_slice(), block.digest().as_bytes()].concat();
+        let state = Digest::of(Domain::State, &state);
+        self.hosts[host].state = state;
+        let checkpoint = Checkpoint {
+            epoch: block.epoch,
+            height: block.height,
+            block: block.digest(),
+            time: block.time,
+            state_root: state,
+            receipts_root: Digest::ZERO,
+            configuration: Configuration::of(&self.network.founding.genesis).digest(),
+            pending: None,
+        };
+        self.feed(host, Input::Executed(Executed { checkpoint, next: None }))
+    }
+
+    /// Evidence proves something, and only against twins (P13).
+    fn accused(&self, host: usize, evidence: Evidence) -> Result<(), String> {
+        let context = &self.network.founding.context;
+        let accused = context.validators.by_consensus_key(&evidence.validator);
+        evidence.verify(context).map_err(|error| format!("P13: an accusation proves nothing: {error}"))?;
+        match accused {
+            Some(index) if self.scenario.twinned.iter().any(|twin| u16::from(*twin) == index.0) => Ok(()),
+            _ => Err(format!("P13: host {host} accuses {accused:?}, which keeps the rules")),
         }
     }
 
@@ -362,15 +435,27 @@ impl Run<'_> {
         let view = self.hosts[host].replica.status().view;
         let others = (0..self.hosts.len()).filter(|other| self.hears(host, *other, view));
         let answer = others.into_iter().find_map(|other| {
-            let later = self.hosts[other].chain.get(after..)?;
-            let last = later.iter().rposition(|(_, certificate)| certificate.is_some())?;
-            let certificate = later[last].1.clone()?;
+            let other = &self.hosts[other];
+            let later = other.chain.get(after..)?;
+            let finality = |(block, certificate): &(Block, Option<Certificate>)| {
+                let commit = certificate.clone().map(Finality::Commit);
+                let executed = || {
+                    let certificate = other.certified.get(&block.height)?;
+                    Some(Finality::Checkpoint(certificate.clone()))
+                };
+                commit.or_else(executed)
+            };
+            let (last, finality) =
+                later.iter().enumerate().rev().find_map(|(place, entry)| Some((place, finality(entry)?)))?;
             let candidates = later[..=last].iter().map(|(block, _)| block.candidate().clone()).collect();
-            Some((candidates, certificate))
+            let cited = other.certified.get(&later[last].0.cites.height).cloned();
+            Some((candidates, finality, cited))
         });
-        let Some((candidates, certificate)) = answer else { return Ok(()) };
-        let commit = certificate.verify(&self.network.founding.context);
-        let commit = commit.map_err(|error| format!("a stored certificate proves nothing: {error}"))?;
-        self.feed(host, Input::Synced { candidates, commit })
+        let Some((candidates, finality, cited)) = answer else { return Ok(()) };
+        let context = &self.network.founding.context;
+        let wrong = |error| format!("a stored certificate proves nothing: {error}");
+        let finality = finality.verify(context).map_err(wrong)?;
+        let cited = cited.map(|cited| cited.verify(context)).transpose().map_err(wrong)?;
+        self.feed(host, Input::Synced { candidates, finality, cited })
     }
 }
