@@ -15,23 +15,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consensus::{
-    Action, Block, Candidate, CheckpointCertificate, Evidence, Executed, Finality, Halt, Input, Message, Now,
-    Offer, Output, Recipient, Replica, Report, Status, Verdict, Verified, message::Fetch,
+    Action, Block, Candidate, CheckpointCertificate, Executed, Finality, Halt, Input, Message, Now,
+    Offer, Output, Recipient, Replica, Report, Status, Verified,
 };
 use genesis::encoding::encode;
-use genesis::{Configuration, Digest, Epoch, Height, PublicKey, UnixMillis, ValidatorIndex};
-use p2p::{Channel, Network, PeerEvent, Role};
+use genesis::{Digest, Epoch, Height, PublicKey, UnixMillis, ValidatorIndex};
+use p2p::{Channel, Network, PeerEvent};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::availability::{Availability, Held, Payload};
+use crate::availability::{Availability, Held};
 use crate::executor::Final;
 use crate::fetcher::Want;
 use crate::journal::{Journal, JournalError};
 use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
-use crate::quota::{Account, Quotas};
+use crate::quota::Quotas;
 use crate::wire::{Gossip, MAX_DIGESTS, decode_checkpoint, encode_checkpoint};
 
 /// How many inputs of a kind share one sync at most.

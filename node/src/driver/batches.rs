@@ -1,7 +1,7 @@
 //! Batches, as the driver looks after them: whether a proposal's are here, who has what is missing, what time brings.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use consensus::{Input, Verdict};
 use genesis::{Digest, PublicKey};
