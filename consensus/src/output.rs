@@ -3,7 +3,7 @@
 //! Invariant: the actions cannot be had before the records are durable. [`Output::persist`] is the only way to
 //! them.
 
-use genesis::{Configuration, Digest, Epoch, PublicKey, ValidatorIndex, View};
+use genesis::{Configuration, Digest, Epoch, ValidatorIndex, View};
 use serde::{Deserialize, Serialize};
 
 use crate::candidate::Block;
@@ -29,15 +29,15 @@ pub enum Record {
     /// This journal does not hold all that the key has signed: nothing is signed until others told which views that
     /// can have been in (P7).
     Wiped,
-    /// They told: nothing is signed in this epoch up to this view.
+    /// They told: nothing is signed in this epoch up to this view. Nothing was signed in a later one.
     Recovered {
         /// The epoch in which they told.
         epoch: Epoch,
         /// The bar.
         bar: View,
-        /// Who told, by their consensus keys: their word counts in later epochs too.
-        by: Vec<PublicKey>,
     },
+    /// Nothing is signed in this epoch up to this view: what was is pruned from the records.
+    Floor(View),
 }
 
 /// Who gets a message.

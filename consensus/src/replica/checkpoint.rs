@@ -173,17 +173,20 @@ impl Replica {
         self.compare(height);
     }
 
-    /// P6: signs what the ledger has, unless that is certified already.
+    /// P6: signs what the ledger has. What is certified already is signed once all the same where it is the newest: that
+    /// is what shows the others that this replica knows the block final (P8).
     pub(super) fn sign_results(&mut self, now: Now) {
         let Some(me) = self.me.filter(|_| self.is_voting()) else { return };
-        let above = self.results.signed.max(self.results.newest_height()).next();
+        let from = self.results.signed.next().max(self.results.newest_height());
         let unsigned: Vec<_> =
-            self.results.own.range(above..).map(|(_, (_, checkpoint))| checkpoint.clone()).collect();
+            self.results.own.range(from..).map(|(_, (_, checkpoint))| checkpoint.clone()).collect();
         for checkpoint in unsigned {
             self.results.signed = checkpoint.height;
             let vote = self.context.checkpoint_vote((me, &self.secret), checkpoint);
             self.output.send(Recipient::All, Message::Checkpoint(vote.clone()));
-            self.count_checkpoint(now, vote);
+            if vote.checkpoint.height > self.results.newest_height() {
+                self.count_checkpoint(now, vote);
+            }
         }
     }
 

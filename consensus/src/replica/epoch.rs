@@ -116,7 +116,8 @@ impl Replica {
         self.catch_up_at = None;
         self.time_fits_at = None;
         self.stirred = true;
-        self.stand_in_new_epoch();
+        self.forget_floor();
+        self.stand();
         self.take_up_later_records(now);
     }
 }

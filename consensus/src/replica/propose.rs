@@ -65,7 +65,7 @@ impl Replica {
         let may_carry = unfinal < MAX_UNFINAL && self.may_carry(height, cites);
         let room = if may_carry { self.parameters.max_block_batches as usize } else { 0 };
         let payload: Vec<_> = self.pool.for_block(height, &ordered).take(room).collect();
-        let nonces = self.nonces_to_name(&named);
+        let nonces = self.nonces_to_name(now, &named);
         if payload.is_empty() && nonces.is_empty() && !closes && !self.empty_block_is_due(now) {
             return;
         }

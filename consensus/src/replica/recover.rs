@@ -14,7 +14,7 @@ use crate::certificate::Certificate;
 use crate::checkpoint::{CheckpointCertificate, Cited};
 use crate::evidence::Watch;
 use crate::message::{Context, PrePrepare, Vote, VoteKind};
-use crate::output::{Output, Record};
+use crate::output::{Action, Output, Record};
 use crate::pacemaker::Pacemaker;
 use crate::pool::Pool;
 
@@ -51,7 +51,7 @@ impl Replica {
         let memory = config.memory;
         let executed = start.executed.clone();
         let mut replica = Self::new(config, now, start);
-        let recovered_here = replica.restore_all(records)?;
+        replica.restore_all(records)?;
         if let Some(executed) = executed {
             replica.executed(executed);
         }
@@ -66,7 +66,7 @@ impl Replica {
             // Nobody is held to be away for what was not heard before the restart.
             peer.heard_view = view;
         }
-        replica.stand_after_start(memory, recovered_here);
+        replica.stand_after_start(memory);
         replica.progress(now);
         Ok(replica.with_output())
     }
@@ -101,8 +101,8 @@ impl Replica {
         let votes = self.own.values().flat_map(|own| {
             [&own.prepare, &own.commit, &own.view_change].into_iter().flatten().cloned().map(Record::Vote)
         });
-        let standing = self.standing_records();
-        let before = standing.into_iter().chain(later).chain([self.epoch_record()]);
+        let standing = self.standing_record();
+        let before = standing.into_iter().chain(later).chain([self.epoch_record(), self.floor_record()]);
         before.chain(checkpoints).chain(blocks).chain(certificates).chain(votes).collect()
     }
 
@@ -180,9 +180,8 @@ impl Replica {
 
     /// Takes in the records of this epoch, and puts those of later ones aside. Says whether others told in this epoch
     /// where a loss of records ended (P7).
-    fn restore_all(&mut self, records: impl IntoIterator<Item = Record>) -> Result<bool, RecoverError> {
+    fn restore_all(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), RecoverError> {
         let mut of = Epoch::ZERO;
-        let mut recovered_here = false;
         // A rewritten journal repeats what the one before it put aside.
         let mut aside = BTreeSet::new();
         for record in records {
@@ -192,7 +191,7 @@ impl Replica {
                     let closes =
                         |opening: &CheckpointCertificate| opening.checkpoint.epoch == self.context.epoch;
                     if let Some(opening) = opening.clone().filter(closes) {
-                        self.results.restore(opening);
+                        self.restore_checkpoint(opening);
                     }
                     let record = Record::Epoch(epoch, opening);
                     if epoch > self.context.epoch && aside.insert(encoding::encode(&(of, &record))) {
@@ -200,18 +199,8 @@ impl Replica {
                     }
                 }
                 // The loss concerns the key, whatever the epoch.
-                Record::Wiped => {
-                    self.restore_loss();
-                    recovered_here = false;
-                }
-                // What was told in a later epoch says nothing of this one.
-                Record::Recovered { epoch, .. } if epoch > self.context.epoch => {
-                    self.later.entry(epoch).or_default().push(record);
-                }
-                Record::Recovered { epoch, bar, by } => {
-                    self.restore_recovery(bar, by);
-                    recovered_here = epoch == self.context.epoch;
-                }
+                Record::Wiped => self.restore_loss(),
+                Record::Recovered { epoch, bar } => self.restore_recovery(epoch, bar),
                 record if of == self.context.epoch => self.restore(record)?,
                 record if of > self.context.epoch && aside.insert(encoding::encode(&(of, &record))) => {
                     self.later.entry(of).or_default().push(record);
@@ -222,7 +211,7 @@ impl Replica {
         if of != self.context.epoch {
             self.output.record(self.epoch_record());
         }
-        Ok(recovered_here)
+        Ok(())
     }
 
     /// A new epoch has begun in which this replica was before it was started from an older ledger.
@@ -230,10 +219,6 @@ impl Replica {
         let records = self.later.remove(&self.context.epoch).unwrap_or_default();
         self.later = self.later.split_off(&self.context.epoch);
         for record in records {
-            if let Record::Recovered { bar, by, .. } = record {
-                self.stand_recovered(bar, by);
-                continue;
-            }
             // They were checked when they were made; a contradiction among them was found when they were written.
             if self.restore(record).is_err() {
                 self.forget_everything();
@@ -243,22 +228,24 @@ impl Replica {
         self.resume();
     }
 
-    /// The records were lost once more: what others told in later epochs is not all that was signed there.
-    pub(super) fn forget_later_recoveries(&mut self) {
-        for records in self.later.values_mut() {
-            records.retain(|record| !matches!(record, Record::Recovered { .. }));
-        }
-    }
 
     fn restore(&mut self, record: Record) -> Result<(), RecoverError> {
         match record {
             Record::Vote(vote) => self.restore_vote(vote)?,
             Record::PrePrepare(proposal) => self.restore_proposal(proposal),
             Record::Certificate(certificate) => self.restore_certificate(certificate),
-            Record::Checkpoint(certificate) => self.results.restore(certificate),
+            Record::Checkpoint(certificate) => self.restore_checkpoint(certificate),
+            Record::Floor(view) => self.restore_floor(view),
             Record::Epoch(..) | Record::Wiped | Record::Recovered { .. } => {}
         }
         Ok(())
+    }
+
+    /// The ledger may have lost it in the crash (it keeps certificates without a sync), and can serve no block that cites
+    /// it without.
+    fn restore_checkpoint(&mut self, certificate: CheckpointCertificate) {
+        self.output.act(Action::Certified(certificate.clone()));
+        self.results.restore(certificate);
     }
 
     fn restore_vote(&mut self, vote: Vote) -> Result<(), RecoverError> {

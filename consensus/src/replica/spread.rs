@@ -25,8 +25,12 @@ impl Replica {
             .or_else(|| self.tip_certificate.as_ref().filter(of_view))
     }
 
-    /// A view was entered: those who do not show soon that they can enter it too will be told.
+    /// A view was entered: those who do not show soon that they can enter it too will be told. Not by an observer, whom
+    /// nobody shows anything.
     pub(super) fn plan_spread(&mut self, now: Now) {
+        if self.me.is_none() {
+            return;
+        }
         let due = now.elapsed + grace(self.pacemaker.delta());
         for peer in self.peers.values_mut() {
             peer.spread_at = (peer.shown < self.view).then_some(due);
@@ -61,6 +65,9 @@ impl Replica {
 
     /// Who shows nothing new is told less and less often.
     fn tell(&mut self, now: Now) {
+        if self.me.is_none() {
+            return;
+        }
         let (tip, delta) = (self.tip.height, self.pacemaker.delta());
         let longest = Duration::from_millis(self.parameters.heartbeat_ms).max(delta);
         let mut behind = Vec::new();

@@ -5,12 +5,17 @@
 //! replica that lost its records asks q *others* which view they are in: its last view u needed q−1 other signers in
 //! u−1, of whom at least one honest one answers, so with x the highest answer, x ≥ u−1, and above x+1 it signed nothing.
 //!
+//! Once told, it needs no word in later epochs: to have been in the next one before the loss, it would have held what
+//! closed this one, so that a quorum had signed the closing block's checkpoint; of them at least one honest one is among
+//! those who told, and whoever knows the closing block final tells nobody anything in this epoch any more. (A bar in view
+//! 1 of every epoch to come would stop the chain for good once more than f had been wiped, one after the other.)
+//!
 //! Invariant: [`Replica::may_sign`] is asked before anything is signed in a view.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use genesis::{Digest, PublicKey, ValidatorIndex, View};
+use genesis::{Digest, Epoch, ValidatorIndex, View};
 
 use super::{Memory, Now, Replica};
 use crate::message::{Attestation, Fetch, Message, Vote, VoteKind};
@@ -20,6 +25,8 @@ use crate::output::{Recipient, Record};
 const NONCE_VIEWS: u64 = 3;
 /// A member's nonce counts again after so many Δ: it may not keep an idle chain awake.
 const NONCE_PAUSE: u32 = 8;
+/// Who has not asked again for so many Δ has been told: it asks every Δ until then.
+const NONCE_PATIENCE: u32 = 4;
 
 /// Whether this replica may sign, for status pages and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +66,20 @@ enum State {
 struct Asked {
     nonce: Digest,
     counted_at: Duration,
+    heard_at: Duration,
     /// Timers run for it below this view.
     until: View,
+}
+
+/// What is known of lost records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// None were.
+    Never,
+    /// They were, and nobody has told enough yet.
+    Open,
+    /// They were, and in this epoch others told that nothing was signed in it above the bar, nor in any later epoch.
+    Ended { epoch: Epoch, bar: View },
 }
 
 /// What this replica knows of its own past, and of others that lost theirs.
@@ -69,9 +88,10 @@ pub(super) struct Standing {
     state: State,
     /// Nothing is signed in this epoch up to this view.
     bar: View,
+    /// Nor up to this one: what was signed there may be pruned from the records.
+    floor: View,
     nonce: Digest,
-    /// The records were lost once; these told since where they were.
-    told: Option<BTreeSet<PublicKey>>,
+    loss: Loss,
     asked: BTreeMap<ValidatorIndex, Asked>,
 }
 
@@ -84,22 +104,34 @@ impl Standing {
             State::Wiped(answers) => (2, answers.iter().map(|(index, view)| (*index, *view)).collect()),
             State::Voting => (3, Vec::new()),
         };
-        let told: Option<Vec<_>> = self.told.as_ref().map(|told| told.iter().copied().collect());
+        let ended = match self.loss {
+            Loss::Never => None,
+            Loss::Open => Some(None),
+            Loss::Ended { epoch, bar } => Some(Some((epoch, bar))),
+        };
         let asked: Vec<_> =
             self.asked.iter().map(|(index, asked)| (*index, asked.nonce, asked.until)).collect();
-        genesis::encoding::encode(&(kind, answers, self.bar, self.nonce, told, asked))
+        genesis::encoding::encode(&(kind, answers, self.bar.max(self.floor), self.nonce, ended, asked))
     }
 
     /// Before anything is known.
     pub(super) fn new(nonce: Digest) -> Self {
-        Self { state: State::Observing, bar: View::ZERO, nonce, told: None, asked: BTreeMap::new() }
+        let (bar, floor, asked) = (View::ZERO, View::ZERO, BTreeMap::new());
+        Self { state: State::Observing, bar, floor, nonce, loss: Loss::Never, asked }
     }
 }
 
 impl Replica {
     /// Whether anything may be signed in `view`.
     pub(super) fn may_sign(&self, view: View) -> bool {
-        self.is_voting() && view > self.standing.bar && self.closed.is_none() && !self.halted
+        // An epoch that is over by this replica's own records is over, whatever its ledger has forgotten.
+        let is_over = self.closed.is_some() || !self.later.is_empty();
+        self.is_voting() && view > self.barred_up_to() && !is_over && !self.halted
+    }
+
+    /// Nothing is signed in this epoch up to this view.
+    fn barred_up_to(&self) -> View {
+        self.standing.bar.max(self.standing.floor)
     }
 
     /// Whether this replica is sure what it signed.
@@ -114,7 +146,7 @@ impl Replica {
             State::Observing => Report::Observing,
             State::Inquiring(answers) => Report::Inquiring { answers: answers.len(), needed: quorum - 1 },
             State::Wiped(answers) => Report::Wiped { answers: answers.len(), needed: quorum },
-            State::Voting if self.view <= self.standing.bar => Report::Barred(self.standing.bar),
+            State::Voting if self.view <= self.barred_up_to() => Report::Barred(self.barred_up_to()),
             State::Voting => Report::Voting,
         }
     }
@@ -131,64 +163,58 @@ impl Replica {
 
     /// The records are not to be trusted: as if they were lost.
     pub(super) fn forget_everything(&mut self) {
-        self.restore_loss();
+        self.standing.loss = Loss::Open;
         self.standing.state = State::Wiped(BTreeMap::new());
         self.output.record(Record::Wiped);
     }
 
     /// A record of an earlier loss.
     pub(super) fn restore_loss(&mut self) {
-        self.standing.told = Some(BTreeSet::new());
-        self.standing.bar = View(u64::MAX);
-        self.forget_later_recoveries();
+        self.standing.loss = Loss::Open;
     }
 
     /// A record of what others told after it.
-    pub(super) fn restore_recovery(&mut self, bar: View, by: Vec<PublicKey>) {
-        self.standing.told = Some(by.into_iter().collect());
-        self.standing.bar = bar;
+    pub(super) fn restore_recovery(&mut self, epoch: Epoch, bar: View) {
+        self.standing.loss = Loss::Ended { epoch, bar };
     }
 
-    /// An epoch begins in which others told already, before this replica was started from an older ledger.
-    pub(super) fn stand_recovered(&mut self, bar: View, by: Vec<PublicKey>) {
-        self.restore_recovery(bar, by);
-        if self.me.is_some() {
-            self.standing.state = State::Inquiring(BTreeSet::new());
-            self.inquire(Recipient::All);
-        }
+    /// A record of up to where the records were pruned.
+    pub(super) fn restore_floor(&mut self, floor: View) {
+        self.standing.floor = self.standing.floor.max(floor);
     }
 
-    /// After the records were read: what they leave open. `recovered` says in which epoch others told last.
-    pub(super) fn stand_after_start(&mut self, memory: Memory, recovered_here: bool) {
+    /// In a new epoch nothing is pruned yet.
+    pub(super) fn forget_floor(&mut self) {
+        self.standing.floor = View::ZERO;
+    }
+
+    /// After the records were read: what they leave open.
+    pub(super) fn stand_after_start(&mut self, memory: Memory) {
         if memory == Memory::Lost {
             self.output.record(Record::Wiped);
-            self.restore_loss();
+            self.standing.loss = Loss::Open;
         }
-        let whole = self.standing.told.is_none() || recovered_here && memory == Memory::Whole;
-        if self.me.is_some() && whole {
-            self.standing.state = State::Inquiring(BTreeSet::new());
-        } else {
-            self.stand_in_new_epoch();
-        }
-        self.inquire(Recipient::All);
+        self.stand();
     }
 
-    /// What was signed in an epoch is known only from that epoch's own validators (P7).
-    pub(super) fn stand_in_new_epoch(&mut self) {
-        self.standing.bar = View::ZERO;
+    /// At the beginning of an epoch, or of this process in it.
+    pub(super) fn stand(&mut self) {
+        let here = self.context.epoch;
         self.standing.asked.clear();
-        if self.me.is_none() {
-            self.standing.state = State::Observing;
-            return;
-        }
-        let Some(told) = self.standing.told.clone() else {
-            self.standing.state = State::Inquiring(BTreeSet::new());
-            return self.inquire(Recipient::All);
+        self.standing.bar = match self.standing.loss {
+            Loss::Ended { epoch, bar } if epoch == here => bar,
+            _ => View::ZERO,
         };
-        // Who told in an earlier epoch was in no view of this one.
-        let others = self.context.validators.iter().filter(|(index, _)| Some(*index) != self.me);
-        let earlier = others.filter(|(_, validator)| told.contains(&validator.consensus_key));
-        self.standing.state = State::Wiped(earlier.map(|(index, _)| (index, View::ZERO)).collect());
+        let whole = match self.standing.loss {
+            Loss::Never => true,
+            Loss::Open => false,
+            Loss::Ended { epoch, .. } => epoch <= here,
+        };
+        self.standing.state = match self.me {
+            None => State::Observing,
+            Some(_) if whole => State::Inquiring(BTreeSet::new()),
+            Some(_) => State::Wiped(BTreeMap::new()),
+        };
         self.inquire(Recipient::All);
     }
 
@@ -235,7 +261,7 @@ impl Replica {
             VoteKind::Commit => own.commit.as_ref(),
             VoteKind::ViewChange => own.view_change.as_ref(),
         });
-        vote.view > self.tip.view.max(self.standing.bar) && cast.is_none_or(|cast| cast.digest != vote.digest)
+        vote.view > self.tip.view.max(self.barred_up_to()) && cast.is_none_or(|cast| cast.digest != vote.digest)
     }
 
     /// A peer said which view it is in.
@@ -272,7 +298,8 @@ impl Replica {
                         *view = certificate.view.max(*view);
                     }
                 }
-                if answers.len() >= quorum {
+                // What was told in a later epoch stays: this one is over.
+                if answers.len() >= quorum && self.standing.loss == Loss::Open {
                     self.recovered();
                 }
             }
@@ -283,30 +310,25 @@ impl Replica {
     fn recovered(&mut self) {
         let State::Wiped(answers) = &self.standing.state else { return };
         self.standing.bar = answers.values().max().copied().unwrap_or_default().next();
-        let keys = answers.keys().filter_map(|index| self.context.key(*index));
-        let by: Vec<_> = keys.chain(self.standing.told.iter().flatten().copied()).collect();
-        let told: BTreeSet<_> = by.into_iter().collect();
-        let by = told.iter().copied().collect();
-        self.standing.told = Some(told);
+        let (epoch, bar) = (self.context.epoch, self.standing.bar);
+        self.standing.loss = Loss::Ended { epoch, bar };
         self.standing.state = State::Voting;
-        self.output.record(Record::Recovered { epoch: self.context.epoch, bar: self.standing.bar, by });
+        self.output.record(Record::Recovered { epoch, bar });
         self.stirred = true;
     }
 
-    /// What the journal must keep of all this.
-    pub(super) fn standing_records(&self) -> Vec<Record> {
-        let Some(told) = &self.standing.told else { return Vec::new() };
-        let by: Vec<_> = told.iter().copied().collect();
-        match self.standing.state {
-            State::Voting => {
-                vec![Record::Recovered { epoch: self.context.epoch, bar: self.standing.bar, by }]
-            }
-            // The bar of an epoch that this replica has been told about holds over a restart.
-            State::Inquiring(_) => {
-                vec![Record::Recovered { epoch: self.context.epoch, bar: self.standing.bar, by }]
-            }
-            State::Wiped(_) | State::Observing => vec![Record::Wiped],
+    /// What the journal must keep of all this, whatever the epoch.
+    pub(super) fn standing_record(&self) -> Option<Record> {
+        match self.standing.loss {
+            Loss::Never => None,
+            Loss::Open => Some(Record::Wiped),
+            Loss::Ended { epoch, bar } => Some(Record::Recovered { epoch, bar }),
         }
+    }
+
+    /// Up to where this epoch's records are pruned once the journal begins anew.
+    pub(super) fn floor_record(&self) -> Record {
+        Record::Floor(self.standing.floor.max(self.tip.view))
     }
 
     /// Another replica lost its records. Answers, once this one is sure of its own view.
@@ -314,8 +336,11 @@ impl Replica {
         let pause = self.pacemaker.delta() * NONCE_PAUSE;
         let until = self.view.plus(NONCE_VIEWS);
         let counted = self.standing.asked.get(&from).map(|asked| asked.counted_at);
+        let (counted_at, heard_at) = (now.elapsed, now.elapsed);
         if counted.is_none_or(|at| at + pause <= now.elapsed) {
-            self.standing.asked.insert(from, Asked { nonce, counted_at: now.elapsed, until });
+            self.standing.asked.insert(from, Asked { nonce, counted_at, heard_at, until });
+        } else if let Some(asked) = self.standing.asked.get_mut(&from) {
+            asked.heard_at = heard_at;
         }
         // After a restart this replica may have voted above the view that it found its way back to.
         let is_back = self.own.last_key_value().is_none_or(|(highest, _)| *highest <= self.view);
@@ -329,14 +354,20 @@ impl Replica {
     }
 
     /// P10: somebody waits for this replica's next views.
-    pub(super) fn nonce_waits(&self) -> bool {
-        self.standing.asked.values().any(|asked| self.view < asked.until)
+    pub(super) fn nonce_waits(&self, now: Now) -> bool {
+        self.nonces_that_wait(now).next().is_some()
+    }
+
+    fn nonces_that_wait(&self, now: Now) -> impl Iterator<Item = Digest> {
+        let patience = self.pacemaker.delta() * NONCE_PATIENCE;
+        let asked = self.standing.asked.values();
+        let waits = move |asked: &&Asked| self.view < asked.until && asked.heard_at + patience > now.elapsed;
+        asked.filter(waits).map(|asked| asked.nonce)
     }
 
     /// The nonces that a block of this view should name: none that `named` holds.
-    pub(super) fn nonces_to_name(&self, named: &BTreeSet<Digest>) -> Vec<Digest> {
-        let waits = self.standing.asked.values().filter(|asked| self.view < asked.until);
-        let nonces: BTreeSet<_> = waits.map(|asked| asked.nonce).collect();
+    pub(super) fn nonces_to_name(&self, now: Now, named: &BTreeSet<Digest>) -> Vec<Digest> {
+        let nonces: BTreeSet<_> = self.nonces_that_wait(now).collect();
         nonces.into_iter().filter(|nonce| !named.contains(nonce)).collect()
     }
 }

@@ -22,7 +22,11 @@ impl Replica {
             self.catch_up_at,
             self.time_fits_at,
             self.peers.values().filter_map(|peer| peer.spread_at).min(),
-            self.peers.values().filter(|peer| peer.executed < self.tip.height).map(|peer| peer.tell_at).min(),
+            self.peers
+                .values()
+                .filter(|peer| self.me.is_some() && peer.executed < self.tip.height)
+                .map(|peer| peer.tell_at)
+                .min(),
         ];
         times.into_iter().flatten().filter(|at| *at > now.elapsed).min()
     }
@@ -57,7 +61,7 @@ impl Replica {
         };
         self.unfinal = unfinal.then(|| self.unfinal.unwrap_or(now.elapsed));
         let something =
-            unfinal || waiting || self.heartbeat_is_due(now) || self.close_is_pending() || self.nonce_waits();
+            unfinal || waiting || self.heartbeat_is_due(now) || self.close_is_pending() || self.nonce_waits(now);
         self.armed = something.then(|| self.armed.unwrap_or(now.elapsed));
     }
 
