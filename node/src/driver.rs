@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consensus::{
-    Action, Block, Candidate, CheckpointCertificate, Executed, Finality, Halt, Input, Message, Now,
-    Offer, Output, Recipient, Replica, Report, Status, Verified,
+    Action, Block, Candidate, CheckpointCertificate, Executed, Finality, Halt, Input, Message, Now, Offer,
+    Output, Recipient, Replica, Report, Status, Verified,
 };
 use genesis::encoding::encode;
 use genesis::{Digest, Epoch, Height, PublicKey, UnixMillis, ValidatorIndex};
@@ -32,7 +32,7 @@ use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
-use crate::wire::{Gossip, MAX_DIGESTS, decode_checkpoint, encode_checkpoint};
+use crate::wire::{Gossip, MAX_DIGESTS, encode_checkpoint};
 
 /// How many inputs of a kind share one sync at most.
 const BURST: usize = 128;

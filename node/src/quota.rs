@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn a_batch_that_is_pushed_and_fetched_at_once_is_charged_and_released_once() {
         let (quotas, batch) = (Quotas::default(), Digest::from_bytes([1; 32]));
-        let (pusher, leader) = (Account::Pusher(ValidatorIndex(1)), Account::Leader(ValidatorIndex(2)));
+        let (pusher, leader) =
+            (Account::Pusher(PublicKey::Ed25519([1; 32])), Account::Leader(PublicKey::Ed25519([2; 32])));
         // The leader's account is known, and empty.
         quotas.charge(Digest::ZERO, leader, 1);
         quotas.release(&[Digest::ZERO]);

@@ -59,6 +59,45 @@ fn beside_each_kind_of_byzantine_replica_a_busy_network_goes_on() -> Result<(), 
     Ok(())
 }
 
+/// Those who sign what contradicts itself are named, with proof (P13); those who only withhold, delay or make up are not.
+#[test]
+fn p13_who_contradicts_itself_is_accused_and_nobody_else() -> Result<(), Failure> {
+    for kind in Kind::ALL.iter().copied() {
+        let mut accusations = 0;
+        for seed in 0..3 {
+            let mut world = beside(kind, 4, seed)?;
+            for number in 0..30 {
+                world.announce(item(number))?;
+                world.run_for(ms(120))?;
+            }
+            world.run_until("all items are final everywhere", ms(120_000), World::is_settled)?;
+            // Whom is not asked here: an accusation of an honest one, or one that does not hold, ends the run.
+            accusations += world.witness.all_accusations();
+        }
+        match kind {
+            Kind::EquivocatingLeader
+            | Kind::EquivocatingVoter
+            | Kind::Double
+            | Kind::VoteThenDeny
+            | Kind::WrongCheckpoint => assert!(accusations > 0, "{kind} is never accused"),
+            Kind::Silent
+            | Kind::SelectiveSender
+            | Kind::LateSender
+            | Kind::ForgedCertificates
+            | Kind::WrongEpoch
+            | Kind::Replayer
+            | Kind::LyingSyncPeer
+            | Kind::CertificateHoarder
+            | Kind::BatchToLeader
+            | Kind::SilentAttester
+            | Kind::FalseAttester => assert_eq!(accusations, 0, "{kind} contradicts nothing"),
+            // Their blocks or made-up votes may contradict what their replica said.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn one_that_was_away_catches_up_although_a_peer_lies_about_blocks() -> Result<(), Failure> {
     let mut deeds = 0;

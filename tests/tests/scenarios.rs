@@ -50,11 +50,25 @@ fn an_idle_hour_passes_with_heartbeats_alone() -> Outcome {
     let mut world = world("an_idle_hour", 1, Plan::calm(4))?;
     world.log = Some(Vec::new());
     world.run_for(3_600 * SECOND)?;
-    // One empty block a minute, one view each: a pre-prepare to all, then each replica's two votes.
+    // One empty block a minute, one view each: a pre-prepare to all, then each replica's two votes and its checkpoint.
     let (blocks, sent) = (heights(&world), world.log.as_ref().map_or(0, Vec::len));
     assert!((59..=60).contains(&blocks), "{blocks} blocks");
     assert!(view(&world, 0) <= 61, "{}", world.describe());
-    assert!(sent <= 60 * 9, "{sent} messages");
+    assert!(sent <= 60 * 13 + 40, "{sent} messages");
+    Ok(())
+}
+
+/// Who executes late has the certificate before it signs the result itself: it must say so once, or all others tell it
+/// again and again.
+#[test]
+fn p8_a_heartbeat_is_followed_by_silence_although_some_execute_late() -> Outcome {
+    let plan = Plan { execute: (ms(1), ms(300)), ..Plan::calm(4) };
+    let mut world = world("p8_a_heartbeat_is_followed", 1, plan)?;
+    world.log = Some(Vec::new());
+    world.run_for(3_600 * SECOND)?;
+    let sent = world.log.as_ref().map_or(0, Vec::len);
+    // A pre-prepare, two votes each and a checkpoint each; and a certificate or two to whoever seems late.
+    assert!(sent <= 60 * (13 + 12), "{sent} messages");
     Ok(())
 }
 
@@ -197,10 +211,15 @@ fn a_view_change_for_a_far_view_by_one_member_disturbs_nobody() -> Outcome {
     work(&mut world, 0, 3, SECOND)?;
     let liar = ValidatorIndex(3);
     for far in [7, 50, 1_000_000, u64::MAX - 1] {
-        let vote =
-            forge::vote(&world.context, (liar, &secret(liar)), VoteKind::ViewChange, View(far), Digest::ZERO);
+        let vote = forge::vote(
+            world.context(),
+            (liar, &secret(liar)),
+            VoteKind::ViewChange,
+            View(far),
+            Digest::ZERO,
+        );
         for host in [0, 1, 2] {
-            let checked = Message::Vote(vote.clone()).verify(&world.context);
+            let checked = Message::Vote(vote.clone()).verify(world.context());
             let Ok(checked) = checked else { panic!("the forged vote is well signed: {checked:?}") };
             world.inject(HostId(3), HostId(host), checked);
         }
@@ -358,8 +377,8 @@ fn a_forged_vote_has_the_bytes_of_a_real_one() -> Outcome {
     let world = world("a_forged_vote", 10, Plan::calm(4))?;
     let voter = ValidatorIndex(1);
     for kind in [VoteKind::Prepare, VoteKind::Commit, VoteKind::ViewChange] {
-        let vote = forge::vote(&world.context, (voter, &secret(voter)), kind, View(3), Digest::ZERO);
-        let checked: Result<Verified<Message>, _> = Message::Vote(vote).verify(&world.context);
+        let vote = forge::vote(world.context(), (voter, &secret(voter)), kind, View(3), Digest::ZERO);
+        let checked: Result<Verified<Message>, _> = Message::Vote(vote).verify(world.context());
         assert!(checked.is_ok(), "{kind:?}: {checked:?}");
     }
     Ok(())

@@ -228,7 +228,6 @@ impl Replica {
         self.resume();
     }
 
-
     fn restore(&mut self, record: Record) -> Result<(), RecoverError> {
         match record {
             Record::Vote(vote) => self.restore_vote(vote)?,

@@ -261,7 +261,8 @@ impl Replica {
             VoteKind::Commit => own.commit.as_ref(),
             VoteKind::ViewChange => own.view_change.as_ref(),
         });
-        vote.view > self.tip.view.max(self.barred_up_to()) && cast.is_none_or(|cast| cast.digest != vote.digest)
+        vote.view > self.tip.view.max(self.barred_up_to())
+            && cast.is_none_or(|cast| cast.digest != vote.digest)
     }
 
     /// A peer said which view it is in.

@@ -5,6 +5,7 @@ mod epochs;
 mod evidence;
 mod journal;
 mod recovery;
+mod results;
 mod standing;
 mod timing;
 mod verification;

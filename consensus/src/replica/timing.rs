@@ -60,8 +60,11 @@ impl Replica {
             _ => (true, self.pool.len() > 0),
         };
         self.unfinal = unfinal.then(|| self.unfinal.unwrap_or(now.elapsed));
-        let something =
-            unfinal || waiting || self.heartbeat_is_due(now) || self.close_is_pending() || self.nonce_waits(now);
+        let something = unfinal
+            || waiting
+            || self.heartbeat_is_due(now)
+            || self.close_is_pending()
+            || self.nonce_waits(now);
         self.armed = something.then(|| self.armed.unwrap_or(now.elapsed));
     }
 

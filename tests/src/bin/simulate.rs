@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tests::simulation::adversary::Kind;
 use tests::simulation::campaign::{Campaign, Nodes, Summary};
 use tests::simulation::fault::Fault;
-use tests::simulation::weather;
+use tests::simulation::{say, weather};
 
 const HELP: &str = "\
 Runs simulated networks, each drawn from a seed: unmodified replicas, with faults and Byzantine members.
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match understand(&arguments) {
         Ok(Task::Help) => {
-            println!("{HELP}");
+            say(format_args!("{HELP}"));
             ExitCode::SUCCESS
         }
         Ok(Task::Many(campaign)) => run_many(&campaign),
@@ -89,10 +89,10 @@ fn number(name: &str, text: &str) -> Result<u64, String> {
 fn run_one(seed: u64, nodes: usize, narrate: bool) -> ExitCode {
     match weather::run_drawn(seed, nodes, narrate) {
         Ok(report) => {
-            println!(
+            say(format_args!(
                 "seed {seed}, {nodes} nodes: {} steps, {} blocks, {} messages refused, healed in {:?}, trace {:016x}",
                 report.steps, report.blocks, report.refused, report.healed_in, report.trace
-            );
+            ));
             print_deeds(&report.deeds, false);
             ExitCode::SUCCESS
         }
@@ -127,31 +127,31 @@ fn run_many(campaign: &Campaign) -> ExitCode {
     eprintln!();
     print_summary(&summary, begin.elapsed());
     for failure in summary.failures.values().take(SHOWN) {
-        println!("\n{failure}");
+        say(format_args!("\n{failure}"));
     }
     if summary.failures.is_empty() {
         return ExitCode::SUCCESS;
     }
     let seeds: Vec<_> = summary.failures.keys().map(u64::to_string).collect();
-    println!("\n{} of {} seeds fail: {}", seeds.len(), summary.seeds, seeds.join(" "));
+    say(format_args!("\n{} of {} seeds fail: {}", seeds.len(), summary.seeds, seeds.join(" ")));
     ExitCode::FAILURE
 }
 
 fn print_summary(summary: &Summary, took: Duration) {
     let rate = summary.seeds as f64 / took.as_secs_f64();
-    println!("{} seeds in {took:.1?}, {rate:.1} a second", summary.seeds);
-    println!(
-        "{} steps, {} final blocks, {} messages refused",
-        summary.steps, summary.blocks, summary.refused
-    );
+    say(format_args!("{} seeds in {took:.1?}, {rate:.1} a second", summary.seeds));
+    say(format_args!(
+        "{} steps, {} final blocks, {} new epochs, {} messages refused, {} accusations",
+        summary.steps, summary.blocks, summary.epochs, summary.refused, summary.accusations
+    ));
     let (heal, seed, nodes) = summary.slowest;
-    println!("slowest heal: {heal:.1?}, in seed {seed} with {nodes} nodes");
+    say(format_args!("slowest heal: {heal:.1?}, in seed {seed} with {nodes} nodes"));
     let (views, seed, nodes) = summary.most_views;
-    println!("most views to heal: {views}, in seed {seed} with {nodes} nodes");
+    say(format_args!("most views to heal: {views}, in seed {seed} with {nodes} nodes"));
     let (steps, seed, nodes) = summary.longest;
-    println!("most steps: {steps}, in seed {seed} with {nodes} nodes");
+    say(format_args!("most steps: {steps}, in seed {seed} with {nodes} nodes"));
     for fault in Fault::ALL {
-        println!("  {:24} {:>10} times", fault.name(), summary.faults.of(*fault));
+        say(format_args!("  {:24} {:>10} times", fault.name(), summary.faults.of(*fault)));
     }
     print_deeds(&summary.deeds, true);
 }
@@ -160,7 +160,7 @@ fn print_deeds(deeds: &tests::simulation::adversary::Deeds, all: bool) {
     for kind in Kind::ALL {
         let count = deeds.of(*kind);
         if all || count > 0 {
-            println!("  {:24} {count:>10} deeds", kind.name());
+            say(format_args!("  {:24} {count:>10} deeds", kind.name()));
         }
     }
 }

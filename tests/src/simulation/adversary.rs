@@ -12,8 +12,10 @@
 //! - [`voting`]: kinds that contradict or withhold their votes
 //! - [`sending`]: kinds that send what is right, but not to all, not now, or again
 //! - [`forging`]: kinds that make up messages
+//! - [`attesting`]: kinds that say wrong things of results, or to those who lost their records
 //! - [`serving`]: kinds that answer wrongly, or hand out batches
 
+pub mod attesting;
 pub mod forging;
 pub mod leading;
 pub mod sending;
@@ -99,6 +101,12 @@ kinds! {
     Double = "double of a key",
     /// Gives up every view that it votes in: also sends COMMIT and VIEW-CHANGE in one view.
     VoteThenDeny = "vote-then-deny",
+    /// Signs checkpoints with another root, or of another set.
+    WrongCheckpoint = "wrong checkpoint",
+    /// Votes, but tells nobody what became of lost records.
+    SilentAttester = "silent attester",
+    /// Tells them less than the truth, or more, as far as it has certificates for it.
+    FalseAttester = "false attester",
 }
 
 impl Kind {
@@ -272,6 +280,8 @@ impl Adversary {
         self.deny(&mut parcels);
         self.hoard(scene, &mut parcels);
         self.mislead(to, &mut parcels);
+        self.miscalculate(&mut parcels);
+        self.attest(&mut parcels);
         self.make_up(scene, &mut parcels);
         self.send_badly(scene, &mut parcels);
         parcels

@@ -65,6 +65,10 @@ pub struct Summary {
     pub blocks: u64,
     /// How many messages were refused.
     pub refused: u64,
+    /// How many epochs began after the first.
+    pub epochs: u64,
+    /// How often somebody was accused with evidence.
+    pub accusations: u64,
     /// What the Byzantine machines did.
     pub deeds: Deeds,
     /// What went wrong by itself.
@@ -87,6 +91,8 @@ impl Summary {
                 self.steps += report.steps;
                 self.blocks += report.blocks as u64;
                 self.refused += report.refused;
+                self.epochs += report.epochs;
+                self.accusations += report.accusations;
                 self.deeds.add(&report.deeds);
                 self.faults.add(&report.faults);
                 self.slowest = self.slowest.max((report.healed_in, seed, nodes));

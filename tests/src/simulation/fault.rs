@@ -19,6 +19,20 @@ pub enum Fault {
     Partition,
     /// Nothing gets from one machine to another any more, but the other way.
     OneWayCut,
+    /// A machine loses its voting record.
+    JournalLost,
+    /// A machine loses its whole disk.
+    DiskLost,
+    /// A machine's disk is restored from a backup.
+    Restored,
+    /// A machine loses its ledger, and keeps its voting record.
+    LedgerLost,
+    /// A member joins, leaves, or gets other keys.
+    MembersChange,
+    /// The parameters change.
+    ParametersChange,
+    /// An outsider tries to change something.
+    OutsiderVotes,
 }
 
 impl Fault {
@@ -32,6 +46,13 @@ impl Fault {
         Self::ClockStep,
         Self::Partition,
         Self::OneWayCut,
+        Self::JournalLost,
+        Self::DiskLost,
+        Self::Restored,
+        Self::LedgerLost,
+        Self::MembersChange,
+        Self::ParametersChange,
+        Self::OutsiderVotes,
     ];
 
     /// Its name.
@@ -45,6 +66,13 @@ impl Fault {
             Self::ClockStep => "clock set wrong",
             Self::Partition => "partition",
             Self::OneWayCut => "one-way cut",
+            Self::JournalLost => "journal lost",
+            Self::DiskLost => "disk lost",
+            Self::Restored => "restored from a backup",
+            Self::LedgerLost => "ledger lost",
+            Self::MembersChange => "change of members",
+            Self::ParametersChange => "change of parameters",
+            Self::OutsiderVotes => "outsider's vote",
         }
     }
 }

@@ -2,11 +2,14 @@
 //! `domain ‖ chain id ‖ epoch ‖ kind ‖ view ‖ digest`. Written from the text, not from the code, so that it also
 //! holds the signed bytes in place.
 
-use consensus::message::{PrePrepare, Vote, VoteKind};
-use consensus::{Candidate, Certificate, Context};
+use consensus::checkpoint::CheckpointVote;
+use consensus::message::{Attestation, PrePrepare, Vote, VoteKind};
+use consensus::{Candidate, Certificate, Checkpoint, Context};
 use genesis::{Digest, SecretKey, Signature, ValidatorIndex, View};
 
 const PRE_PREPARE: u8 = 0;
+const CHECKPOINT: u8 = 4;
+const ATTESTATION: u8 = 5;
 
 fn sign(secret: &SecretKey, context: &Context, kind: u8, view: View, digest: Digest) -> Signature {
     let mut bytes = b"realdid consensus v1".to_vec();
@@ -33,6 +36,29 @@ pub fn vote(
     };
     let signature = sign(secret, context, number, view, digest);
     Vote { kind, view, digest, voter, signature }
+}
+
+/// A checkpoint by `voter`, whatever its ledger has.
+pub fn checkpoint(
+    context: &Context,
+    (voter, secret): (ValidatorIndex, &SecretKey),
+    checkpoint: Checkpoint,
+) -> CheckpointVote {
+    let height = View(checkpoint.height.0);
+    let signature = sign(secret, context, CHECKPOINT, height, checkpoint.digest());
+    CheckpointVote { checkpoint, voter, signature }
+}
+
+/// An answer by `voter` to who lost its records, whatever view it is in.
+pub fn attestation(
+    context: &Context,
+    (voter, secret): (ValidatorIndex, &SecretKey),
+    nonce: Digest,
+    view: View,
+    entry: Option<Certificate>,
+) -> Attestation {
+    let signature = sign(secret, context, ATTESTATION, view, nonce);
+    Attestation { nonce, view, voter, signature, entry }
 }
 
 /// A proposal signed by `secret`.

@@ -147,8 +147,11 @@ impl Journal {
                     self.durable_proposals.insert(proposal.candidate.digest());
                 }
                 Record::Epoch(epoch, _) => self.epoch = *epoch,
-                Record::Certificate(_) | Record::Checkpoint(_) | Record::Wiped | Record::Recovered { .. } => {
-                }
+                Record::Certificate(_)
+                | Record::Checkpoint(_)
+                | Record::Floor(_)
+                | Record::Wiped
+                | Record::Recovered { .. } => {}
             }
         }
     }

@@ -98,6 +98,8 @@ pub struct Machine {
     pub first_start: bool,
     /// Whether it was restored from a backup, which looks whole by itself.
     pub restored: bool,
+    /// Whether it ever lost votes.
+    pub lost_votes: bool,
     /// `None` while it is down.
     pub replica: Option<Replica>,
     /// Which run of the process this is: what an earlier one had under way is void.

@@ -48,6 +48,10 @@ pub struct Plan {
     pub items: u64,
     /// How many of 100 times an item reaches a machine that is not of the first quorum up to 10 s late.
     pub late_items_percent: u64,
+    /// How often a machine loses its journal, or is restored from a backup, on average.
+    pub wipe_every: Option<Duration>,
+    /// How many may have lost their votes at a time: with the Byzantine ones not more than `f`.
+    pub wipes_at_once: usize,
     /// For how long there are faults.
     pub weather: Duration,
     /// What a message takes.
@@ -135,6 +139,8 @@ impl Plan {
             parameters: Parameters::default(),
             items: 0,
             late_items_percent: 0,
+            wipe_every: None,
+            wipes_at_once: 0,
             weather: Duration::ZERO,
             delay: ms(5, 5),
             late_percent: 0,
@@ -167,6 +173,7 @@ impl Plan {
             heartbeat_ms: chance.between(5_000, 30_000),
             clock_bound_ms: 500,
             max_block_batches: chance.between(1, 6),
+            max_checkpoint_lag: chance.between(8, 64),
             ..Parameters::default()
         };
         let mut seldom = |percent: u64, least: u64, most: u64| {
@@ -186,17 +193,26 @@ impl Plan {
         let mad_clocks = chance.between(0, left - played) as usize;
         let absence = chance.percent(8);
         let slowest = chance.between(10, delta_ms / 2);
+        let weather = Duration::from_millis(chance.between(3_000, 20_000));
+        let spare = (left - played) as usize - mad_clocks;
+        let wipe_every =
+            (spare > 0 && chance.percent(40)).then(|| Duration::from_millis(chance.between(1_500, 8_000)));
+        let faulty = twins as usize + forgetful as usize + played as usize;
+        let mut ballot = Ballot { chance, weather, parameters: &parameters, faulty, mad_clocks };
+        let (observers, votes) = ballot.draw(validators);
         Self {
             validators,
-            observers: 0,
-            votes: Vec::new(),
+            observers,
+            votes,
             twins: twins as usize,
             forgetful: forgetful as usize,
             adversaries,
-            parameters,
+            parameters: parameters.clone(),
             items: if absence { chance.between(30, 90) } else { chance.between(1, 24) },
             late_items_percent: chance.between(0, 20),
-            weather: Duration::from_millis(chance.between(3_000, 20_000)),
+            wipe_every,
+            wipes_at_once: spare,
+            weather,
             delay: ms(1, slowest),
             late_percent: chance.between(0, 10),
             late: ms(slowest, 20 * delta_ms),
@@ -216,6 +232,78 @@ impl Plan {
             rewrite_journals: chance.percent(50),
             as_bytes: chance.percent(3),
             narrate: false,
+        }
+    }
+}
+
+/// Draws what is voted on, within what the protocol bears: the Byzantine members, who come first, and those whose clocks
+/// are mad, who come last, stay, and never become more than `f`.
+struct Ballot<'a> {
+    chance: &'a mut Chance,
+    weather: Duration,
+    parameters: &'a Parameters,
+    faulty: usize,
+    mad_clocks: usize,
+}
+
+impl Ballot<'_> {
+    fn draw(&mut self, founders: usize) -> (usize, Vec<(Duration, Decision)>) {
+        if !self.chance.percent(45) {
+            let observers = usize::from(self.chance.percent(10));
+            return (observers, Vec::new());
+        }
+        let observers = self.chance.between(1, 3) as usize;
+        let count = self.chance.between(1, 4);
+        let mut moments: Vec<_> =
+            (0..count).map(|_| self.chance.duration((Duration::ZERO, self.weather))).collect();
+        moments.sort_unstable();
+        // Who will have a seat if all decisions come to pass; in each case there are enough.
+        let mut seated: Vec<usize> = (0..founders).collect();
+        let mut outside: Vec<usize> = (founders..founders + observers).collect();
+        let mut votes = Vec::new();
+        for moment in moments {
+            let free = |member: &usize| {
+                *member >= self.faulty && !(founders - self.mad_clocks..founders).contains(member)
+            };
+            let movable: Vec<_> = seated.iter().copied().filter(free).collect();
+            let shrinks = (seated.len().saturating_sub(2)) / 3 >= self.faulty + self.mad_clocks;
+            let leaver = self.chance.pick(&movable);
+            let joiner = self.chance.pick(&outside);
+            let decision = match (self.chance.below(8), joiner, leaver) {
+                (0..3, Some(joiner), _) => {
+                    seated.push(joiner);
+                    outside.retain(|member| *member != joiner);
+                    Decision::Join(joiner)
+                }
+                (3..5, _, Some(leaver)) if shrinks && seated.len() > 1 => {
+                    seated.retain(|member| *member != leaver);
+                    outside.push(leaver);
+                    Decision::Leave(leaver)
+                }
+                (5, Some(joiner), Some(leaver)) => {
+                    for member in seated.iter_mut().filter(|member| **member == leaver) {
+                        *member = joiner;
+                    }
+                    outside.retain(|member| *member != joiner);
+                    outside.push(leaver);
+                    Decision::Replace(leaver, joiner)
+                }
+                (6, ..) => Decision::Outsider(self.chance.below(2) as usize),
+                _ => Decision::Set(Box::new(self.other_parameters())),
+            };
+            votes.push((moment, decision));
+        }
+        (observers, votes)
+    }
+
+    fn other_parameters(&mut self) -> Parameters {
+        let delta_ms = self.chance.between(100, 400);
+        Parameters {
+            delta_ms,
+            delta_cap_ms: delta_ms * self.chance.between(1, 16),
+            max_block_batches: self.chance.between(1, 6),
+            max_checkpoint_lag: self.chance.between(8, 64),
+            ..self.parameters.clone()
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A drawn run: faults for a while, then none. While there are faults nothing unsafe may happen; when they are over,
 //! everything announced becomes final everywhere in bounded time, and then the network falls silent.
 
+mod votes;
+mod wipes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,7 +11,7 @@ use super::adversary::Deeds;
 use super::chance::Chance;
 use super::fault::{Fault, Faults};
 use super::world::{HostId, World, item};
-use super::{Failure, Plan};
+use super::{Failure, Plan, say};
 
 /// For how many heartbeats silence is checked.
 const HEARTBEATS: u32 = 3;
@@ -29,6 +32,10 @@ pub struct Report {
     pub healed_in: Duration,
     /// In how many views.
     pub healed_in_views: u64,
+    /// How many epochs began after the first.
+    pub epochs: u64,
+    /// How often somebody was accused with evidence.
+    pub accusations: u64,
     /// What the Byzantine machines did.
     pub deeds: Deeds,
     /// What went wrong by itself.
@@ -52,6 +59,9 @@ enum Turn {
     Cut,
     CutOneWay,
     Heal,
+    Vote(usize),
+    Backup,
+    Wipe,
 }
 
 /// Runs the network that `seed` draws.
@@ -88,7 +98,7 @@ pub fn run_plan(seed: u64, plan: Plan, again: String) -> Result<Report, Failure>
         let pause = at.saturating_sub(world.now());
         world.run_for(pause)?;
         if world.plan.narrate {
-            println!("{:?} {turn:?}", world.now());
+            say(format_args!("{:?} {turn:?}", world.now()));
         }
         for (later, turn) in happen(&mut world, turn)? {
             place += 1;
@@ -104,6 +114,8 @@ pub fn run_plan(seed: u64, plan: Plan, again: String) -> Result<Report, Failure>
         blocks: world.witness.chain().len(),
         healed_in,
         healed_in_views,
+        epochs: world.contexts.len() as u64 - 1,
+        accusations: world.witness.all_accusations(),
         deeds: world.all_deeds(),
         faults: world.faults,
         refused: world.refused,
@@ -118,6 +130,7 @@ enum Trouble {
     FailedSyncs,
     SlowDisks,
     ClockSteps,
+    Wipes,
 }
 
 /// Draws what will happen, and when.
@@ -128,6 +141,9 @@ fn forecast(world: &mut World) -> BTreeMap<(Duration, usize), Turn> {
     let mut turns = Vec::new();
     for number in 0..plan.items {
         turns.push((chance.duration((Duration::ZERO, plan.weather)), Turn::Announce(number)));
+    }
+    for (place, (at, _)) in plan.votes.iter().enumerate() {
+        turns.push((*at, Turn::Vote(place)));
     }
     if plan.absence
         && let Some(host) = chance.pick(&hosts)
@@ -141,6 +157,7 @@ fn forecast(world: &mut World) -> BTreeMap<(Duration, usize), Turn> {
         (plan.failed_sync_every, Trouble::FailedSyncs),
         (plan.slow_disk_every, Trouble::SlowDisks),
         (plan.clock_step_every, Trouble::ClockSteps),
+        (plan.wipe_every, Trouble::Wipes),
     ];
     for (every, trouble) in everys {
         let Some(every) = every else { continue };
@@ -155,6 +172,8 @@ fn forecast(world: &mut World) -> BTreeMap<(Duration, usize), Turn> {
                 (Trouble::FailedSyncs, _) => Turn::FailSync,
                 (Trouble::SlowDisks, _) => Turn::SlowDisk,
                 (Trouble::ClockSteps, _) => Turn::StepClock,
+                (Trouble::Wipes, 0..4) => Turn::Backup,
+                (Trouble::Wipes, _) => Turn::Wipe,
             };
             turns.push((at, turn));
             at += chance.duration((Duration::ZERO, every * 2));
@@ -253,6 +272,23 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
             }
         }
         Turn::Heal => world.heal(),
+        Turn::Vote(place) => {
+            if !votes::call(world, place)? {
+                let later = world.now() + Duration::from_millis(300);
+                return Ok((later < world.plan.weather).then_some((later, turn)).into_iter().collect());
+            }
+        }
+        Turn::Backup => {
+            if let Some(host) = world.chance.pick(&hosts) {
+                world.back_up(host);
+            }
+        }
+        Turn::Wipe => {
+            if let Some(host) = wipes::strike(world) {
+                let down = world.chance.duration((Duration::ZERO, Duration::from_secs(3)));
+                return Ok(vec![(world.now() + down, Turn::Restart(host))]);
+            }
+        }
     }
     Ok(Vec::new())
 }
@@ -260,7 +296,7 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
 /// Ends all faults, and waits until everything announced is final and executed everywhere.
 fn heal(world: &mut World) -> Result<(Duration, u64), Failure> {
     if world.plan.narrate {
-        println!("{:?} the faults end", world.now());
+        say(format_args!("{:?} the faults end", world.now()));
     }
     world.faulty_links = false;
     world.heal();
@@ -283,7 +319,8 @@ fn heal(world: &mut World) -> Result<(Duration, u64), Failure> {
     let cap = world.cap();
     let (limit, before) = (longest(world) + (cap + Duration::from_millis(500)) * work, newest_view(world));
     let took = world.run_until("everything announced is final everywhere", limit, World::is_settled)?;
-    let views = newest_view(world) - before;
+    // Views begin anew with each epoch.
+    let views = newest_view(world).saturating_sub(before);
     // At worst a block for each item that is left, every other view that of a Byzantine leader, and some views until
     // all are together again.
     let most = 2 * left + 6 * world.plan.validators as u64 + 20;
@@ -292,6 +329,8 @@ fn heal(world: &mut World) -> Result<(Duration, u64), Failure> {
             world.failure(format!("{views} views until the last {left} items were final, above {most}"))
         );
     }
+    let limit = longest(world);
+    world.run_until("P7: all who lost their votes vote again", limit, World::all_vote)?;
     Ok((took, views))
 }
 

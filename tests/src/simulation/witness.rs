@@ -244,6 +244,11 @@ impl Witness {
         *self.accused.entry(evidence.validator).or_default() += 1;
     }
 
+    /// How often anybody was accused.
+    pub fn all_accusations(&self) -> u64 {
+        self.accused.values().sum()
+    }
+
     /// How often the holder of `key` was accused.
     pub fn accusations(&self, key: &PublicKey) -> u64 {
         self.accused.get(key).copied().unwrap_or(0)

@@ -27,7 +27,7 @@ use super::chance::Chance;
 use super::contents::Contents;
 use super::fault::Faults;
 use super::journal::Journal;
-use super::machine::{Clock, Machine};
+use super::machine::{Backup, Clock, Machine};
 use super::plan::Plan;
 use super::store::{Range, Store};
 use super::witness::Witness;
@@ -94,8 +94,18 @@ pub struct Sent {
     pub what: &'static str,
 }
 
-/// What a sync takes on a slow disk.
-const SLOW_SYNC: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
+/// What is gone from a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The voting record.
+    Journal,
+    /// The voting record and the ledger.
+    Disk,
+    /// The ledger, as after its deletion by hand.
+    Ledger,
+    /// What came after the newest backup, as if there had never been anything else.
+    SinceBackup,
+}
 
 type Filter = Box<dyn FnMut(HostId, HostId, &Message) -> bool>;
 
@@ -117,6 +127,8 @@ pub struct World {
     pub announced: BTreeMap<Digest, Duration>,
     /// Whether messages are lost, late or doubled as the plan says.
     pub faulty_links: bool,
+    /// Copies of disks.
+    backups: BTreeMap<HostId, Backup>,
     /// Machines whose disk failed, and that nobody has started again.
     pub stopped: Vec<HostId>,
     /// Every message sent while this is set.
@@ -201,6 +213,7 @@ impl World {
             contents: Contents::new(genesis.clone()),
             announced: BTreeMap::new(),
             faulty_links: true,
+            backups: BTreeMap::new(),
             stopped: Vec::new(),
             log: None,
             chance: Chance::new(seed),
@@ -261,6 +274,7 @@ impl World {
                 forgetful: (plan.twins..weak).contains(&member),
                 first_start: true,
                 restored: false,
+                lost_votes: false,
                 adversary,
                 slow_until: Duration::ZERO,
                 sync_fails: false,
@@ -282,11 +296,6 @@ impl World {
     /// What signatures are bound to in the newest epoch.
     pub fn context(&self) -> &Context {
         self.contexts.last().unwrap_or_else(|| unreachable!("the first epoch has begun"))
-    }
-
-    /// The machines that have `network` for their key.
-    fn hosts_of(&self, network: &genesis::PublicKey) -> Vec<HostId> {
-        self.hosts().into_iter().filter(|host| self.machines[host.0].network == *network).collect()
     }
 
     /// All machines.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use consensus::{Input, Message, Replica, Status, Verified};
 use genesis::Digest;
 
-use super::{Body, Event, HostId, Letter, World};
+use super::{Body, Event, HostId, Letter, Loss, World};
 use crate::simulation::Failure;
+use crate::simulation::journal::Disk;
+use crate::simulation::store::Store;
 
 impl World {
     /// Lets time pass.
@@ -80,6 +82,36 @@ impl World {
         if self.machines[host.0].replica.is_none() { self.boot(host) } else { Ok(()) }
     }
 
+    /// Copies a machine's disk, for [`Loss::SinceBackup`].
+    pub fn back_up(&mut self, host: HostId) {
+        let backup = self.machines[host.0].backup();
+        self.backups.insert(host, backup);
+    }
+
+    /// Whether there is a copy of a machine's disk.
+    pub fn has_backup(&self, host: HostId) -> bool {
+        self.backups.contains_key(&host)
+    }
+
+    /// The process dies, and what `loss` says is gone from its disk.
+    pub fn lose(&mut self, host: HostId, loss: Loss) {
+        self.crash(host);
+        let empty = Store::new(&self.genesis);
+        let backup = self.backups.get(&host).cloned();
+        let machine = &mut self.machines[host.0];
+        match (loss, backup) {
+            (Loss::Journal, _) => machine.journal.disk = Disk::default(),
+            (Loss::Disk, _) => (machine.journal.disk, machine.store) = (Disk::default(), empty),
+            (Loss::Ledger, _) => machine.store = empty,
+            (Loss::SinceBackup, Some(backup)) => {
+                (machine.journal.disk, machine.store) = (backup.journal, backup.store);
+                machine.restored = true;
+            }
+            (Loss::SinceBackup, None) => {}
+        }
+        machine.lost_votes |= loss != Loss::Ledger;
+    }
+
     /// Nothing gets from `from` to `to` any more.
     pub fn cut(&mut self, from: HostId, to: HostId) {
         self.cut.insert((from, to));
@@ -128,13 +160,13 @@ impl World {
     /// # Errors
     /// When a rule is broken.
     pub fn announce(&mut self, item: Digest) -> Result<bool, Failure> {
-        let honest = |host: &HostId| {
-            let machine = &self.machines[host.0];
-            machine.replica.is_some() && !machine.byzantine && machine.index.is_some()
-        };
-        let mut holders: Vec<_> = self.hosts().into_iter().filter(honest).collect();
-        let seated = self.machines.iter().filter(|machine| machine.index.is_some());
-        let faulty = seated.filter(|machine| machine.byzantine).count();
+        // Those who have a seat in the newest epoch, whether they know of it yet or not.
+        let validators = &self.context().validators;
+        let seated = |host: &HostId| validators.by_network_key(&self.machines[host.0].network).is_some();
+        let (mut holders, faulty): (Vec<_>, Vec<_>) =
+            self.hosts().into_iter().filter(seated).partition(|host| !self.machines[host.0].byzantine);
+        let faulty = faulty.len();
+        holders.retain(|host| self.machines[host.0].replica.is_some());
         let enough = self.context().validators.quorum().saturating_sub(faulty).max(1);
         if holders.len() < enough {
             return Ok(false);

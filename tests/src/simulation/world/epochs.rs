@@ -7,7 +7,7 @@ use consensus::{CheckpointCertificate, Context, Message};
 use genesis::{Configuration, Digest, Domain, Epoch};
 
 use super::{HostId, Letter, World};
-use crate::simulation::Failure;
+use crate::simulation::{Failure, say};
 
 /// How often one peer is told that an epoch is over, or asked what came after this one.
 const EPOCH_PAUSE: Duration = Duration::from_millis(200);
@@ -45,7 +45,7 @@ impl World {
         machine.about_epochs.clear();
         machine.judging = None;
         if self.plan.narrate {
-            println!("{:?} {host} begins epoch {epoch}", self.now);
+            say(format_args!("{:?} {host} begins epoch {epoch}", self.now));
         }
         let message = Message::CheckpointCertificate(opening);
         for other in self.hosts().into_iter().filter(|other| *other != host) {
@@ -105,7 +105,7 @@ impl World {
             return Ok(());
         }
         if self.plan.narrate {
-            println!("{:?} {host} to {to}, of epoch {epoch}: {message:?}", self.now);
+            say(format_args!("{:?} {host} to {to}, of epoch {epoch}: {message:?}", self.now));
         }
         let bytes = message.encode();
         let name = Digest::of(Domain::Batch, &bytes);

@@ -7,9 +7,9 @@ use consensus::{Evidence, Message, Recipient};
 use genesis::{Digest, Domain, Height};
 
 use super::{Body, Event, HostId, Letter, World};
-use crate::simulation::Failure;
 use crate::simulation::adversary::{Adversary, Content, Deeds, Kind, Parcel, Scene};
 use crate::simulation::store::Range;
+use crate::simulation::{Failure, say};
 
 impl World {
     /// What the machine sees; `None` while it is down.
@@ -76,7 +76,7 @@ impl World {
     fn dispatch(&mut self, host: HostId, parcels: Vec<Parcel>) {
         for Parcel { to, after, content } in parcels {
             if self.plan.narrate {
-                println!("{:?} {host}, Byzantine, to {to} after {after:?}: {content:?}", self.now);
+                say(format_args!("{:?} {host}, Byzantine, to {to} after {after:?}: {content:?}", self.now));
             }
             let epoch = self.machines[host.0].epoch;
             let body = match content {

@@ -8,8 +8,8 @@ use consensus::{Action, Message, Recipient};
 use genesis::{Digest, Domain, Epoch};
 
 use super::{Body, Event, HostId, Letter, Sent, World};
-use crate::simulation::Failure;
 use crate::simulation::machine::Final;
+use crate::simulation::{Failure, say};
 
 /// How many checked messages are remembered, so that one sent again is not checked again.
 const CHECKED: usize = 20_000;
@@ -33,7 +33,11 @@ impl World {
                         return Err(self.failure(format!("P2: {host} finalises garbage: {block:?}")));
                     }
                     if self.plan.narrate {
-                        println!("{:?} {host} finalises {} {block:?} {closes:?}", self.now(), block.height);
+                        say(format_args!(
+                            "{:?} {host} finalises {} {block:?} {closes:?}",
+                            self.now(),
+                            block.height
+                        ));
                     }
                     let machine = &mut self.machines[host.0];
                     machine.final_height = block.height;
@@ -64,7 +68,7 @@ impl World {
             self.witness.sent(host, machine, message, bytes.len()).map_err(|what| self.failure(what))?;
         }
         if self.plan.narrate {
-            println!("{:?} {host} to {to:?}: {message:?}", self.now());
+            say(format_args!("{:?} {host} to {to:?}: {message:?}", self.now()));
         }
         let (epoch, network) = (self.machines[host.0].epoch, self.machines[host.0].network);
         let name = Digest::of(Domain::Batch, &bytes);
