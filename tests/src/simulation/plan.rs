@@ -196,7 +196,7 @@ impl Plan {
         let weather = Duration::from_millis(chance.between(3_000, 20_000));
         let spare = (left - played) as usize - mad_clocks;
         let wipe_every =
-            (spare > 0 && chance.percent(40)).then(|| Duration::from_millis(chance.between(1_500, 8_000)));
+            (spare > 0 && chance.percent(70)).then(|| Duration::from_millis(chance.between(1_500, 8_000)));
         let faulty = twins as usize + forgetful as usize + played as usize;
         let mut ballot = Ballot { chance, weather, parameters: &parameters, faulty, mad_clocks };
         let (observers, votes) = ballot.draw(validators);

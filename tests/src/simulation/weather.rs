@@ -279,7 +279,7 @@ fn happen(world: &mut World, turn: Turn) -> Result<Vec<(Duration, Turn)>, Failur
             }
         }
         Turn::Backup => {
-            if let Some(host) = world.chance.pick(&hosts) {
+            for host in hosts {
                 world.back_up(host);
             }
         }
