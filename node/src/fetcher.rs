@@ -197,10 +197,11 @@ impl Fetcher {
                 all.wanted.remove(&digest);
                 continue;
             }
-            let holders = entry.holders.iter().filter(|holder| free.contains(holder));
-            let holder = holders.cycle().nth(entry.tries as usize).filter(|_| entry.tries < MAX_TRIES / 2);
-            all.turn = all.turn.wrapping_add(1);
-            let others = (0..free.len()).map(|place| &free[(all.turn + place) % free.len()]);
+            // First who is said to hold it, each once, then anybody, another one each time.
+            let mut holders = entry.holders.iter().filter(|holder| free.contains(holder));
+            let (holder, turn) = (holders.nth(entry.tries as usize), all.turn + entry.tries as usize);
+            all.turn = (all.turn + 1) % free.len().max(1);
+            let others = (0..free.len()).map(|place| &free[(turn + place) % free.len()]);
             let with_room =
                 |peer: &&PublicKey| requests.get(*peer).is_none_or(|some| some.len() < PER_REQUEST);
             let Some(peer) = holder.into_iter().chain(others).copied().find(|peer| with_room(&peer)) else {

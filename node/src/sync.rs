@@ -313,7 +313,8 @@ impl Sync {
         };
         if let Some(checkpoint) = checkpoint
             && checkpoint.epoch() == run.epoch
-            && checkpoint.checkpoint.height > run.certified
+            // Where there are blocks of the next epoch it is the one that closed this: the driver needs nothing more.
+            && (beyond || checkpoint.checkpoint.height > run.certified)
         {
             run.certified = checkpoint.checkpoint.height;
             run.window.aim(run.certified);
