@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use client::{KeyFile, private_file};
+use client::{KeyFile, Role, private_file};
 use genesis::validators::MAX_VALIDATORS;
 use genesis::{Genesis, Parameters, PublicKey, UnixMillis, Validator};
 use serde_json::json;
@@ -19,6 +19,12 @@ use crate::home::{Home, NODE_ROLES};
 
 /// Where the ports of a node stand from one another.
 const PORTS_PER_NODE: u32 = 10;
+/// Each of them connects to every validator.
+const MAX_OBSERVERS: i64 = 64;
+
+/// What the folders are called, with a number.
+const VALIDATOR: &str = "node";
+const OBSERVER: &str = "observer";
 
 /// Make the folders of a network that runs on this machine.
 ///
@@ -26,7 +32,8 @@ const PORTS_PER_NODE: u32 = 10;
 /// and fresh keys. Nothing is started: that is `realdid start`, once for each folder.
 ///
 /// All listen on 127.0.0.1. Node 0 has three ports from --base-port on: 26600 for the other nodes, 26601 for JSON-RPC
-/// (--rpc of other commands), 26602 for metrics and health. Each next node has them 10 higher.
+/// (--rpc of other commands), 26602 for metrics and health. Each next node has them 10 higher, the observers after the
+/// validators.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  realdid testnet --validators 4 --dir ./localnet\n  \
                         realdid start --home ./localnet/node0        (and node1, node2, node3, each in a terminal)")]
@@ -34,6 +41,9 @@ pub(super) struct Testnet {
     /// How many validators: nodes that decide. Four are the fewest that withstand a faulty one.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=MAX_VALIDATORS as i64))]
     validators: u32,
+    /// How many observers: nodes that follow the chain, check all of it and serve reads, and have no vote.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=MAX_OBSERVERS))]
+    observers: u32,
     /// The folder to make. It must be empty or absent, unless --force is given.
     #[arg(long, value_name = "DIR", default_value = "./localnet")]
     dir: PathBuf,
@@ -50,31 +60,33 @@ pub(super) struct Testnet {
 
 impl Testnet {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
-        let last = u32::from(self.base_port) + PORTS_PER_NODE * (self.validators - 1) + 2;
+        let last = u32::from(self.base_port) + PORTS_PER_NODE * (self.nodes() - 1) + 2;
         if last > u32::from(u16::MAX) {
             let text = format!(
-                "{} validators from --base-port {} need ports up to {last}, but the last one is {}: choose a lower \
+                "{} nodes from --base-port {} need ports up to {last}, but the last one is {}: choose a lower \
                  --base-port",
-                self.validators,
+                self.nodes(),
                 self.base_port,
                 u16::MAX,
             );
             return Err(Ending::CommandLine(text).into());
         }
-        let count = self.validators as usize;
-        let keys: Vec<[KeyFile; 3]> = (0..count).map(|_| NODE_ROLES.map(KeyFile::generate)).collect();
-        let validators = keys.iter().enumerate().map(|(index, keys)| self.validator(index as u32, keys));
+        let keys: Vec<[KeyFile; 3]> = (0..self.nodes()).map(|_| NODE_ROLES.map(KeyFile::generate)).collect();
+        let (validators, observers) = keys.split_at(self.validators as usize);
+        let validators =
+            validators.iter().enumerate().map(|(index, keys)| self.validator(index as u32, keys));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970: set it")?;
         let time = UnixMillis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         // All but the name is made here.
         let genesis = Genesis::new(self.network.clone(), time, Parameters::default(), validators.collect())
             .map_err(|error| Ending::CommandLine(error.to_string()))?;
         let document = genesis.to_toml();
+        let observers: Vec<PublicKey> = observers.iter().filter_map(network_key).collect();
         self.clear()?;
 
-        let bar = output.progress(count as u64, "writing the nodes' folders");
+        let bar = output.progress(u64::from(self.nodes()), "writing the nodes' folders");
         for (index, keys) in keys.iter().enumerate() {
-            self.write(index as u32, keys, &document)
+            self.write(index as u32, keys, &document, &observers)
                 .with_context(|| format!("cannot make {}", self.home(index as u32).path().display()))?;
             bar.inc(1);
         }
@@ -83,11 +95,12 @@ impl Testnet {
     }
 
     fn report(&self, output: &Output, genesis: &Genesis) -> anyhow::Result<()> {
-        let nodes: Vec<_> = (0..self.validators)
+        let nodes: Vec<_> = (0..self.nodes())
             .map(|index| {
                 let [p2p, rpc, metrics] = self.addresses(index);
                 json!({
-                    "name": format!("node{index}"),
+                    "name": self.name(index),
+                    "role": if self.is_validator(index) { "validator" } else { "observer" },
                     "home": self.home(index).path(),
                     "p2p": p2p,
                     "rpc": format!("http://{rpc}"),
@@ -98,14 +111,20 @@ impl Testnet {
         let json = json!({ "network": self.network, "chain": genesis.chain(), "nodes": nodes });
         output.answer(&json, || {
             let [_, rpc, _] = self.addresses(0);
-            let (dir, count) = (self.dir.display(), self.validators);
+            let (dir, count) = (self.dir.display(), self.nodes());
             let mut text = format!(
-                "{} is ready in {dir}: {count} validators, {} of them decide.\nchain {}\n",
+                "{} is ready in {dir}: {} validators, {} of them decide{}.\nchain {}\n",
                 output.bold(&format!("Network `{}`", self.network)),
+                self.validators,
                 genesis.validators().quorum(),
+                match self.observers {
+                    0 => String::new(),
+                    1 => "; 1 observer".to_owned(),
+                    observers => format!("; {observers} observers"),
+                },
                 genesis.chain(),
             );
-            if count < 4 {
+            if self.validators < 4 {
                 text += "\nFor development only: with fewer than 4 validators one fault stops the network.\n";
             }
             text += "\nStart each node in a terminal of its own:\n";
@@ -113,7 +132,7 @@ impl Testnet {
                 text += &format!("  realdid start --home {}\n", self.home(index).path().display());
             }
             if count > 8 {
-                text += &format!("  … up to node{}\n", count - 1);
+                text += &format!("  … up to {}\n", self.name(count - 1));
             }
             text += &format!(
                 "Then look at the network and register a DID:\n  realdid status --rpc http://{rpc}\n  \
@@ -158,7 +177,13 @@ impl Testnet {
         Ok(())
     }
 
-    fn write(&self, index: u32, keys: &[KeyFile; 3], genesis: &str) -> anyhow::Result<()> {
+    fn write(
+        &self,
+        index: u32,
+        keys: &[KeyFile; 3],
+        genesis: &str,
+        observers: &[PublicKey],
+    ) -> anyhow::Result<()> {
         let home = self.home(index);
         fs::create_dir_all(home.path())?;
         private_file::create_folder(&home.keys())?;
@@ -168,8 +193,12 @@ impl Testnet {
         home.mark_first_start()?;
         let [p2p, rpc, metrics] = self.addresses(index);
         fs::write(home.genesis_path(), genesis)?;
+        let mut config = Config::at(p2p, rpc, metrics);
+        if self.is_validator(index) {
+            config.observers = observers.to_vec();
+        }
         // Last: a folder with settings is a whole one.
-        fs::write(home.config_path(), Config::at(p2p, rpc, metrics).to_toml())?;
+        fs::write(home.config_path(), config.to_toml())?;
         Ok(())
     }
 
@@ -178,7 +207,7 @@ impl Testnet {
             keys.each_ref().map(|key| key.secret.public());
         let [p2p, ..] = self.addresses(index);
         Validator {
-            name: format!("node{index}"),
+            name: self.name(index),
             consensus_key,
             network_key,
             governance_key,
@@ -186,8 +215,24 @@ impl Testnet {
         }
     }
 
+    /// How many nodes there are: the validators come first.
+    const fn nodes(&self) -> u32 {
+        self.validators + self.observers
+    }
+
+    const fn is_validator(&self, index: u32) -> bool {
+        index < self.validators
+    }
+
+    fn name(&self, index: u32) -> String {
+        match index.checked_sub(self.validators) {
+            None => format!("{VALIDATOR}{index}"),
+            Some(observer) => format!("{OBSERVER}{observer}"),
+        }
+    }
+
     fn home(&self, index: u32) -> Home {
-        Home::new(self.dir.join(format!("node{index}")))
+        Home::new(self.dir.join(self.name(index)))
     }
 
     /// Where node `index` serves peers, JSON-RPC and metrics. `run` checked that the ports exist.
@@ -200,9 +245,14 @@ impl Testnet {
     }
 }
 
+fn network_key(keys: &[KeyFile; 3]) -> Option<PublicKey> {
+    keys.iter().find(|key| key.role == Role::Network).map(|key| key.secret.public())
+}
+
 /// Whether `path` is a folder that `testnet` made.
 fn is_node(path: &Path) -> bool {
-    let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("node"));
+    let name = path.file_name().and_then(|name| name.to_str());
+    let number = name.and_then(|name| name.strip_prefix(VALIDATOR).or_else(|| name.strip_prefix(OBSERVER)));
     number.is_some_and(|number| number.parse::<u32>().is_ok()) && path.is_dir()
 }
 

@@ -44,7 +44,7 @@ fn every_command_has_help_and_every_leaf_an_example() {
 fn the_documented_lines_parse() {
     let did = DID;
     for line in [
-        "realdid testnet --validators 4 --dir ./localnet --base-port 26600 --network test --force --json",
+        "realdid testnet --validators 4 --observers 1 --dir ./localnet --base-port 26600 --network test --force --json",
         "realdid start --home ./localnet/node0 --log-format json --log-level info,p2p=debug",
         "realdid --json status --rpc http://127.0.0.1:26601",
         "realdid did create --rpc http://127.0.0.1:26601 --keyring ./ring --timeout 500ms",
@@ -69,6 +69,7 @@ fn a_wrong_value_is_named_with_what_is_allowed() {
     for (line, value, allowed) in [
         ("realdid testnet --validators 513", "513", "1..=512"),
         ("realdid testnet --validators 0", "'0'", "1..=512"),
+        ("realdid testnet --observers 65", "65", "0..=64"),
         ("realdid testnet --base-port 70000", "70000", "65535"),
         ("realdid keys new --role king --out a", "king", "consensus, network, governance or did"),
         ("realdid tx wait 12", "`12`", "64 hex digits"),

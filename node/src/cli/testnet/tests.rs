@@ -47,7 +47,35 @@ fn every_node_has_its_keys_its_ports_and_the_same_genesis() {
             assert!(keys.insert(public(role)), "a key is used twice");
         }
     }
-    assert!(!dir.join("node4").exists());
+    assert!(!dir.join("node4").exists() && !dir.join("observer0").exists());
+}
+
+#[test]
+fn observers_stand_after_the_validators_who_admit_them_and_are_in_no_set() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &["--validators", "4", "--observers", "2", "--base-port", "30000"]).unwrap();
+    let home = |name: &str| Home::open(folder.path().join(name)).unwrap();
+    let genesis = home("node0").genesis().unwrap();
+    assert_eq!(genesis.validators().len(), 4);
+    let observers = ["observer0", "observer1"].map(|name| home(name).key(KeyRole::Network).unwrap().public());
+    for index in 0..4 {
+        assert_eq!(home(&format!("node{index}")).config().unwrap().observers, observers);
+    }
+    for (place, name) in [(4, "observer0"), (5, "observer1")] {
+        let (home, config) = (home(name), home(name).config().unwrap());
+        assert_eq!(home.genesis().unwrap(), genesis);
+        assert!(config.observers.is_empty(), "an observer serves no other");
+        let ports =
+            [config.p2p_listen, config.rpc_listen, config.metrics_listen].map(|address| address.port());
+        assert_eq!(ports, [0, 1, 2].map(|offset| 30_000 + 10 * place + offset));
+        let key = home.key(KeyRole::Consensus).unwrap().public();
+        assert_eq!(genesis.validators().by_consensus_key(&key), None);
+        // With a vote it is a validator that starts for the first time.
+        assert!(home.first_start().exists() && home.key(KeyRole::Governance).is_ok());
+    }
+    assert!(!folder.path().join("node4").exists() && !folder.path().join("observer2").exists());
+    run(folder.path(), &["--force"]).unwrap();
+    assert!(!folder.path().join("observer0").exists(), "a testnet is replaced with its observers");
 }
 
 #[test]
