@@ -110,7 +110,8 @@ impl Default for Limits {
             ping_interval: Duration::from_secs(2),
             silence_timeout: Duration::from_secs(10),
             redial_min: Duration::from_millis(100),
-            redial_max: Duration::from_secs(5),
+            // Members are few and a dial is cheap, while a network that was cut stands still until they reach one another.
+            redial_max: Duration::from_secs(1),
         }
     }
 }
