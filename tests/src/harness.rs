@@ -4,9 +4,13 @@
 //! dropped is killed, and if its test failed, the last lines of each log are shown.
 //!
 //! - [`fault`]: what a test does to the machine under a node: its clock, its disk
+//! - [`folders`]: what a test does to the folders of nodes: copies, backups, losses
+//! - [`govern`]: votes, by the commands that operators use, and what nodes tell of them
 //! - [`process`]: what the system knows of a process, and signals
 
 pub mod fault;
+pub mod folders;
+pub mod govern;
 pub mod process;
 
 use std::ffi::OsString;
@@ -44,6 +48,8 @@ pub struct Cluster {
     /// Holds a port of the range, so that no other test takes the range.
     _claim: TcpListener,
     nodes: Vec<Option<Child>>,
+    /// What the nodes' folders are called: the validators' first, then the observers', then copies.
+    names: Vec<String>,
     /// What the nodes' processes are started with, beside what this one has.
     environment: Vec<Vec<(String, OsString)>>,
     /// The process ids of those that run, for the relay too.
@@ -85,22 +91,34 @@ impl Cluster {
     /// # Panics
     /// When that fails.
     pub fn prepare(validators: usize) -> Self {
+        Self::prepare_with(validators, 0)
+    }
+
+    /// As [`Self::prepare`], with observers: they come after the validators.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn prepare_with(validators: usize, observers: usize) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (base, claim) = claim_ports();
+        let names = (0..validators).map(|node| format!("node{node}"));
+        let names: Vec<_> = names.chain((0..observers).map(|node| format!("observer{node}"))).collect();
         let cluster = Self {
             folder,
             base,
             _claim: claim,
-            nodes: (0..validators).map(|_| None).collect(),
-            environment: vec![Vec::new(); validators],
-            processes: Arc::new(Mutex::new(vec![None; validators])),
+            nodes: names.iter().map(|_| None).collect(),
+            environment: vec![Vec::new(); names.len()],
+            processes: Arc::new(Mutex::new(vec![None; names.len()])),
+            names,
             relay: None,
             disks: Vec::new(),
         };
-        let (count, port) = (validators.to_string(), base.to_string());
-        let dir = cluster.folder.path().join("net");
+        let [validators, observers] = [validators, observers].map(|count| count.to_string());
+        let (dir, port) = (cluster.folder.path().join("net"), base.to_string());
         let dir = dir.to_str().expect("a path in UTF-8");
-        let made = realdid(&["testnet", "--validators", &count, "--dir", dir, "--base-port", &port]);
+        let count = ["--validators", &validators, "--observers", &observers];
+        let made = realdid(&[&["testnet", "--dir", dir, "--base-port", &port], &count[..]].concat());
         assert!(made.status.success(), "{}", printed(&made));
         cluster
     }
@@ -144,6 +162,13 @@ impl Cluster {
     /// Starts a network and waits until each node is ready.
     pub async fn start(validators: usize) -> Self {
         let mut cluster = Self::prepare(validators);
+        cluster.start_all_ready().await;
+        cluster
+    }
+
+    /// As [`Self::start`], with observers: they come after the validators.
+    pub async fn start_with(validators: usize, observers: usize) -> Self {
+        let mut cluster = Self::prepare_with(validators, observers);
         cluster.start_all_ready().await;
         cluster
     }
@@ -303,7 +328,7 @@ impl Cluster {
 
     /// A node's folder.
     pub fn home(&self, node: usize) -> PathBuf {
-        self.folder.path().join("net").join(format!("node{node}"))
+        self.folder.path().join("net").join(&self.names[node])
     }
 
     /// A folder for whatever a test writes.
@@ -399,7 +424,7 @@ impl Drop for Cluster {
             for node in 0..self.nodes.len() {
                 let log = std::fs::read_to_string(self.log(node)).unwrap_or_default();
                 let lines: Vec<_> = log.lines().collect();
-                eprintln!("--- node {node}\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
+                eprintln!("--- {}\n{}", self.names[node], lines[lines.len().saturating_sub(15)..].join("\n"));
             }
         }
     }

@@ -89,6 +89,8 @@ pub struct Read {
     pub did: DidId,
     /// Who answered.
     pub node: usize,
+    /// How often that node had lost its whole chain by then: it begins anew, and has shown nothing yet.
+    pub life: usize,
     /// When the call began.
     pub invoked: Duration,
     /// When the answer was there.

@@ -115,17 +115,17 @@ fn nothing_is_taken_back(reads: &[&Read]) -> Vec<Anomaly> {
     let mut by_start = reads.to_vec();
     by_start.sort_by_key(|read| read.invoked);
     // By node, the newest of what was seen by then.
-    let mut newest: BTreeMap<usize, Read> = BTreeMap::new();
+    let mut newest: BTreeMap<(usize, usize), Read> = BTreeMap::new();
     let mut ended = by_end.into_iter().peekable();
     let mut anomalies = Vec::new();
     for read in by_start {
         while let Some(earlier) = ended.next_if(|earlier| earlier.returned < read.invoked) {
-            let best = newest.entry(earlier.node).or_insert(*earlier);
+            let best = newest.entry((earlier.node, earlier.life)).or_insert(*earlier);
             if earlier.seen.version() > best.seen.version() {
                 *best = *earlier;
             }
         }
-        if let Some(earlier) = newest.get(&read.node)
+        if let Some(earlier) = newest.get(&(read.node, read.life))
             && earlier.seen.version() > read.seen.version()
         {
             anomalies.push(Anomaly::TakenBack { earlier: *earlier, later: *read });
@@ -144,8 +144,8 @@ fn heights_grow(history: &History) -> Vec<Anomaly> {
             anomalies.push(Anomaly::HeightTakenBack { node: read.node, before: read.from, after: read.to });
         }
     }
-    for node in reads.iter().map(|read| read.node).collect::<BTreeSet<_>>() {
-        let here: Vec<_> = reads.iter().filter(|read| read.node == node).collect();
+    for (node, life) in reads.iter().map(|read| (read.node, read.life)).collect::<BTreeSet<_>>() {
+        let here: Vec<_> = reads.iter().filter(|read| (read.node, read.life) == (node, life)).collect();
         let mut ends: Vec<_> = here.iter().map(|read| (read.returned, read.to)).collect();
         ends.sort();
         let (mut ends, mut highest) = (ends.into_iter().peekable(), Height::ZERO);

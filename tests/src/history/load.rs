@@ -5,7 +5,7 @@
 //! another node for the same transaction's receipt, submitting it again; after some tries it gives up, and the outcome is
 //! unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,6 +49,10 @@ struct Shared {
     network: String,
     chain: Digest,
     subjects: Mutex<Vec<Subject>>,
+    /// All transactions so far: two clients that ask for the very same make one.
+    ids: Mutex<BTreeSet<Digest>>,
+    /// By node, how often it lost its whole chain.
+    lives: Vec<AtomicUsize>,
     stop: AtomicBool,
     confirmed: AtomicUsize,
 }
@@ -80,6 +84,8 @@ impl Load {
             network: status.network,
             chain: status.chain,
             subjects: Mutex::default(),
+            ids: Mutex::default(),
+            lives: (0..cluster.len()).map(|_| AtomicUsize::new(0)).collect(),
             stop: AtomicBool::new(false),
             confirmed: AtomicUsize::new(0),
         });
@@ -98,6 +104,11 @@ impl Load {
     /// How many writes were confirmed so far.
     pub fn confirmed(&self) -> usize {
         self.shared.confirmed.load(Ordering::Relaxed)
+    }
+
+    /// A node, which does not run now, has lost its whole chain: what it showed before, it need not show again at once.
+    pub fn forgets(&self, node: usize) {
+        self.shared.lives[node].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Waits until `count` more writes are confirmed.
@@ -223,6 +234,9 @@ impl Caller {
         let transaction =
             Transaction::sign(self.shared.chain, operation, expires_at, &[subject.secret.as_ref()]);
         let (id, bytes) = (transaction.id(), encode(&transaction));
+        if !self.shared.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return;
+        }
         let invoked = self.shared.start.elapsed();
         let mut receipt = None;
         for turn in 0..TRIES {
@@ -259,17 +273,32 @@ impl Caller {
 
     async fn read(&mut self, node: usize, did: &Did) {
         let invoked = self.shared.start.elapsed();
+        let shared = Arc::clone(&self.shared);
+        let life = || shared.lives[node].load(Ordering::Relaxed);
+        let before = life();
         let client = self.nodes[node].clone();
         let Ok(Ok((from, seen, to))) = tokio::time::timeout(CALL, look(&client, did)).await else {
             self.history.failed += 1;
             return tokio::time::sleep(PAUSE).await;
         };
         let returned = self.shared.start.elapsed();
+        if life() != before {
+            return; // Nobody can tell which chain it was.
+        }
         self.height = self.height.max(to);
         if seen.version() >= Version::FIRST {
             self.versions.insert(did.id(), seen.version());
         }
-        self.history.reads.push(Read { did: did.id(), node, invoked, returned, from, to, seen });
+        self.history.reads.push(Read {
+            did: did.id(),
+            node,
+            life: before,
+            invoked,
+            returned,
+            from,
+            to,
+            seen,
+        });
     }
 }
 

@@ -63,7 +63,7 @@ impl Pen {
 
     fn read(&mut self, node: usize, (invoked, returned): (u64, u64), (from, to): (u64, u64), seen: State) {
         let (invoked, returned, from, to) = (at(invoked), at(returned), Height(from), Height(to));
-        self.0.reads.push(Read { did: did(), node, invoked, returned, from, to, seen });
+        self.0.reads.push(Read { did: did(), node, life: 0, invoked, returned, from, to, seen });
     }
 
     fn anomalies(&self) -> Vec<Anomaly> {

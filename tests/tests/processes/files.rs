@@ -92,27 +92,42 @@ async fn a_second_node_in_the_same_folder_and_a_taken_port_are_refused() {
 }
 
 #[tokio::test]
-async fn a_damaged_or_missing_voting_journal_keeps_the_node_from_voting() {
+async fn a_damaged_or_missing_voting_journal_is_told_and_the_others_are_asked_where_to_vote_again() {
     let mut cluster = Cluster::start(4).await;
     cluster.register(0).await;
     cluster.register(0).await;
     cluster.stop(0);
-    let folder = cluster.home(0).join("data/journal");
-    let segments = fs::read_dir(&folder).expect("a journal").map(|entry| entry.expect("an entry").path());
-    let segment = segments.max_by_key(|path| fs::metadata(path).expect("a file").len()).expect("a segment");
-    let good = fs::read(&segment).expect("a segment");
-    let mut bad = good.clone();
-    bad[100] ^= 1;
-    fs::write(&segment, &bad).expect("written");
-    let text = refusal(&cluster);
-    assert!(text.contains("damaged at byte") && text.contains("must not vote"), "{text}");
-    fs::write(&segment, &good).expect("written");
-    fs::rename(&folder, cluster.scratch().join("journal")).expect("moved");
-    let text = refusal(&cluster);
-    assert!(text.contains("no voting journal"), "{text}");
-    fs::remove_dir_all(&folder).ok();
-    fs::rename(cluster.scratch().join("journal"), &folder).expect("moved back");
+    let sizes = |path: &std::path::PathBuf| fs::metadata(path).expect("a file").len();
+    let segment = cluster.segments(0).into_iter().max_by_key(sizes).expect("a segment");
+    let mut bytes = fs::read(&segment).expect("a segment");
+    bytes[100] ^= 1;
+    fs::write(&segment, &bytes).expect("written");
     cluster.start_node(0);
+    cluster.votes(0).await;
     cluster.ready(0).await;
+    assert!(cluster.logged(0, &["damaged at byte", "moved to", "votes again"]), "the damage is told");
+    let aside = fs::read_dir(cluster.data(0)).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let aside = aside.filter(|path| path.display().to_string().contains("journal-damaged-"));
+    assert_eq!(aside.count(), 1, "what is damaged is kept");
     cluster.register(0).await;
+
+    cluster.stop(0);
+    cluster.lose(0, "journal");
+    cluster.start_node(0);
+    cluster.votes(0).await;
+    assert!(cluster.logged(0, &["holds no voting record", "votes again"]), "the loss is told");
+    cluster.register(0).await;
+    cluster.assert_no_evidence(0..4);
+}
+
+#[tokio::test]
+async fn the_journal_of_another_key_is_no_damage_and_ends_the_start() {
+    let mut cluster = Cluster::start(4).await;
+    cluster.register(0).await;
+    cluster.stop(0);
+    cluster.stop(1);
+    cluster.lose(0, "journal");
+    tests::harness::folders::copy_folder(&cluster.data(1).join("journal"), &cluster.data(0).join("journal"));
+    let text = refusal(&cluster);
+    assert!(text.contains("is the voting journal of key"), "{text}");
 }

@@ -5,12 +5,15 @@
 #![allow(clippy::expect_used)]
 
 mod crashes;
+mod epochs;
 mod faults;
 mod files;
 mod hostile;
 mod machines;
 mod member;
+mod observers;
 mod partitions;
 mod quiet;
+mod recovery;
 mod surface;
 mod sync;
