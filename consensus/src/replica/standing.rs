@@ -336,12 +336,19 @@ impl Replica {
     pub(super) fn answer_nonce(&mut self, now: Now, from: ValidatorIndex, nonce: Digest) {
         let pause = self.pacemaker.delta() * NONCE_PAUSE;
         let until = self.view.plus(NONCE_VIEWS);
-        let counted = self.standing.asked.get(&from).map(|asked| asked.counted_at);
-        let (counted_at, heard_at) = (now.elapsed, now.elapsed);
-        if counted.is_none_or(|at| at + pause <= now.elapsed) {
-            self.standing.asked.insert(from, Asked { nonce, counted_at, heard_at, until });
-        } else if let Some(asked) = self.standing.asked.get_mut(&from) {
-            asked.heard_at = heard_at;
+        let asked = Asked { nonce, counted_at: now.elapsed, heard_at: now.elapsed, until };
+        match self.standing.asked.get_mut(&from) {
+            Some(earlier) if now.elapsed < earlier.counted_at + pause => {
+                // Lost again, soon after it asked. Answered now it would be barred above views that nobody enters in an
+                // idle network; it asks again, and then counts.
+                if earlier.nonce != nonce {
+                    return;
+                }
+                earlier.heard_at = now.elapsed;
+            }
+            _ => {
+                self.standing.asked.insert(from, asked);
+            }
         }
         // After a restart this replica may have voted above the view that it found its way back to.
         let is_back = self.own.last_key_value().is_none_or(|(highest, _)| *highest <= self.view);

@@ -286,3 +286,28 @@ fn p7_a_nonce_wakes_an_idle_chain_is_named_at_once_and_not_too_often() {
     me.hear(4, 3, Message::Fetch(Fetch::Attestation(item(6))));
     assert!(me.replica.status().armed.is_none(), "a member cannot keep the chain awake with ever new nonces");
 }
+
+#[test]
+fn p7_a_replica_wiped_twice_in_a_row_is_answered_only_when_its_nonce_wakes_the_chain() {
+    let mut me = Driven::new();
+    me.hear(1, 1, failed(1));
+    let answers = |me: &Driven, nonce: Digest| {
+        let answers = me
+            .sent
+            .iter()
+            .filter(|sent| matches!(sent, Message::Attestation(answer) if answer.nonce == nonce));
+        answers.count()
+    };
+    me.hear(2, 3, Message::Fetch(Fetch::Attestation(item(5))));
+    me.hear(3, 3, Message::Fetch(Fetch::Attestation(item(5))));
+    assert_eq!(answers(&me, item(5)), 2, "an answer may be lost");
+    for view in 2..=4 {
+        me.hear(4, 1, failed(view));
+    }
+    // Told now, it would wait above a view that nobody enters.
+    me.hear(5, 3, Message::Fetch(Fetch::Attestation(item(6))));
+    assert_eq!(answers(&me, item(6)), 0);
+    me.hear(2 + 8 * DELTA, 3, Message::Fetch(Fetch::Attestation(item(6))));
+    assert_eq!(answers(&me, item(6)), 1);
+    assert!(me.replica.status().armed.is_some());
+}
