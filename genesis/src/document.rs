@@ -3,13 +3,20 @@
 //! A file (TOML or JSON) becomes a [`Genesis`] only after every field was checked; unknown fields are errors. The
 //! hash is over the canonical bytes of the checked document, so that spacing, comments and the choice between
 //! TOML and JSON do not matter.
+//!
+//! A network that lost its quorum for good is founded again by the survivors, on the state that they hold: such a document
+//! names its [`Predecessor`], and its chain's heights go on where that ended. Whether its validators may speak for the old
+//! chain nobody can prove: who follows the network takes the new document by hand.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Domain, Parameters, UnixMillis, Validator, ValidatorSet, encoding};
+use crate::{Digest, Domain, Height, Parameters, UnixMillis, Validator, ValidatorSet, encoding};
 
 /// The version of the genesis format that this build reads and writes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// The highest block that a chain may go on from: no sum of heights comes near the end of the numbers.
+const MAX_PREDECESSOR_HEIGHT: Height = Height(1 << 62);
 
 /// The last second that RFC 3339 can write, 9999-12-31T23:59:59Z, in milliseconds.
 const LATEST_TIME: UnixMillis = UnixMillis(253_402_300_799_000);
@@ -24,7 +31,22 @@ pub struct Genesis {
     time: UnixMillis,
     parameters: Parameters,
     validators: ValidatorSet,
+    predecessor: Option<Predecessor>,
     chain: Digest,
+}
+
+/// The chain whose state a new one goes on from, and where it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predecessor {
+    /// Its id.
+    pub chain: Digest,
+    /// The height of its last block.
+    pub height: Height,
+    /// The digest of its last block; where it had none of its own, its id. The block's time is the new chain's founding.
+    pub block: Digest,
+    /// The state after that block.
+    pub state_root: Digest,
 }
 
 /// The document as it is written down and hashed.
@@ -37,6 +59,8 @@ struct File {
     #[serde(default)]
     parameters: Parameters,
     validators: Vec<Validator>,
+    #[serde(default)]
+    predecessor: Option<Predecessor>,
 }
 
 /// Why a file is not a genesis document.
@@ -72,6 +96,30 @@ impl Genesis {
         parameters: Parameters,
         validators: Vec<Validator>,
     ) -> Result<Self, GenesisError> {
+        Self::check(network, time, parameters, validators, None)
+    }
+
+    /// Checks the parts of a chain that goes on from another: its founding is the time of the other's last block.
+    ///
+    /// # Errors
+    /// Names the first field at fault.
+    pub fn succeeding(
+        predecessor: Predecessor,
+        network: String,
+        time: UnixMillis,
+        parameters: Parameters,
+        validators: Vec<Validator>,
+    ) -> Result<Self, GenesisError> {
+        Self::check(network, time, parameters, validators, Some(predecessor))
+    }
+
+    fn check(
+        network: String,
+        time: UnixMillis,
+        parameters: Parameters,
+        validators: Vec<Validator>,
+        predecessor: Option<Predecessor>,
+    ) -> Result<Self, GenesisError> {
         let at = |field: &str, problem: String| GenesisError::Field { field: field.to_owned(), problem };
         let network_fits = (2..=32).contains(&network.len())
             && network.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
@@ -95,7 +143,15 @@ impl Genesis {
             };
             at(&field, error.problem)
         })?;
-        let mut genesis = Self { network, time, parameters, validators, chain: Digest::ZERO };
+        if let Some(Predecessor { height, .. }) = predecessor
+            && (height == Height::ZERO || height > MAX_PREDECESSOR_HEIGHT)
+        {
+            let problem = format!(
+                "{height} must be from 1 to {MAX_PREDECESSOR_HEIGHT}: a chain without blocks leaves nothing to go on from"
+            );
+            return Err(at("predecessor.height", problem));
+        }
+        let mut genesis = Self { network, time, parameters, validators, predecessor, chain: Digest::ZERO };
         genesis.chain = Digest::of(Domain::Genesis, &encoding::encode(&genesis.to_file()));
         Ok(genesis)
     }
@@ -118,7 +174,7 @@ impl Genesis {
                 format!("{} is not known to this build, which reads version {VERSION}", file.version);
             return Err(GenesisError::Field { field: "version".to_owned(), problem });
         }
-        Self::new(file.network, file.time_ms, file.parameters, file.validators)
+        Self::check(file.network, file.time_ms, file.parameters, file.validators, file.predecessor)
     }
 
     /// The document as TOML, for people to read and compare.
@@ -136,7 +192,7 @@ impl Genesis {
         &self.network
     }
 
-    /// When the network was founded: the time of block 0.
+    /// When the chain was founded: the time of what its first block follows.
     pub fn time(&self) -> UnixMillis {
         self.time
     }
@@ -151,6 +207,16 @@ impl Genesis {
         &self.validators
     }
 
+    /// The chain that this one goes on from, if any.
+    pub fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_ref()
+    }
+
+    /// The height that the chain's first block follows: 0, or that of the predecessor's last block.
+    pub fn height(&self) -> Height {
+        self.predecessor.map_or(Height::ZERO, |predecessor| predecessor.height)
+    }
+
     /// The chain's id: the hash of this document.
     pub fn chain(&self) -> Digest {
         self.chain
@@ -163,6 +229,7 @@ impl Genesis {
             time_ms: self.time,
             parameters: self.parameters.clone(),
             validators: self.validators.iter().map(|(_, validator)| validator.clone()).collect(),
+            predecessor: self.predecessor,
         }
     }
 }

@@ -21,7 +21,7 @@ pub mod validators;
 
 pub use configuration::Configuration;
 pub use digest::{Digest, Domain};
-pub use document::Genesis;
+pub use document::{Genesis, Predecessor};
 pub use key::{PublicKey, SecretKey, Signature};
 pub use parameters::Parameters;
 pub use position::{Epoch, Height, UnixMillis, View};
