@@ -232,6 +232,10 @@ pub struct ChainStatus {
     pub network: String,
     /// The chain's id: the hash of the genesis document.
     pub chain: Digest,
+    /// The chain whose state this one goes on from, where it was founded after a quorum was lost for good. The node's word
+    /// alone: who relied on that chain takes the new genesis document from those it trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<Predecessor>,
     /// The node's name among the validators; `observer` where it is none.
     pub node: String,
     /// `voting`; `observing` where it has no vote; `inquiring` or `recovering` where it has to find out first what it may
@@ -276,6 +280,20 @@ pub struct ChainStatus {
     /// What the network goes by in this epoch.
     #[serde(with = "ParametersJson")]
     pub parameters: genesis::Parameters,
+}
+
+/// Where a chain that goes on from another begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Predecessor {
+    /// The other chain's id.
+    pub chain: Digest,
+    /// The height of its last block.
+    pub height: Height,
+    /// The digest of its last block.
+    pub block: Digest,
+    /// The state after it.
+    pub state_root: Digest,
 }
 
 /// [`genesis::Parameters`] as the API names them.

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use genesis::{Digest, Height, PublicKey, SecretKey};
+use genesis::{Digest, Genesis, Height, PublicKey, SecretKey};
 use ledger::{Did, KeyNumber, Transaction};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::api::{decode_transaction, encode_transaction};
 use crate::key_file::{json_problem, parse_secret, secret_text};
 use crate::private_file::{self, Existing, PrivateFileError};
+use crate::wallet::{self, WalletError};
 
 /// The most bytes that a pending transaction may have: more than any network allows.
 const MAX_TRANSACTION_BYTES: usize = 4 << 20;
@@ -86,6 +87,9 @@ pub enum KeyringError {
         /// What is wrong, without secrets.
         problem: String,
     },
+    /// The change that waits cannot be signed for another chain.
+    #[error(transparent)]
+    Wallet(#[from] Box<WalletError>),
     /// Another change of the same DID is under way.
     #[error("transaction {id} for {did} has no receipt yet: finish it with `realdid did resume {did}`")]
     Unsettled {
@@ -251,6 +255,24 @@ impl Keyring {
             entry.pending = entry.pending.take().filter(|pending| pending.id != *id);
             Ok(())
         })
+    }
+
+    /// Makes the DID one of the chain that `successor` founds, where its chain is the one that this goes on from. Says
+    /// whether it was.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or lacks a key that signed the change that waits.
+    pub fn follow(&self, did: &Did, successor: &Genesis) -> Result<bool, KeyringError> {
+        let mut follows = false;
+        self.change(did, |entry| {
+            if let Some(pending) = wallet::follow(successor, entry).map_err(Box::new)? {
+                follows = true;
+                entry.chain = successor.chain();
+                entry.pending = pending;
+            }
+            Ok(())
+        })?;
+        Ok(follows)
     }
 
     fn change(

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::iter;
 
-use genesis::{Digest, Height, PublicKey, SecretKey};
+use genesis::{Digest, Genesis, Height, PublicKey, SecretKey};
 use ledger::{
     Create, Deactivate, Did, Document, Key, KeyNumber, Operation, Purposes, Salt, Transaction, Update,
     Version,
@@ -61,7 +61,8 @@ pub struct ShownKey {
 pub enum WalletError {
     /// The DID was made on another chain.
     #[error(
-        "{did} was made on chain {made}, but the node serves chain {served}: give --rpc a node of the DID's network"
+        "{did} was made on chain {made}, but the node serves chain {served}: give --rpc a node of the DID's network. Where the \
+         network lost its quorum and goes on as another chain, opt in with `realdid did follow GENESIS_FILE`"
     )]
     OtherChain {
         /// Which DID.
@@ -234,6 +235,32 @@ pub fn deactivate(terms: &Terms, entry: &Entry, current: &Current) -> Result<Pen
 /// When the DID is on another chain or the keyring lacks a key that signed.
 pub fn renew(terms: &Terms, entry: &Entry, pending: &Pending) -> Result<Pending, WalletError> {
     terms.check(entry)?;
+    signed_again(terms.chain, terms.expires_at, entry, pending)
+}
+
+/// What makes `entry` one of the chain that `successor` founds: the change that waits, if any, signed for that chain. None
+/// where the entry's chain is not the one that `successor` goes on from.
+///
+/// The change keeps its id and its expiry, so that it is still made once at most, whatever the old chain did with it.
+///
+/// # Errors
+/// When the keyring lacks a key that signed the change that waits.
+pub fn follow(successor: &Genesis, entry: &Entry) -> Result<Option<Option<Pending>>, WalletError> {
+    let from = successor.predecessor().map(|predecessor| predecessor.chain);
+    if from != Some(entry.chain) || entry.did.network() != successor.network() {
+        return Ok(None);
+    }
+    let sign = |pending: &Pending| signed_again(successor.chain(), pending.expires_at(), entry, pending);
+    entry.pending.as_ref().map(sign).transpose().map(Some)
+}
+
+/// The pending change, signed by the same keys for `chain` and until `expires_at`.
+fn signed_again(
+    chain: Digest,
+    expires_at: Height,
+    entry: &Entry,
+    pending: &Pending,
+) -> Result<Pending, WalletError> {
     let no_control = || WalletError::NoControl { did: entry.did.clone(), held: entry.keys.len() };
     let signers: Vec<&SecretKey> = pending
         .transaction
@@ -242,7 +269,7 @@ pub fn renew(terms: &Terms, entry: &Entry, pending: &Pending) -> Result<Pending,
         .map(|signer| entry.key(signer).map(|key| &key.secret).ok_or_else(no_control))
         .collect::<Result<_, _>>()?;
     let operation = pending.transaction.operation.clone();
-    Ok(Pending::new(Transaction::sign(terms.chain, operation, terms.expires_at, &signers)))
+    Ok(Pending::new(Transaction::sign(chain, operation, expires_at, &signers)))
 }
 
 fn controlling_key<'a>(entry: &'a Entry, current: &Current) -> Result<&'a SecretKey, WalletError> {

@@ -84,7 +84,7 @@ impl std::ops::Deref for Block {
 /// The newest final block, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tip {
-    /// Its height; 0 for genesis.
+    /// Its height; for genesis 0, or where the chain that this one goes on from ended.
     pub height: Height,
     /// The view it was proposed in; 0 for genesis, and for the block that closed the epoch before.
     pub view: View,
@@ -100,7 +100,7 @@ impl Tip {
     /// Genesis: final before the first view.
     pub fn genesis(genesis: &genesis::Genesis) -> Self {
         Self {
-            height: Height::ZERO,
+            height: genesis.height(),
             view: View::ZERO,
             digest: genesis.chain(),
             time: genesis.time(),

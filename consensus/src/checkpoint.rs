@@ -55,7 +55,7 @@ pub struct CheckpointCertificate {
 /// The checkpoint that a block rests on (P1, P6): its certificate is known to whoever prepares the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cited {
-    /// Its height; 0 for genesis.
+    /// Its height; for genesis 0, or where the chain that this one goes on from ended.
     pub height: Height,
     /// Its digest; the chain's id for genesis.
     pub digest: Digest,
@@ -76,7 +76,7 @@ impl Checkpoint {
 impl Cited {
     /// What the first blocks of a chain cite: genesis needs no certificate.
     pub fn genesis(genesis: &genesis::Genesis) -> Self {
-        Self { height: Height::ZERO, digest: genesis.chain() }
+        Self { height: genesis.height(), digest: genesis.chain() }
     }
 }
 

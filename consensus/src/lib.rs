@@ -10,6 +10,7 @@
 //! - [`evidence`]: what no honest validator signs, and who did
 //! - [`candidate`]: blocks before they are final
 //! - [`output`]: records first, then actions
+//! - [`remains`]: what a replica's records hold when its network is lost for good
 //!
 //! # The protocol
 //!
@@ -102,6 +103,7 @@ pub mod message;
 pub mod output;
 mod pacemaker;
 mod pool;
+pub mod remains;
 pub mod replica;
 mod tally;
 
@@ -112,5 +114,6 @@ pub use evidence::Evidence;
 pub use message::{Context, Message, Verified};
 pub use output::{Action, Halt, Output, Recipient, Record};
 pub use pool::Offer;
+pub use remains::Remains;
 pub use replica::standing::Report;
 pub use replica::{Config, Executed, Input, Memory, Now, Replica, Start, Status, Verdict};

@@ -56,6 +56,8 @@ const MAX_UNFINAL: usize = 32;
 pub struct Config {
     /// The chain's id.
     pub chain: Digest,
+    /// The height that the chain's first block follows: 0, or where the chain that it goes on from ended.
+    pub origin: Height,
     /// The epoch of the newest final block; the one after, where that block closed its epoch and its checkpoint has its
     /// certificate.
     pub epoch: Epoch,

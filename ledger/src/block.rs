@@ -11,7 +11,7 @@ use crate::Moment;
 /// A final block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// Its place; the first block after genesis is 1.
+    /// Its place; the first block after genesis is 1, unless the chain goes on from another.
     pub height: Height,
     /// The digest of the block before it; the chain's id for the first.
     pub parent: Digest,
@@ -28,11 +28,11 @@ pub struct Block {
 /// The newest final block, as far as its successor needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tip {
-    /// Its height; 0 is genesis.
+    /// Its height; at genesis 0, or where the chain that this one goes on from ended.
     pub height: Height,
     /// Its digest; the chain's id at genesis.
     pub digest: Digest,
-    /// Its time; the network's founding at genesis.
+    /// Its time; the chain's founding at genesis.
     pub time: UnixMillis,
 }
 
@@ -56,7 +56,7 @@ impl Block {
 impl Tip {
     /// The tip of a chain without blocks.
     pub fn genesis(genesis: &Genesis) -> Self {
-        Self { height: Height::ZERO, digest: genesis.chain(), time: genesis.time() }
+        Self { height: genesis.height(), digest: genesis.chain(), time: genesis.time() }
     }
 }
 

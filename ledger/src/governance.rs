@@ -34,7 +34,7 @@ pub const MAX_PROPOSALS: usize = 512;
 pub struct Governance {
     /// The epoch of the next block.
     pub epoch: Epoch,
-    /// The height of the block that closed the epoch before; 0 in the first.
+    /// The height of the block that closed the epoch before; in the first, where the chain begins.
     pub began: Height,
     /// Who is in charge of the next block.
     pub configuration: Configuration,
@@ -65,7 +65,7 @@ impl Governance {
     pub fn of(genesis: &Genesis) -> Self {
         Self {
             epoch: Epoch::ZERO,
-            began: Height::ZERO,
+            began: genesis.height(),
             configuration: Configuration::of(genesis),
             pending: None,
             announced: BTreeSet::new(),

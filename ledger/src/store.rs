@@ -2,7 +2,7 @@
 //!
 //! | column family | key | value |
 //! | --- | --- | --- |
-//! | `meta` | `format`, `chain`, `tip`, `counts`, `governance` | the format's number, the chain's id, [`Tip`], [`Counts`], [`Governance`] |
+//! | `meta` | `format`, `chain`, `tip`, `counts`, `governance`, `ended` | the format's number, the chain's id, [`Tip`], [`Counts`], [`Governance`], there once the chain was given up |
 //! | `batches` | batch digest | the batch's bytes as they came |
 //! | `unordered` | batch digest | the batch's expiry, while no final block names it |
 //! | `ordered` | batch digest | the height of the block that names it |
@@ -10,7 +10,7 @@
 //! | `receipts` | transaction id | [`Receipt`] |
 //! | `records` | DID id | the newest [`Record`] |
 //! | `history` | DID id ‖ version | [`Record`] |
-//! | `outcomes` | height, 0 included | [`Outcome`] |
+//! | `outcomes` | height, that of the founding included | [`Outcome`] |
 //! | `configurations` | digest | [`genesis::Configuration`]: of each epoch, pending, or announced in this epoch |
 //! | `epochs` | epoch | [`EpochStart`] |
 //! | `checkpoints` | height | a checkpoint certificate, in consensus's bytes |
@@ -33,6 +33,7 @@ mod error;
 mod options;
 mod rows;
 mod statistics;
+mod succession;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +48,7 @@ pub use self::epochs::EpochStart;
 pub use self::error::StoreError;
 use self::rows::Family;
 pub use self::statistics::{Counts, Statistics};
+pub use self::succession::Adoption;
 use crate::resolution::History;
 use crate::{
     Block, Changes, CheckedBatch, DidId, Governance, Header, Outcome, Receipt, Record, StateView, Tip,
@@ -60,6 +62,8 @@ const FORMAT: u32 = 2;
 pub struct Store {
     db: DB,
     path: PathBuf,
+    /// The height that the chain's first block follows. Blocks up to there are those of the chains before.
+    origin: Height,
     head: RwLock<Head>,
     /// Held by whoever changes what it looked at before, so that a removal and a commit never cross.
     ordering: Mutex<()>,
@@ -90,34 +94,45 @@ impl Store {
     /// Opens the ledger in the directory `path`, or makes one for the chain of `genesis`.
     ///
     /// # Errors
-    /// When another process holds the directory, it holds another chain or another format, or it is damaged.
+    /// When another process holds the directory, it holds another chain or another format, the chain in it was ended, or
+    /// it is damaged; or when there is none, and the chain goes on from another.
     pub fn open(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
-        let db = DB::open_cf_descriptors(&options::database(), path, options::column_families())
-            .map_err(|source| StoreError::from_open(path, &source))?;
-        let governance = Arc::new(Governance::of(genesis));
-        let head = Head {
-            tip: Tip::genesis(genesis),
-            counts: Counts::default(),
-            outcome: Outcome::genesis(genesis),
-            governance,
-            epochs: Arc::default(),
-        };
-        let store = Self {
-            db,
-            path: path.to_owned(),
-            head: RwLock::new(head.clone()),
-            ordering: Mutex::new(()),
-            halted: AtomicBool::new(false),
-        };
-        let head = store.load_head(genesis.chain(), head)?;
+        let store = Self::open_any(path, genesis)?;
+        if store.has_ended()? {
+            return Err(StoreError::Ended { path: store.path });
+        }
+        Ok(store)
+    }
+
+    /// The same, whether the chain was ended or not.
+    fn open_any(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
+        let store = Self::open_unread(path, genesis)?;
+        let head = store.load_head(genesis)?;
         *store.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(store)
     }
 
-    /// The head on disk; founds the ledger with `new` where the directory is new.
-    fn load_head(&self, chain: Digest, new: Head) -> Result<Head, StoreError> {
-        let Some(format) = self.get::<u32>(Family::Meta, b"format")? else {
+    /// Opens the directory. What it holds is not looked at yet.
+    fn open_unread(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
+        let db = DB::open_cf_descriptors(&options::database(), path, options::column_families())
+            .map_err(|source| StoreError::from_open(path, &source))?;
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            origin: genesis.height(),
+            head: RwLock::new(Self::first_head(genesis)),
+            ordering: Mutex::new(()),
+            halted: AtomicBool::new(false),
+        })
+    }
+
+    /// The head on disk; founds the ledger where the directory is new.
+    fn load_head(&self, genesis: &Genesis) -> Result<Head, StoreError> {
+        let chain = genesis.chain();
+        if self.get::<u32>(Family::Meta, b"format")?.is_none() {
+            self.check_may_found(genesis)?;
             // Nothing was ever written: the first write holds all of these rows.
+            let new = self.head();
             let mut batch = WriteBatch::default();
             self.put(&mut batch, Family::Meta, b"format", &FORMAT);
             self.put(&mut batch, Family::Meta, b"chain", &chain);
@@ -127,12 +142,13 @@ impl Store {
             self.write("founding the ledger", batch, Durability::Now)?;
             let epochs = Arc::new(self.load_epochs(&new.governance)?);
             return Ok(Head { epochs, ..new });
-        };
-        let path = self.path.clone();
-        if format != FORMAT {
-            return Err(StoreError::OtherFormat { path, found: format, expected: FORMAT });
         }
+        self.check_format()?;
+        let path = self.path.clone();
         let found = self.require(Family::Meta, b"chain")?;
+        if genesis.predecessor().is_some_and(|predecessor| predecessor.chain == found) {
+            return Err(StoreError::NotAdopted { path, found, expected: chain });
+        }
         if found != chain {
             return Err(StoreError::OtherChain { path, found, expected: chain });
         }
@@ -144,6 +160,19 @@ impl Store {
         self.expect(agree, Family::Meta, b"governance")?;
         let epochs = Arc::new(self.load_epochs(&governance)?);
         Ok(Head { tip, counts: self.require(Family::Meta, b"counts")?, outcome, governance, epochs })
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let found = self.require(Family::Meta, b"format")?;
+        if found == FORMAT {
+            return Ok(());
+        }
+        Err(StoreError::OtherFormat { path: self.path.clone(), found, expected: FORMAT })
+    }
+
+    /// The height that the chain's first block follows: 0, or where the chain that it goes on from ended.
+    pub const fn origin(&self) -> Height {
+        self.origin
     }
 
     /// The newest final block; genesis where there is none.
@@ -245,12 +274,12 @@ impl Store {
         Ok(())
     }
 
-    /// The block at `height`; none at genesis and past the tip.
+    /// The block at `height`; none past the tip, and none of a chain before this one.
     ///
     /// # Errors
     /// When the disk fails, or the row is damaged or missing.
     pub fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
-        if height == Height::ZERO || height > self.tip().height {
+        if height <= self.origin || height > self.tip().height {
             return Ok(None);
         }
         let key = rows::height_key(height);
@@ -271,7 +300,7 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Vec<Block>, StoreError> {
         let (mut blocks, mut bytes) = (Vec::new(), 0);
-        let mut height = from.max(Height(1));
+        let mut height = from.max(self.origin.next());
         while blocks.len() < max_blocks && bytes < max_bytes {
             let Some(block) = self.block(height)? else { break };
             bytes += block.batches.len() * 32 + block.proof.len() + rows::BLOCK_OVERHEAD_BYTES;
@@ -288,7 +317,7 @@ impl Store {
     /// When the disk fails, or a row is damaged or missing.
     pub fn batches_named_after(&self, after: Height) -> Result<Vec<(Digest, Height)>, StoreError> {
         let mut named = Vec::new();
-        let mut height = after.next();
+        let mut height = after.max(self.origin).next();
         while let Some(block) = self.block(height)? {
             named.extend(block.batches.iter().map(|digest| (*digest, height)));
             height = height.next();

@@ -5,6 +5,7 @@
 
 mod bench;
 mod did;
+mod genesis;
 mod gov;
 mod keys;
 mod output;
@@ -69,6 +70,8 @@ enum Command {
     Gov(gov::Gov),
     #[command(subcommand)]
     Keys(keys::Keys),
+    #[command(subcommand)]
+    Genesis(genesis::Genesis),
     Bench(bench::Bench),
     Reset(reset::Reset),
 }
@@ -176,6 +179,7 @@ impl Command {
             Self::Tx(tx) => block_on(tx.run(output), ""),
             Self::Gov(gov) => block_on(gov.run(output), ""),
             Self::Keys(keys) => keys.run(output),
+            Self::Genesis(genesis) => genesis.run(output),
             Self::Bench(bench) => bench.run(output),
             Self::Reset(reset) => reset.run(output),
         }

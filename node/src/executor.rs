@@ -53,6 +53,19 @@ pub struct Executor {
     pub metrics: Arc<Metrics>,
 }
 
+/// How the ledger keeps a block.
+pub fn row(block: &Block, certificate: Option<Certificate>) -> ledger::Block {
+    let proof = Proof { candidate: block.candidate().clone(), commit: certificate };
+    ledger::Block {
+        height: block.height,
+        parent: block.parent.digest,
+        digest: block.digest(),
+        time: block.time,
+        batches: block.payload.clone(),
+        proof: proof.encode(),
+    }
+}
+
 /// What the validators sign of an executed block (P6).
 pub fn checkpoint(block: &Candidate, outcome: &Outcome) -> Checkpoint {
     Checkpoint {
@@ -117,15 +130,7 @@ impl Executor {
     ) -> Result<bool, ExecutorError> {
         let Some(batches) = self.batches(&block, stop)? else { return Ok(false) };
         let timer = self.metrics.apply_seconds.start_timer();
-        let proof = Proof { candidate: block.candidate().clone(), commit: certificate };
-        let row = ledger::Block {
-            height: block.height,
-            parent: block.parent.digest,
-            digest: block.digest(),
-            time: block.time,
-            batches: block.payload.clone(),
-            proof: proof.encode(),
-        };
+        let row = row(&block, certificate);
         let changes = apply(self.store.as_ref(), row.moment(), closes, &batches)?;
         timer.observe_duration();
         let timer = self.metrics.commit_seconds.start_timer();

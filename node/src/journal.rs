@@ -144,6 +144,38 @@ impl Journal {
         Ok((journal, records))
     }
 
+    /// Reads the records in `folder` and changes nothing there.
+    ///
+    /// # Errors
+    /// Those of [`Journal::open`].
+    pub fn read(folder: &Path, owner: Owner) -> Result<Vec<Record>, JournalError> {
+        let numbers = segments(folder)?;
+        let mut records = Vec::new();
+        for (place, number) in numbers.iter().enumerate() {
+            let last = place + 1 == numbers.len();
+            let (read, _) = read_segment(&segment_path(folder, *number), *number, owner, last)?;
+            records.extend(read);
+        }
+        Ok(records)
+    }
+
+    /// The chain of the journal in `folder`; none where it has no segment with a whole header.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn chain(folder: &Path) -> Result<Option<Digest>, JournalError> {
+        for number in segments(folder)? {
+            let path = segment_path(folder, number);
+            let mut header = Vec::new();
+            let file = File::open(&path).map_err(at("opening", &path))?;
+            file.take(HEADER_BYTES as u64).read_to_end(&mut header).map_err(at("reading", &path))?;
+            if header.len() == HEADER_BYTES && header.starts_with(HEADER_MAGIC) {
+                return Ok(header[8..40].try_into().ok().map(Digest::from_bytes));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether `folder` holds a journal.
     pub fn exists(folder: &Path) -> bool {
         segments(folder).is_ok_and(|numbers| !numbers.is_empty())

@@ -6,6 +6,7 @@
 //!   executed
 //! - [`mempool`], [`batcher`]: from clients to batches; [`intake`], [`availability`], [`quota`], [`shelf`],
 //!   [`fetcher`]: batches of all validators
+//! - [`succession`]: the chain that goes on after a quorum was lost for good
 //! - [`sync`]: blocks for who was away; [`wire`]: what nodes say to one another
 //! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`]: for operators
 
@@ -28,6 +29,7 @@ pub mod node;
 pub mod quota;
 pub mod rpc;
 pub mod shelf;
+pub mod succession;
 pub mod sync;
 pub mod wire;
 

@@ -14,7 +14,7 @@
 //!
 //! Whatever fails for good (a disk, a fork) stops the node: [`run`] returns its error.
 
-mod startup;
+pub(crate) mod startup;
 mod threads;
 
 use std::net::SocketAddr;

@@ -37,6 +37,7 @@ impl Founding {
     pub fn config(&self, index: ValidatorIndex) -> Config {
         Config {
             chain: self.context.chain,
+            origin: self.genesis.height(),
             epoch: self.context.epoch,
             configuration: Configuration::of(&self.genesis),
             opening: None,

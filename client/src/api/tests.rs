@@ -75,6 +75,7 @@ fn the_status_is_camel_case_with_the_parameters() {
     let status = ChainStatus {
         network: "test".into(),
         chain: digest(1),
+        predecessor: None,
         node: "node0".into(),
         standing: "voting".into(),
         software: "realdid/0.1.0".into(),

@@ -121,13 +121,13 @@ impl Replica {
     }
 
     fn new(config: Config, now: Now, start: Start) -> Self {
-        let Config { chain, epoch, configuration, opening, secret, memory: _, nonce } = config;
+        let Config { chain, origin, epoch, configuration, opening, secret, memory: _, nonce } = config;
         let Configuration { validators, parameters } = configuration;
         let context = Context { chain, epoch, validators };
         let me = context.validators.by_consensus_key(&secret.public());
         let Start { tip, certificate: tip_certificate, executed, certified } = start;
-        let origin = opening.as_ref().map(|opening| opening.checkpoint.cited());
-        let origin = origin.unwrap_or(Cited { height: Height::ZERO, digest: chain });
+        let opened = opening.as_ref().map(|opening| opening.checkpoint.cited());
+        let origin = opened.unwrap_or(Cited { height: origin, digest: chain });
         let mut results = Results::new(origin, opening);
         for certificate in certified {
             results.restore(certificate);

@@ -165,6 +165,7 @@ impl Driven {
     fn config() -> Config {
         Config {
             chain: context().chain,
+            origin: genesis::Height::ZERO,
             epoch: Epoch::ZERO,
             configuration: Configuration::of(&founded(4)),
             opening: None,

@@ -16,7 +16,7 @@ use crate::{Governance, Outcome};
 /// An epoch's beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochStart {
-    /// The height of the block that closed the epoch before; 0 for the first. The epoch's first block is the next.
+    /// The height of the block that closed the epoch before; for the first, where the chain begins. The epoch's first block is the next.
     pub began: Height,
     /// Who is in charge, by which parameters.
     pub configuration: Digest,
@@ -39,12 +39,12 @@ impl Store {
         self.head().outcome
     }
 
-    /// What the block at `height` led to; none past the tip.
+    /// What the block at `height` led to; none past the tip, and none of a chain before this one.
     ///
     /// # Errors
     /// When the disk fails, or the row is damaged or missing.
     pub fn outcome_of(&self, height: Height) -> Result<Option<Outcome>, StoreError> {
-        if height > self.tip().height {
+        if height < self.origin || height > self.tip().height {
             return Ok(None);
         }
         self.require(Family::Outcomes, &rows::height_key(height)).map(Some)
@@ -94,7 +94,7 @@ impl Store {
     /// The rows of a ledger at genesis.
     pub(super) fn found(&self, batch: &mut WriteBatch, governance: &Governance, outcome: &Outcome) {
         let configuration = governance.configuration.digest();
-        self.put(batch, Family::Outcomes, &rows::height_key(Height::ZERO), outcome);
+        self.put(batch, Family::Outcomes, &rows::height_key(governance.began), outcome);
         self.put(batch, Family::Configurations, configuration.as_bytes(), &governance.configuration);
         self.put(batch, Family::Epochs, &rows::epoch_key(governance.epoch), &EpochStart::of(governance));
         self.put(batch, Family::Meta, b"governance", governance);

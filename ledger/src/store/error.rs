@@ -39,6 +39,68 @@ pub enum StoreError {
         /// The chain of the genesis document.
         expected: Digest,
     },
+    /// The directory holds the chain that the genesis document's goes on from.
+    #[error("the ledger in {} is of chain {found}, which chain {expected} of the genesis document goes on from. Take the step with `realdid genesis adopt`, which looks whether the ledger stands where the new chain begins", path.display())]
+    NotAdopted {
+        /// The directory.
+        path: PathBuf,
+        /// The chain in it.
+        found: Digest,
+        /// The chain of the genesis document.
+        expected: Digest,
+    },
+    /// A chain that goes on from another, and no ledger to go on from.
+    #[error("there is no ledger in {} to go on from: this chain begins with the state of chain {predecessor}, which is not in its own blocks. Stop a node of the network, copy its data/store here (never its data/journal), and start both", path.display())]
+    NothingToGoOnFrom {
+        /// The directory.
+        path: PathBuf,
+        /// The chain before.
+        predecessor: Digest,
+    },
+    /// A genesis document that goes on from nothing.
+    #[error(
+        "the genesis document of chain {chain} names no chain that it goes on from: `realdid genesis succeed` makes one that does"
+    )]
+    NoPredecessor {
+        /// The document's chain.
+        chain: Digest,
+    },
+    /// A genesis document that goes on from a chain that is not here.
+    #[error("the ledger in {} is of chain {found}, but the genesis document goes on from chain {expected}. Check which document it is, and --home", path.display())]
+    OtherPredecessor {
+        /// The directory.
+        path: PathBuf,
+        /// The chain in it.
+        found: Digest,
+        /// The chain that the document goes on from.
+        expected: Digest,
+    },
+    /// The ledger does not stand where the new chain begins.
+    #[error(
+        "the ledger in {} is at height {height}, block {block}, state {state_root}, but the new chain goes on from height {expected_height}, block {expected_block}, state {expected_state_root}. Where this ledger is the higher one, make the genesis document here instead. Else copy data/store from the node on which it was made (stop it first; never copy its data/journal), and adopt again", path.display()
+    )]
+    StandsElsewhere {
+        /// The directory.
+        path: PathBuf,
+        /// Its height.
+        height: Height,
+        /// Its newest block.
+        block: Digest,
+        /// Its state.
+        state_root: Digest,
+        /// Where the new chain begins.
+        expected_height: Height,
+        /// The block that it follows.
+        expected_block: Digest,
+        /// The state that it begins with.
+        expected_state_root: Digest,
+    },
+    /// The chain was given up.
+    #[error("the chain in {} was ended by `realdid genesis succeed`: the ledger may hold blocks that were never final. Go on with `realdid genesis adopt`; or, if the old chain is to go on after all, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start the node: it syncs again", path.display())]
+    Ended {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory was written by a build with another layout.
     #[error("the ledger in {} has format {found}, but this build reads format {expected}. Use the build that wrote it; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
     OtherFormat {

@@ -24,7 +24,7 @@ impl Fixture {
         self.store.as_ref().unwrap()
     }
 
-    fn close(&mut self) -> &Path {
+    pub(super) fn close(&mut self) -> &Path {
         self.store = None;
         self.directory.path()
     }

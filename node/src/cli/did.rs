@@ -5,6 +5,7 @@
 
 mod change;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -15,7 +16,7 @@ use ledger::Did as DidText;
 use serde_json::{Value, json};
 
 use super::output::{Output, full_text};
-use super::{Ending, KeyringFolder, Rpc, duration, exit_code};
+use super::{Ending, KeyringFolder, Rpc, duration, exit_code, genesis};
 use change::Change;
 
 /// Make, change, end and resolve DIDs.
@@ -70,6 +71,18 @@ pub(super) enum Did {
         #[command(flatten)]
         common: Common,
     },
+    /// Opt in to the chain that goes on from one that lost its quorum for good.
+    ///
+    /// Takes the new genesis document, as you have it from those who run the network and whom you trust: nothing proves that
+    /// they may go on. The DIDs in your keyring that were made on the old chain then belong to the new one, and a change
+    /// that was not final is signed anew for it: `realdid did resume` finishes it.
+    #[command(after_help = "Example:\n  realdid did follow ./successor.toml")]
+    Follow {
+        /// The new genesis document.
+        file: PathBuf,
+        #[command(flatten)]
+        keyring: KeyringFolder,
+    },
     /// Print a DID's document (its public keys, and what each is for).
     ///
     /// With --json the whole DID Resolution result: the document, its version and times, or why there is none.
@@ -108,6 +121,7 @@ impl Did {
             }
             Self::Deactivate { did, common } => deactivate(&common.ready().await?, output, &did).await,
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
+            Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
             Self::Resolve { did, version, rpc } => resolve(&rpc.client, output, &did, version).await,
         }
     }
@@ -118,7 +132,7 @@ impl Did {
             Self::Create { .. } | Self::Update { .. } | Self::Deactivate { .. } | Self::Resume { .. } => {
                 "; what was begun is in the keyring: `realdid did resume`"
             }
-            Self::Resolve { .. } => "",
+            Self::Follow { .. } | Self::Resolve { .. } => "",
         }
     }
 }
@@ -253,6 +267,32 @@ async fn resume_one(
         return Ok(None);
     }
     ready.change(did, output).resume(&ready.terms()).await
+}
+
+fn follow(keyring: &Keyring, output: &Output, file: &Path) -> anyhow::Result<()> {
+    let successor = genesis::read(file)?;
+    let Some(predecessor) = successor.predecessor() else {
+        anyhow::bail!(
+            "{} founds a chain that goes on from no other: there is nothing to follow",
+            file.display()
+        );
+    };
+    let mut followed = Vec::new();
+    for did in keyring.dids()? {
+        if keyring.follow(&did, &successor)? {
+            followed.push(did);
+        }
+    }
+    let (chain, old, folder) = (successor.chain(), predecessor.chain, keyring.folder());
+    let json = json!({ "chain": chain, "predecessor": old, "keyring": folder, "dids": followed });
+    output.answer(&json, || {
+        let list: String = followed.iter().map(|did| format!("  {did}\n")).collect();
+        format!(
+            "{} DIDs in {} belong to chain {chain} now, which goes on from chain {old}.\n{list}",
+            followed.len(),
+            folder.display()
+        )
+    })
 }
 
 /// One error that tells all.

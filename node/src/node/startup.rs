@@ -46,11 +46,11 @@ struct Identity {
 }
 
 /// Where in the chain the ledger stands, as consensus takes it up.
-struct Position {
-    epoch: Epoch,
-    configuration: Configuration,
-    opening: Option<CheckpointCertificate>,
-    start: Start,
+pub(crate) struct Position {
+    pub(crate) epoch: Epoch,
+    pub(crate) configuration: Configuration,
+    pub(crate) opening: Option<CheckpointCertificate>,
+    pub(crate) start: Start,
 }
 
 /// Reads keys, genesis document, ledger and journal, and makes the replica.
@@ -70,6 +70,7 @@ pub(super) fn recover(home: &Home, config: &Config) -> anyhow::Result<Recovered>
     let executed = position.start.tip.height;
     let config = consensus::Config {
         chain: genesis.chain(),
+        origin: genesis.height(),
         epoch: position.epoch,
         configuration: position.configuration,
         opening: position.opening,
@@ -140,7 +141,7 @@ fn check_network_key(home: &Home, identity: &Identity, configuration: &Configura
 }
 
 /// Where the ledger stands. A block that closes an epoch belongs to it until its checkpoint has a certificate.
-fn position(store: &Store, genesis: &Genesis) -> anyhow::Result<Position> {
+pub(crate) fn position(store: &Store, genesis: &Genesis) -> anyhow::Result<Position> {
     let (governance, tip) = (store.governance(), store.tip());
     let certificate = |height: Height| -> anyhow::Result<Option<CheckpointCertificate>> {
         let bytes = store.checkpoint(height)?;
@@ -150,7 +151,7 @@ fn position(store: &Store, genesis: &Genesis) -> anyhow::Result<Position> {
     let has_closed = governance.epoch > Epoch::ZERO && governance.began == tip.height;
     let is_closing = has_closed && certificate(tip.height)?.is_none();
     let epoch = if is_closing { governance.epoch.previous() } else { governance.epoch };
-    let began = store.epoch_start(epoch).map_or(Height::ZERO, |start| start.began);
+    let began = store.epoch_start(epoch).map_or(store.origin(), |start| start.began);
     let configuration = store.configuration_of(epoch)?.context("the ledger has no validators")?;
     let opening = if epoch == Epoch::ZERO { None } else { certificate(began)? };
     if epoch > Epoch::ZERO && opening.is_none() {
@@ -220,7 +221,7 @@ fn open_journal(
         lost(format!("{} holds no voting record", folder.display()));
         return Ok((journal, records, Memory::Lost));
     }
-    if !reaches(&records, position) {
+    if !reaches(&records, identity.genesis.height(), position) {
         let height = position.start.tip.height;
         lost(format!(
             "the voting record in {} is older than the ledger, at height {height}",
@@ -232,7 +233,7 @@ fn open_journal(
 }
 
 /// Whether the records go as far as the ledger: each final block left a certificate among them.
-fn reaches(records: &[Record], position: &Position) -> bool {
+fn reaches(records: &[Record], origin: Height, position: &Position) -> bool {
     let tip = &position.start.tip;
     let mut of = Epoch::ZERO;
     let goes_as_far = |record: &Record| match record {
@@ -244,7 +245,7 @@ fn reaches(records: &[Record], position: &Position) -> bool {
         Record::Checkpoint(certificate) => certificate.checkpoint.height >= tip.height,
         _ => false,
     };
-    tip.height == Height::ZERO || records.iter().any(goes_as_far)
+    tip.height == origin || records.iter().any(goes_as_far)
 }
 
 /// The journal exists from now on, durably: the mark that says that there never was one goes, before anything is signed.

@@ -22,6 +22,12 @@ pub(super) fn status(api: &Api) -> ChainStatus {
     ChainStatus {
         network: api.genesis.network().to_owned(),
         chain: api.genesis.chain(),
+        predecessor: api.genesis.predecessor().map(|predecessor| client::api::Predecessor {
+            chain: predecessor.chain,
+            height: predecessor.height,
+            block: predecessor.block,
+            state_root: predecessor.state_root,
+        }),
         node: members.me.map_or_else(|| "observer".to_owned(), |me| members.name(me)),
         standing: standing(snapshot.status.standing).to_owned(),
         software: concat!("realdid ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -100,7 +106,7 @@ fn configuration(api: &Api, epoch: Epoch) -> Result<genesis::Configuration, Refu
 /// Who is in charge in an epoch, and since when.
 pub(super) fn validators(api: &Api, epoch: Epoch) -> Result<Validators, Refusal> {
     let configuration = configuration(api, epoch)?;
-    let began = api.store.epoch_start(epoch).map_or(Height::ZERO, |start| start.began);
+    let began = api.store.epoch_start(epoch).map_or(api.store.origin(), |start| start.began);
     Ok(Validators {
         epoch,
         began,
@@ -139,8 +145,8 @@ pub(super) fn evidence(api: &Api) -> Result<Vec<Evidence>, Refusal> {
 
 pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {
     let block = api.store.block(height).map_err(|error| internal(&error))?.ok_or_else(|| {
-        let tip = api.store.tip().height;
-        refusal(code::NOT_FOUND, format!("no block {height}: this node has blocks 1 to {tip}"))
+        let (first, tip) = (api.store.origin().next(), api.store.tip().height);
+        refusal(code::NOT_FOUND, format!("no block {height}: this node has blocks {first} to {tip}"))
     })?;
     let proof = Proof::decode(&block.proof).map_err(|error| internal(&error))?;
     let mut transactions = Vec::new();

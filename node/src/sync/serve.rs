@@ -119,6 +119,6 @@ fn blocks_of(store: &Store, Span { from, to }: Span) -> Result<Range, AnswerErro
     }
     let Some((count, finality, cites)) = proven else { return Ok(Range::default()) };
     candidates.truncate(count);
-    let cited = if cites == Height::ZERO { None } else { checkpoint_at(store, cites)? };
+    let cited = if cites == store.origin() { None } else { checkpoint_at(store, cites)? };
     Ok(Range { candidates, finality: Some(finality), cited, checkpoint: None })
 }

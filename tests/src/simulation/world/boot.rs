@@ -28,6 +28,7 @@ impl World {
         machine.final_height = start.tip.height;
         let config = Config {
             chain: self.genesis.chain(),
+            origin: self.genesis.height(),
             epoch,
             configuration,
             opening,
