@@ -180,3 +180,44 @@ fn debug_shows_no_secret() {
     let secret = secret_text(&entry.keys[0].secret);
     assert!(!format!("{entry:?}").contains(&secret[5..]));
 }
+
+/// A chain that goes on from the one of [`terms`], or from another.
+fn successor_of(chain: Digest) -> Genesis {
+    let key = |seed: u8| SecretKey::from_seed([seed; 32]).public();
+    let validator = genesis::Validator {
+        name: "node0".into(),
+        consensus_key: key(1),
+        network_key: key(2),
+        governance_key: key(3),
+        address: "127.0.0.1:26600".into(),
+    };
+    let predecessor = genesis::Predecessor {
+        chain,
+        height: Height(7),
+        block: Digest::from_bytes([2; 32]),
+        state_root: Digest::from_bytes([3; 32]),
+    };
+    let (time, parameters) = (genesis::UnixMillis(1), genesis::Parameters::default());
+    Genesis::succeeding(predecessor, "test".into(), time, parameters, vec![validator]).unwrap()
+}
+
+#[test]
+fn a_did_follows_only_the_chain_that_goes_on_from_its_own_and_its_change_keeps_its_id() {
+    let (_folder, ring) = ring();
+    let entry = wallet::create(&terms());
+    let old = entry.pending.clone().unwrap();
+    ring.insert(&entry).unwrap();
+    let next = successor_of(entry.chain);
+
+    assert!(!ring.follow(&entry.did, &successor_of(Digest::from_bytes([9; 32]))).unwrap());
+    assert_eq!(ring.read(&entry.did).unwrap().chain, entry.chain);
+    assert!(ring.follow(&entry.did, &next).unwrap());
+    assert!(!ring.follow(&entry.did, &next).unwrap(), "it has followed already");
+
+    let read = ring.read(&entry.did).unwrap();
+    assert_eq!((read.chain, publics(&read)), (next.chain(), publics(&entry)));
+    let pending = read.pending.unwrap();
+    assert_eq!((pending.id, pending.expires_at()), (old.id, old.expires_at()));
+    ledger::CheckedTransaction::check(pending.transaction, &next).unwrap();
+    ledger::CheckedTransaction::check(old.transaction, &next).unwrap_err();
+}

@@ -9,6 +9,7 @@ mod epochs;
 mod faults;
 mod files;
 mod hostile;
+mod lost_quorum;
 mod machines;
 mod member;
 mod observers;
