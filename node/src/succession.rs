@@ -333,3 +333,6 @@ fn sync_folder(folder: &Path) -> anyhow::Result<()> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.with_context(|| format!("cannot sync {}", folder.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,26 @@ fn a_torn_tail_of_any_length_is_dropped_and_all_before_it_is_kept() {
 }
 
 #[test]
+fn reading_tells_records_and_chain_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Journal::chain(folder.path()).unwrap(), None);
+    let (mut journal, _) = Journal::open(folder.path(), OWNER).unwrap();
+    journal.append(&[record(1)]).unwrap();
+    journal.append(&[record(2)]).unwrap();
+    drop(journal);
+    let path = last_segment(folder.path());
+    let whole = fs::read(&path).unwrap();
+    let torn = &whole[..whole.len() - 1];
+    fs::write(&path, torn).unwrap();
+    assert_eq!(Journal::read(folder.path(), OWNER).unwrap(), [record(1)]);
+    assert_eq!(Journal::chain(folder.path()).unwrap(), Some(OWNER.chain));
+    assert_eq!(fs::read(&path).unwrap(), torn);
+    assert_eq!(segments(folder.path()).unwrap(), [1]);
+    let other = Owner { voter: PublicKey::Ed25519([1; 32]), ..OWNER };
+    assert!(matches!(Journal::read(folder.path(), other), Err(JournalError::Foreign { .. })));
+}
+
+#[test]
 fn damage_before_the_last_entry_is_named_and_not_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(folder.path(), OWNER).unwrap();
