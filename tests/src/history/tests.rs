@@ -195,6 +195,9 @@ fn a_node_that_takes_back_what_it_showed_is_found_and_another_node_may_be_behind
         matches!(anomalies[..], [Anomaly::TakenBack { .. }, Anomaly::HeightTakenBack { node: 0, .. }]),
         "{anomalies:?}"
     );
+    // Unless it had lost all it had in between.
+    pen.0.reads.last_mut().unwrap().life = 1;
+    assert_eq!(pen.anomalies(), []);
 }
 
 #[test]
