@@ -159,18 +159,18 @@ impl Journal {
         Ok(records)
     }
 
-    /// The chain of the journal in `folder`; none where it has no segment with a whole header.
+    /// Whose journal is in `folder`; none where it has no segment with a whole header.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn chain(folder: &Path) -> Result<Option<Digest>, JournalError> {
+    pub fn owner(folder: &Path) -> Result<Option<Owner>, JournalError> {
         for number in segments(folder)? {
             let path = segment_path(folder, number);
             let mut header = Vec::new();
             let file = File::open(&path).map_err(at("opening", &path))?;
             file.take(HEADER_BYTES as u64).read_to_end(&mut header).map_err(at("reading", &path))?;
             if header.len() == HEADER_BYTES && header.starts_with(HEADER_MAGIC) {
-                return Ok(header[8..40].try_into().ok().map(Digest::from_bytes));
+                return Ok(Some(owner_in(&header)));
             }
         }
         Ok(None)
@@ -356,14 +356,19 @@ fn read_segment(
     Ok((records, offset))
 }
 
+/// Whose journal a whole header belongs to.
+fn owner_in(header: &[u8]) -> Owner {
+    let array = |from: usize| <[u8; 32]>::try_from(&header[from..from + 32]).unwrap_or_default();
+    Owner { chain: Digest::from_bytes(array(8)), voter: PublicKey::Ed25519(array(40)) }
+}
+
 fn check_header(path: &Path, bytes: &[u8], number: u64, owner: Owner) -> Result<(), JournalError> {
     let damaged = |problem: &str| JournalError::Damaged {
         path: path.to_owned(),
         offset: 0,
         problem: problem.to_owned(),
     };
-    let array = |from: usize| <[u8; 32]>::try_from(&bytes[from..from + 32]).unwrap_or_default();
-    let (chain, voter) = (Digest::from_bytes(array(8)), PublicKey::Ed25519(array(40)));
+    let Owner { chain, voter } = owner_in(bytes);
     let found = <[u8; 8]>::try_from(&bytes[72..80]).map(u64::from_le_bytes).unwrap_or_default();
     if &bytes[..8] != HEADER_MAGIC {
         return Err(damaged("it does not start like a journal"));

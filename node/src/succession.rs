@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use client::key_file::Role as KeyRole;
-use consensus::{Block, Certificate, Cited, Remains};
-use genesis::{Configuration, Digest, Genesis, Predecessor, Validator};
+use consensus::{Block, Certificate, Cited, Context, Record, Remains};
+use genesis::{Configuration, Digest, Epoch, Genesis, Predecessor, Validator};
 use ledger::{Adoption, CheckedBatch, Store, StoreError, apply};
 
 use crate::executor;
@@ -48,11 +48,12 @@ pub struct Survivor {
 }
 
 impl Survivor {
-    /// Opens the folder, and brings the ledger up to the newest block that the voting record knows to be final.
+    /// Opens the folder, and brings the ledger up to the newest block that the voting record knows to be final. The voting
+    /// records in the folders `others` count too: one survivor may hold a block of which only another has the certificate.
     ///
     /// # Errors
-    /// When ledger or voting record cannot be read, or a batch of a final block is not there.
-    pub fn open(home: &Home) -> anyhow::Result<Self> {
+    /// When ledger or voting record cannot be read, a batch of a final block is not there, or a certificate is not valid.
+    pub fn open(home: &Home, others: &[PathBuf]) -> anyhow::Result<Self> {
         let genesis = home.genesis()?;
         let folder = home.store();
         if !folder.is_dir() {
@@ -62,8 +63,18 @@ impl Survivor {
         let position = startup::position(&store, &genesis)?;
         let owner = Owner { chain: genesis.chain(), voter: home.key(KeyRole::Consensus)?.public() };
         let has_journal = Journal::exists(&home.journal());
-        let records = if has_journal { Journal::read(&home.journal(), owner)? } else { Vec::new() };
+        let mut records = if has_journal { Journal::read(&home.journal(), owner)? } else { Vec::new() };
+        for folder in others {
+            let found =
+                Journal::owner(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+            let found = found.with_context(|| format!("{} holds no voting record", folder.display()))?;
+            let owner = Owner { chain: genesis.chain(), ..found };
+            // Each record begins anew to say of which epoch it speaks.
+            records.push(Record::Epoch(Epoch::ZERO, None));
+            records.extend(Journal::read(folder, owner)?);
+        }
         let mut remains = Remains::of(records, position.epoch, &position.start.tip);
+        check(&remains, &genesis, &position)?;
         let finished = std::mem::take(&mut remains.finished);
         let survivor = Self { store, genesis, position, remains, has_journal };
         for (block, certificate) in finished {
@@ -127,8 +138,8 @@ impl Survivor {
             let kind = if missing.is_final { "is final" } else { "may be final" };
             bail!(
                 "block {} {kind}, as a certificate in this node's voting record shows, but the block is not here: make \
-                 the document on a survivor that has it (`realdid genesis tip` on each). If none has, give it up with \
-                 --without-prepared",
+                 the document on a survivor that has it, with this node's data/journal as --journal. If none has, give it \
+                 up with --without-prepared",
                 missing.digest
             );
         }
@@ -202,6 +213,25 @@ impl Survivor {
         })?;
         Ok(cited.checkpoint.pending)
     }
+}
+
+/// Whether what the records say is proved by the validators' signatures: some of them come from others.
+fn check(remains: &Remains, genesis: &Genesis, position: &Position) -> anyhow::Result<()> {
+    let validators = position.configuration.validators.clone();
+    let context = Context { chain: genesis.chain(), epoch: position.epoch, validators };
+    let commits = remains.finished.iter().filter_map(|(_, certificate)| certificate.as_ref());
+    for certificate in commits.chain(&remains.certificate).cloned() {
+        let digest = certificate.digest;
+        let verified = certificate.verify(&context);
+        verified
+            .with_context(|| format!("the certificate of block {digest} in a voting record is not valid"))?;
+    }
+    for (height, certificate) in &remains.checkpoints {
+        let verified = certificate.clone().verify(&context);
+        verified
+            .with_context(|| format!("the checkpoint of height {height} in a voting record is not valid"))?;
+    }
+    Ok(())
 }
 
 /// The validators with these names. They must be fewer than what the old chain needs.
@@ -289,7 +319,8 @@ fn put_journal_aside(
     restored: bool,
 ) -> anyhow::Result<Option<PathBuf>> {
     let folder = home.journal();
-    let chain = if folder.is_dir() { Journal::chain(&folder)? } else { None };
+    let owner = if folder.is_dir() { Journal::owner(&folder)? } else { None };
+    let chain = owner.map(|owner| owner.chain);
     if chain == Some(next.chain()) || chain.is_none() && is_new {
         return Ok(None);
     }

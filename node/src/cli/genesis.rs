@@ -28,7 +28,7 @@ pub(super) enum Genesis {
     #[command(after_help = "Example:\n  realdid genesis tip --home ./localnet/node0")]
     Tip {
         #[command(flatten)]
-        stopped: Stopped,
+        survivor: Held,
     },
     /// Make the genesis document of the chain that the survivors go on with.
     ///
@@ -40,7 +40,7 @@ pub(super) enum Genesis {
     )]
     Succeed {
         #[command(flatten)]
-        stopped: Stopped,
+        survivor: Held,
         /// The surviving validators, by their names. Others can be taken in later: `realdid gov`.
         #[arg(long, value_name = "NAME,NAME,…", value_delimiter = ',', required = true)]
         validators: Vec<String>,
@@ -73,6 +73,16 @@ pub(super) enum Genesis {
     },
 }
 
+/// Which node, and what others know of its blocks.
+#[derive(Debug, Args)]
+pub(super) struct Held {
+    #[command(flatten)]
+    stopped: Stopped,
+    /// A copy of another survivor's data/journal: its certificates and blocks count too. Can be given several times.
+    #[arg(long = "journal", value_name = "DIR")]
+    journals: Vec<PathBuf>,
+}
+
 /// Which node.
 #[derive(Debug, Args)]
 pub(super) struct Stopped {
@@ -84,24 +94,24 @@ pub(super) struct Stopped {
 impl Genesis {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
-            Self::Tip { stopped } => tip(output, &stopped.home),
-            Self::Succeed { stopped, validators, include_prepared, without_prepared, out } => {
+            Self::Tip { survivor } => tip(output, &survivor),
+            Self::Succeed { survivor, validators, include_prepared, without_prepared, out } => {
                 let prepared = match (include_prepared, without_prepared) {
                     (true, _) => Prepared::Include,
                     (false, true) => Prepared::LeaveOut,
                     (false, false) => Prepared::Refuse,
                 };
-                succeed(output, &stopped.home, &validators, prepared, &out)
+                succeed(output, &survivor, &validators, prepared, &out)
             }
             Self::Adopt { stopped, file, restored } => adopt(output, &stopped.home, &file, restored),
         }
     }
 }
 
-fn tip(output: &Output, home: &Path) -> anyhow::Result<()> {
-    let home = Home::open(home)?;
+fn tip(output: &Output, held: &Held) -> anyhow::Result<()> {
+    let home = Home::open(&held.stopped.home)?;
     let _lock = home.lock()?;
-    let survivor = Survivor::open(&home)?;
+    let survivor = Survivor::open(&home, &held.journals)?;
     let (store, remains) = (survivor.store(), &survivor.remains);
     let (tip, governance, chain) = (store.tip(), store.governance(), survivor.genesis().chain());
     let (state_root, has_ended) = (store.outcome().state_root, store.has_ended()?);
@@ -162,14 +172,14 @@ fn missing(missing: &Missing) -> Value {
 
 fn succeed(
     output: &Output,
-    home: &Path,
+    held: &Held,
     names: &[String],
     prepared: Prepared,
     out: &Path,
 ) -> anyhow::Result<()> {
-    let home = Home::open(home)?;
+    let home = Home::open(&held.stopped.home)?;
     let _lock = home.lock()?;
-    let survivor = Survivor::open(&home)?;
+    let survivor = Survivor::open(&home, &held.journals)?;
     // Claimed first: what follows may end the old chain here.
     let mut file = File::create_new(out).with_context(|| format!("cannot make {}", out.display()))?;
     let made = survivor.succeed(names, prepared).and_then(|next| {

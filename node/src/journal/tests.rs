@@ -54,9 +54,9 @@ fn a_torn_tail_of_any_length_is_dropped_and_all_before_it_is_kept() {
 }
 
 #[test]
-fn reading_tells_records_and_chain_and_changes_nothing() {
+fn reading_tells_records_and_owner_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(Journal::chain(folder.path()).unwrap(), None);
+    assert_eq!(Journal::owner(folder.path()).unwrap(), None);
     let (mut journal, _) = Journal::open(folder.path(), OWNER).unwrap();
     journal.append(&[record(1)]).unwrap();
     journal.append(&[record(2)]).unwrap();
@@ -66,7 +66,7 @@ fn reading_tells_records_and_chain_and_changes_nothing() {
     let torn = &whole[..whole.len() - 1];
     fs::write(&path, torn).unwrap();
     assert_eq!(Journal::read(folder.path(), OWNER).unwrap(), [record(1)]);
-    assert_eq!(Journal::chain(folder.path()).unwrap(), Some(OWNER.chain));
+    assert_eq!(Journal::owner(folder.path()).unwrap(), Some(OWNER));
     assert_eq!(fs::read(&path).unwrap(), torn);
     assert_eq!(segments(folder.path()).unwrap(), [1]);
     let other = Owner { voter: PublicKey::Ed25519([1; 32]), ..OWNER };

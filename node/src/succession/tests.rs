@@ -21,7 +21,7 @@ fn founded() -> Genesis {
     Genesis::new("test".into(), UnixMillis(1_000), Parameters::default(), validators).unwrap()
 }
 
-fn owner(genesis: &Genesis) -> Owner {
+fn owner_of(genesis: &Genesis) -> Owner {
     Owner { chain: genesis.chain(), voter: key(1) }
 }
 
@@ -53,7 +53,7 @@ fn lived() -> (tempfile::TempDir, Home, Genesis) {
     let survivors = (0..2).map(validator).collect();
     let parameters = Parameters::default();
     let next = Genesis::succeeding(predecessor, "test".into(), block.time, parameters, survivors).unwrap();
-    Journal::open(&home.journal(), owner(&genesis)).unwrap();
+    Journal::open(&home.journal(), owner_of(&genesis)).unwrap();
     (folder, home, next)
 }
 
@@ -65,7 +65,7 @@ fn is_whole(home: &Home, next: &Genesis) {
     assert!(!home.journal().exists());
     let short = short(&founded().chain());
     assert_eq!(
-        Journal::chain(&home.data().join(format!("journal-{short}"))).unwrap(),
+        Journal::owner(&home.data().join(format!("journal-{short}"))).unwrap(),
         Some(founded().chain())
     );
     let old = fs::read_to_string(home.path().join(format!("genesis-{short}.toml"))).unwrap();
@@ -107,12 +107,12 @@ fn what_the_key_signed_on_the_new_chain_is_never_forgotten() {
     let (_folder, home, next) = lived();
     adopt(&home, &next, false).unwrap();
     // The node has started: its journal exists, and the mark is gone.
-    Journal::open(&home.journal(), owner(&next)).unwrap();
+    Journal::open(&home.journal(), owner_of(&next)).unwrap();
     fs::remove_file(home.first_start()).unwrap();
     let again = adopt(&home, &next, false).unwrap();
     assert_eq!(again, Adopted { ledger_was_adopted: true, old_journal: None, old_genesis: None });
     assert!(!home.first_start().exists());
-    assert_eq!(Journal::chain(&home.journal()).unwrap(), Some(next.chain()));
+    assert_eq!(Journal::owner(&home.journal()).unwrap(), Some(owner_of(&next)));
     // Nor where that journal was lost since.
     fs::remove_dir_all(home.journal()).unwrap();
     adopt(&home, &next, false).unwrap();
@@ -130,7 +130,7 @@ fn a_folder_that_the_document_is_not_about_stays_as_it_was() {
         let error = adopt(&home, document, false).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
         assert_eq!(home.genesis().unwrap(), founded());
-        assert_eq!(Journal::chain(&home.journal()).unwrap(), Some(founded().chain()));
+        assert_eq!(Journal::chain(&home.journal()).unwrap(), Some(owner_of(&founded())));
         assert!(!home.first_start().exists());
         Store::open(&home.store(), &founded()).unwrap();
     };
