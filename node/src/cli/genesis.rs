@@ -231,8 +231,10 @@ fn adopt(output: &Output, home: &Path, file: &Path, restored: bool) -> anyhow::R
             return format!("{folder} is of chain {chain} already: there was nothing to do.");
         }
         let mut text = format!("{folder} is of chain {chain} now, at height {}.\n", next.height());
-        for old in [&old_journal, &old_genesis].into_iter().flatten() {
-            text += &format!("The old one is in {}.\n", old.display());
+        for (what, old) in [("voting record", &old_journal), ("genesis document", &old_genesis)] {
+            if let Some(old) = old {
+                text += &format!("The old {what} is in {}.\n", old.display());
+            }
         }
         text + &format!("Start it: realdid start --home {folder}")
     })

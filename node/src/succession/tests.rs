@@ -66,7 +66,7 @@ fn is_whole(home: &Home, next: &Genesis) {
     let short = short(&founded().chain());
     assert_eq!(
         Journal::owner(&home.data().join(format!("journal-{short}"))).unwrap(),
-        Some(founded().chain())
+        Some(owner_of(&founded()))
     );
     let old = fs::read_to_string(home.path().join(format!("genesis-{short}.toml"))).unwrap();
     assert_eq!(Genesis::parse(&old).unwrap(), founded());
@@ -130,7 +130,7 @@ fn a_folder_that_the_document_is_not_about_stays_as_it_was() {
         let error = adopt(&home, document, false).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
         assert_eq!(home.genesis().unwrap(), founded());
-        assert_eq!(Journal::chain(&home.journal()).unwrap(), Some(owner_of(&founded())));
+        assert_eq!(Journal::owner(&home.journal()).unwrap(), Some(owner_of(&founded())));
         assert!(!home.first_start().exists());
         Store::open(&home.store(), &founded()).unwrap();
     };
