@@ -43,7 +43,7 @@ pub use outcome::Outcome;
 pub use receipt::{Code, Receipt};
 pub use record::{Header, Moment, Record, Version};
 #[cfg(feature = "store")]
-pub use store::{Adoption, Store, StoreError};
+pub use store::{Adoption, Stand, Store, StoreError};
 pub use transaction::{CheckedTransaction, Transaction, TransactionError};
 
 #[cfg(test)]

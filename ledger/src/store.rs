@@ -45,7 +45,7 @@ use rocksdb::{DB, WriteBatch, WriteOptions};
 
 pub use self::certificates::MAX_EVIDENCE;
 pub use self::epochs::EpochStart;
-pub use self::error::StoreError;
+pub use self::error::{Stand, StoreError};
 use self::rows::Family;
 pub use self::statistics::{Counts, Statistics};
 pub use self::succession::Adoption;

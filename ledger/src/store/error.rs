@@ -77,23 +77,15 @@ pub enum StoreError {
     },
     /// The ledger does not stand where the new chain begins.
     #[error(
-        "the ledger in {} is at height {height}, block {block}, state {state_root}, but the new chain goes on from height {expected_height}, block {expected_block}, state {expected_state_root}. Where this ledger is the higher one, make the genesis document here instead. Else copy data/store from the node on which it was made (stop it first; never copy its data/journal), and adopt again", path.display()
+        "the ledger in {} is at {found}, but the new chain goes on from {expected}. Where this ledger is the higher one, make the genesis document here instead. Else copy data/store from the node on which it was made (stop it first; never copy its data/journal), and adopt again", path.display()
     )]
     StandsElsewhere {
         /// The directory.
         path: PathBuf,
-        /// Its height.
-        height: Height,
-        /// Its newest block.
-        block: Digest,
-        /// Its state.
-        state_root: Digest,
+        /// Where it stands.
+        found: Box<Stand>,
         /// Where the new chain begins.
-        expected_height: Height,
-        /// The block that it follows.
-        expected_block: Digest,
-        /// The state that it begins with.
-        expected_state_root: Digest,
+        expected: Box<Stand>,
     },
     /// The chain was given up.
     #[error("the chain in {} was ended by `realdid genesis succeed`: the ledger may hold blocks that were never final. Go on with `realdid genesis adopt`; or, if the old chain is to go on after all, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start the node: it syncs again", path.display())]
@@ -177,6 +169,23 @@ pub enum StoreError {
         /// The batch.
         digest: Digest,
     },
+}
+
+/// A place in a chain, and the state there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The height.
+    pub height: Height,
+    /// The block there.
+    pub block: Digest,
+    /// The state after it.
+    pub state_root: Digest,
+}
+
+impl std::fmt::Display for Stand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "height {}, block {}, state {}", self.height, self.block, self.state_root)
+    }
 }
 
 impl StoreError {

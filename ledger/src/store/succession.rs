@@ -13,6 +13,7 @@ use std::path::Path;
 use genesis::{Genesis, Height, Predecessor};
 use rocksdb::WriteBatch;
 
+use super::error::Stand;
 use super::rows::Family;
 use super::{Durability, Head, Store, StoreError};
 use crate::{Governance, Outcome, Tip};
@@ -96,12 +97,8 @@ impl Store {
         }
         Err(StoreError::StandsElsewhere {
             path: self.path.clone(),
-            height: tip.height,
-            block: tip.digest,
-            state_root: outcome.state_root,
-            expected_height: height,
-            expected_block: block,
-            expected_state_root: state_root,
+            found: Box::new(Stand { height: tip.height, block: tip.digest, state_root: outcome.state_root }),
+            expected: Box::new(Stand { height, block, state_root }),
         })
     }
 
