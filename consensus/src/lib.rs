@@ -95,6 +95,10 @@
 //! child, so that a lone block is final after three delays without a successor; time-outs that adapt; silence when idle. From both: the
 //! validators change, and a replica may lose its disk.
 
+#[cfg(feature = "seeded-bugs")]
+pub mod bug;
+#[cfg(not(feature = "seeded-bugs"))]
+mod bug;
 pub mod candidate;
 pub mod certificate;
 pub mod checkpoint;

@@ -7,6 +7,7 @@
 use genesis::{Digest, Epoch, PublicKey, SecretKey, Signature, ValidatorIndex, ValidatorSet, View, encoding};
 use serde::{Deserialize, Serialize};
 
+use crate::bug::{Bug, on};
 use crate::candidate::{Block, Candidate};
 use crate::certificate::{Certificate, CertificateError};
 use crate::checkpoint::{Checkpoint, CheckpointCertificate, CheckpointVote};
@@ -225,12 +226,25 @@ impl Context {
     pub(crate) fn statement(&self, kind: Kind, view: View, digest: &Digest) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(DOMAIN.len() + 32 + 8 + 1 + 8 + 32);
         bytes.extend(DOMAIN);
-        bytes.extend(self.chain.as_bytes());
-        bytes.extend(self.epoch.0.to_le_bytes());
-        bytes.push(kind as u8);
-        bytes.extend(view.0.to_le_bytes());
+        if !on(Bug::ChainNotSigned) {
+            bytes.extend(self.chain.as_bytes());
+        }
+        if !on(Bug::EpochNotSigned) {
+            bytes.extend(self.epoch.0.to_le_bytes());
+        }
+        if !on(Bug::KindNotSigned) {
+            bytes.push(kind as u8);
+        }
+        if !on(Bug::ViewNotSigned) {
+            bytes.extend(view.0.to_le_bytes());
+        }
         bytes.extend(digest.as_bytes());
         bytes
+    }
+
+    /// How many votes decide.
+    pub(crate) fn quorum(&self) -> usize {
+        self.validators.quorum() - usize::from(on(Bug::QuorumOneTooSmall))
     }
 
     /// What a vote's signature is over.
@@ -326,7 +340,11 @@ impl Context {
         signature: &Signature,
     ) -> Result<(), MessageError> {
         let key = self.key(voter).ok_or(MessageError::UnknownVoter(voter.0, self.validators.len()))?;
-        if key.verify(statement, signature) { Ok(()) } else { Err(MessageError::Signature(voter.0)) }
+        if key.verify(statement, signature) || on(Bug::SignatureUnchecked) {
+            Ok(())
+        } else {
+            Err(MessageError::Signature(voter.0))
+        }
     }
 }
 

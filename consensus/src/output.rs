@@ -6,11 +6,12 @@
 use genesis::{Configuration, Digest, Epoch, ValidatorIndex, View};
 use serde::{Deserialize, Serialize};
 
+use crate::bug::{Bug, on};
 use crate::candidate::Block;
 use crate::certificate::Certificate;
 use crate::checkpoint::{Checkpoint, CheckpointCertificate};
 use crate::evidence::Evidence;
-use crate::message::{Message, PrePrepare, Vote};
+use crate::message::{Message, PrePrepare, Vote, VoteKind};
 
 /// Something that must survive a crash, because an action says or relies on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +156,10 @@ impl Output {
     /// Those of `append`; the actions are lost then, and the replica must not step again: the node stops.
     pub fn persist<E>(self, append: impl FnOnce(&[Record]) -> Result<(), E>) -> Result<Vec<Action>, E> {
         if !self.records.is_empty() {
-            append(&self.records)?;
+            let durable = append(&self.records);
+            if !on(Bug::SentBeforeDurable) {
+                durable?;
+            }
         }
         Ok(self.actions)
     }
@@ -172,7 +176,9 @@ impl Output {
     }
 
     pub(crate) fn record(&mut self, record: Record) {
-        self.records.push(record);
+        if !is_forgotten(&record) {
+            self.records.push(record);
+        }
     }
 
     pub(crate) fn act(&mut self, action: Action) {
@@ -181,5 +187,22 @@ impl Output {
 
     pub(crate) fn send(&mut self, to: Recipient, message: Message) {
         self.act(Action::Send(to, message));
+    }
+}
+
+/// Deliberate faults: a record that is not made.
+fn is_forgotten(record: &Record) -> bool {
+    match record {
+        Record::Vote(vote) => match vote.kind {
+            VoteKind::Prepare => on(Bug::PrepareNotRecorded),
+            VoteKind::Commit => on(Bug::CommitNotRecorded),
+            VoteKind::ViewChange => on(Bug::ViewChangeNotRecorded),
+        },
+        Record::PrePrepare(_) => on(Bug::BlockNotRecorded),
+        Record::Certificate(_) => on(Bug::CertificateNotRecorded),
+        Record::Wiped => on(Bug::LossNotRecorded),
+        Record::Epoch(..) => on(Bug::EpochNotRecorded),
+        Record::Floor(_) => on(Bug::FloorNotRecorded),
+        Record::Checkpoint(_) | Record::Recovered { .. } => false,
     }
 }

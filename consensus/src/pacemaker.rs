@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use genesis::Parameters;
 
+use crate::bug::{Bug, on};
+
 /// How Δ grows and shrinks.
 #[derive(Clone, Debug)]
 pub(crate) struct Pacemaker {
@@ -27,19 +29,24 @@ impl Pacemaker {
 
     /// Δ now.
     pub(crate) fn delta(&self) -> Duration {
-        (0..self.level).fold(self.base, |delta, _| raised(delta)).min(self.cap)
+        let raised = (0..self.level).fold(self.base, |delta, _| raised(delta));
+        if on(Bug::DeltaCapIgnored) { raised } else { raised.min(self.cap) }
     }
 
     /// P9: a view that failed raises Δ by half, to the cap.
     pub(crate) fn view_failed(&mut self) {
-        if self.delta() < self.cap {
+        if self.delta() < self.cap && !on(Bug::DeltaNeverRaised)
+            || on(Bug::DeltaCapIgnored) && self.level < 40
+        {
             self.level += 1;
         }
     }
 
     /// P9: a final view lowers Δ one step, to its base.
     pub(crate) fn view_final(&mut self) {
-        self.level = self.level.saturating_sub(1);
+        if !on(Bug::DeltaNeverLowered) {
+            self.level = self.level.saturating_sub(1);
+        }
     }
 }
 

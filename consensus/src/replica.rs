@@ -31,6 +31,7 @@ use genesis::{
 
 use self::checkpoint::Results;
 use self::standing::Standing;
+use crate::bug::{Bug, on};
 use crate::candidate::{Block, Candidate, Tip};
 use crate::certificate::Certificate;
 use crate::checkpoint::{Checkpoint, CheckpointCertificate, Finality};
@@ -339,7 +340,8 @@ impl Replica {
         }
         match input {
             // What was checked against the validators of another epoch proves nothing here.
-            Input::Received { message, .. } if message.epoch() != self.context.epoch => {}
+            Input::Received { message, .. }
+                if message.epoch() != self.context.epoch && !on(Bug::OtherEpochHeard) => {}
             Input::Received { from, message } => self.receive(now, from, message.into_inner()),
             Input::Judged { digest, verdict } => self.judged(digest, verdict),
             Input::Available(offers) => self.pool.insert(offers),
@@ -416,7 +418,7 @@ impl Replica {
     }
 
     fn quorum(&self) -> usize {
-        self.context.validators.quorum()
+        self.context.quorum()
     }
 
     /// The blocks from `parent` down to above the tip, newest first.

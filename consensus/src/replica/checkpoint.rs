@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use genesis::{Digest, Height, ValidatorIndex};
 
 use super::{Executed, MAX_UNFINAL, Now, Replica};
+use crate::bug::{Bug, on};
 use crate::checkpoint::{Checkpoint, CheckpointCertificate, CheckpointVote, Cited};
 use crate::evidence::Evidence;
 use crate::message::{Kind, Message};
@@ -69,6 +70,12 @@ impl Results {
         self.certified.get(&height).map(|certified| &certified.certificate).or(opening)
     }
 
+    /// A deliberate fault: the own result, taken for certified.
+    pub(super) fn unproven(&self, height: Height) -> Option<CheckpointCertificate> {
+        let (_, checkpoint) = self.own.get(&height).filter(|_| on(Bug::EpochBeginsUnproven))?;
+        Some(CheckpointCertificate { checkpoint: checkpoint.clone(), signatures: Vec::new() })
+    }
+
     /// The newest certificate of all.
     pub(super) fn newest_certificate(&self) -> Option<&CheckpointCertificate> {
         let kept = self.certified.last_key_value().map(|(_, certified)| &certified.certificate);
@@ -80,6 +87,9 @@ impl Results {
     /// # Errors
     /// Where its certificate is not here.
     pub(super) fn pending(&self, cited: Cited) -> Result<Option<Digest>, Unproven> {
+        if on(Bug::PendingOfNewest) {
+            return Ok(self.newest_certificate().and_then(|newest| newest.checkpoint.pending));
+        }
         if cited == self.origin {
             return Ok(self.opening.as_ref().and_then(|opening| opening.checkpoint.pending));
         }
@@ -227,7 +237,8 @@ impl Replica {
         votes.insert(voter, vote);
         let same = votes.values().filter(|vote| vote.checkpoint == checkpoint);
         let signatures: Vec<_> = same.map(|vote| (vote.voter, vote.signature)).collect();
-        if signatures.len() >= self.context.validators.quorum() {
+        let missing = usize::from(on(Bug::CheckpointOneTooFew));
+        if signatures.len() + missing >= self.context.quorum() {
             self.certify_checkpoint(now, CheckpointCertificate { checkpoint, signatures });
         } else {
             self.compare(height);
@@ -294,6 +305,9 @@ impl Replica {
 
     /// P6: a replica whose result is not that of the others signs nothing more.
     fn compare(&mut self, height: Height) {
+        if on(Bug::ResultNotCompared) {
+            return;
+        }
         let Some((digest, mine)) = self.results.own.get(&height) else { return };
         if let Some(certified) = self.results.certified.get(&height)
             && certified.digest != *digest
@@ -369,7 +383,7 @@ impl Replica {
     ) {
         let Some(validator) = self.context.key(voter) else { return };
         let kind: Kind = first.kind.min(second.kind);
-        if self.watch.is_news(voter, kind, first.view) {
+        if self.watch.is_news(voter, kind, first.view) && !on(Bug::NobodyAccused) {
             let epoch = self.context.epoch;
             self.output.act(Action::Accuse(Evidence { epoch, validator, first, second }));
         }

@@ -9,6 +9,7 @@ use genesis::{Configuration, Digest, Height, View};
 
 use super::checkpoint::{Results, Unproven};
 use super::{Now, Phase, Replica};
+use crate::bug::{Bug, on};
 use crate::candidate::{Block, Tip};
 use crate::checkpoint::CheckpointCertificate;
 use crate::evidence::Watch;
@@ -69,7 +70,8 @@ impl Replica {
     /// The closing block is final and executed, and its checkpoint has its certificate: the next epoch begins.
     pub(super) fn begin_epoch(&mut self, now: Now) {
         let Some(Closed { height, next: Some(next) }) = self.closed.clone() else { return };
-        let Some(opening) = self.results.certificate(height).cloned() else { return };
+        let opening = self.results.certificate(height).cloned();
+        let Some(opening) = opening.or_else(|| self.results.unproven(height)) else { return };
         self.output.record(Record::Epoch(self.context.epoch.next(), Some(opening.clone())));
         self.output.act(Action::Begin {
             epoch: self.context.epoch.next(),
@@ -83,7 +85,8 @@ impl Replica {
         let Configuration { validators, parameters } = configuration;
         let epoch = self.context.epoch.next();
         self.context = Context { chain: self.context.chain, epoch, validators };
-        self.me = self.context.validators.by_consensus_key(&self.secret.public());
+        let seat = self.context.validators.by_consensus_key(&self.secret.public());
+        self.me = seat.or(self.me.filter(|_| on(Bug::RemovedValidatorVotes)));
         self.pacemaker = Pacemaker::new(&parameters);
         self.parameters = parameters;
         self.tip = Tip::opening(&opening);

@@ -10,6 +10,7 @@ use super::checkpoint::Unproven;
 use super::epoch::Place;
 use super::receive::CERTIFICATES_AN_ANSWER;
 use super::{Broken, Now, Phase, Replica, Verdict};
+use crate::bug::{Bug, on};
 use crate::candidate::Block;
 use crate::checkpoint::Cited;
 use crate::message::{Fetch, VoteKind};
@@ -56,6 +57,7 @@ impl Replica {
                 self.stirred = true;
             }
             Finding::NotYet(Missing::Block(missing)) => self.ask_for_block(missing),
+            Finding::NotYet(Missing::ParentCertificate) if on(Bug::ParentNotAskedFor) => {}
             Finding::NotYet(Missing::ParentCertificate) => {
                 self.ask_for_certificates(known.block.parent.view, known.block.parent.view);
             }
@@ -74,8 +76,9 @@ impl Replica {
     fn find(&mut self, now: Now, block: &Block, verdict: Option<Verdict>) -> Finding {
         let distinct: BTreeSet<_> = block.payload.iter().collect();
         // The node judges by the final blocks that it has heard of; the newest may be news to it.
-        let ordered = distinct.iter().any(|digest| self.pool.was_ordered(digest));
-        let repeats = ordered || distinct.len() != block.payload.len();
+        let ordered = !on(Bug::FinalItemAgain) && distinct.iter().any(|digest| self.pool.was_ordered(digest));
+        let twice = distinct.len() != block.payload.len() && !on(Bug::ItemTwiceInBlock);
+        let repeats = ordered || twice;
         if repeats || verdict == Some(Verdict::Invalid) {
             return Finding::Never;
         }
@@ -86,6 +89,7 @@ impl Replica {
                 _ if block.parent.view <= self.tip.view => return Finding::Never,
                 Some(certificate) if certificate.digest == block.parent.digest => {}
                 Some(_) => return Finding::Never,
+                None if on(Bug::ParentUncertified) => {}
                 None => return Finding::NotYet(Missing::ParentCertificate),
             }
         }
@@ -96,7 +100,8 @@ impl Replica {
         };
         let parent = ancestors.first().copied();
         let parent_time = parent.map_or(self.tip.time, |parent| parent.time);
-        if block.cites.height < parent.map_or(self.tip.cites, |parent| parent.cites).height {
+        let older = block.cites.height < parent.map_or(self.tip.cites, |parent| parent.cites).height;
+        if older && !on(Bug::OlderCheckpointCited) {
             return Finding::Never; // Nobody keeps the certificate of a checkpoint that old.
         }
         let place = match self.place(block, parent) {
@@ -108,10 +113,11 @@ impl Replica {
         };
         let repeats =
             ancestors.iter().any(|ancestor| ancestor.payload.iter().any(|digest| distinct.contains(digest)));
+        let repeats = repeats && !on(Bug::AncestorsItemAgain);
         if repeats || !self.fits(block, parent, place) {
             return Finding::Never;
         }
-        if self.gap_above(block.parent.view).is_some() {
+        if self.gap_above(block.parent.view).is_some() && !on(Bug::ViewSkipped) {
             return Finding::NotYet(Missing::ViewChange);
         }
         if place == Place::Filler {
@@ -121,7 +127,7 @@ impl Replica {
         if early > 0 {
             return Finding::NotYet(Missing::Time(Duration::from_millis(early)));
         }
-        if verdict.is_none() && !block.payload.is_empty() {
+        if verdict.is_none() && !block.payload.is_empty() && !on(Bug::PreparedUnjudged) {
             return Finding::NotYet(Missing::Verdict);
         }
         Finding::Ready
@@ -133,18 +139,24 @@ impl Replica {
         let (height, time, cites) = parent
             .map_or((tip.height, tip.time, tip.cites), |parent| (parent.height, parent.time, parent.cites));
         if place == Place::Filler {
+            if on(Bug::FillerCarries) {
+                return true;
+            }
             let empty = block.payload.is_empty() && block.nonces.is_empty();
             return empty && (block.height, block.time, block.cites) == (height, time, cites);
         }
         let newer =
             block.cites == cites || block.cites.height > cites.height && block.cites.height < block.height;
+        let newer = newer || on(Bug::OlderCheckpointCited);
         let carries = block.payload.is_empty() || self.may_carry(block.height, block.cites);
-        block.height == height.next() && block.time > time && newer && carries
+        let later = block.time > time || on(Bug::TimeNotAboveParent);
+        let next = block.height == height.next() || on(Bug::HeightUnchecked);
+        next && later && newer && carries
     }
 
     /// P6: a block too far past the checkpoint that it cites is empty.
     pub(super) fn may_carry(&self, height: Height, cites: Cited) -> bool {
-        height.since(cites.height) <= self.parameters.max_checkpoint_lag
+        on(Bug::LagIgnored) || height.since(cites.height) <= self.parameters.max_checkpoint_lag
     }
 
     /// Asks for the certificate of a checkpoint that a block cites.
@@ -159,7 +171,7 @@ impl Replica {
     /// allowed, so that a leader who runs the clock ahead does not make the next honest one look early.
     fn ahead_of_clock(&self, now: Now, time: UnixMillis, parent: UnixMillis) -> u64 {
         let allowed = now.clock.plus(self.parameters.clock_bound_ms).max(parent.next());
-        time.since(allowed)
+        if on(Bug::ClockBoundIgnored) { 0 } else { time.since(allowed) }
     }
 
     pub(super) fn ask_for_block(&mut self, digest: Digest) {

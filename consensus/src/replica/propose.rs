@@ -2,6 +2,7 @@
 
 use super::checkpoint::Unproven;
 use super::{Broken, Known, MAX_UNFINAL, Now, Phase, Replica};
+use crate::bug::{Bug, on};
 use crate::candidate::{Block, Candidate};
 use crate::message::VoteKind;
 use crate::output::{Recipient, Record};
@@ -44,6 +45,7 @@ impl Replica {
         match self.is_over_after(newest) {
             Err(Unproven::Missing(height)) => return self.ask_for_checkpoint(height),
             Err(Unproven::Another) => return,
+            Ok(true) if on(Bug::NoFillers) => return,
             Ok(true) => {
                 // P12: a filler.
                 if newest.is_some() && self.empty_block_is_due(now) {

@@ -9,6 +9,7 @@ use super::checkpoint::Results;
 use super::epoch::Closed;
 use super::standing::Standing;
 use super::{Config, Known, Now, Own, Peer, Phase, Replica, Start};
+use crate::bug::{Bug, on};
 use crate::candidate::Block;
 use crate::certificate::Certificate;
 use crate::checkpoint::{CheckpointCertificate, Cited};
@@ -201,7 +202,11 @@ impl Replica {
                 // The loss concerns the key, whatever the epoch.
                 Record::Wiped => self.restore_loss(),
                 Record::Recovered { epoch, bar } => self.restore_recovery(epoch, bar),
-                record if of == self.context.epoch => self.restore(record)?,
+                record
+                    if of == self.context.epoch || of < self.context.epoch && on(Bug::OldRecordsTakenUp) =>
+                {
+                    self.restore(record)?;
+                }
                 record if of > self.context.epoch && aside.insert(encoding::encode(&(of, &record))) => {
                     self.later.entry(of).or_default().push(record);
                 }

@@ -6,6 +6,7 @@ use genesis::ValidatorIndex;
 
 use super::receive::grace;
 use super::{Now, Own, Replica};
+use crate::bug::{Bug, on};
 use crate::certificate::Certificate;
 use crate::message::{Fetch, Message};
 use crate::output::{Action, Recipient};
@@ -48,7 +49,7 @@ impl Replica {
             }
         }
         if let Some(certificate) = self.entry_certificate().cloned() {
-            for peer in behind {
+            for peer in behind.into_iter().filter(|_| !on(Bug::NothingSpread)) {
                 self.output.send(Recipient::One(peer), Message::Certificate(certificate.clone()));
             }
         }
@@ -126,7 +127,8 @@ impl Replica {
         let waits = questions || self.unfinal.is_some() || behind;
         if self.resend_at.is_some_and(|at| at <= now.elapsed) {
             self.resend_at = None;
-            for message in self.unsettled() {
+            let unsettled = if on(Bug::NothingSentAgain) { Vec::new() } else { self.unsettled() };
+            for message in unsettled {
                 self.output.send(Recipient::All, message);
             }
             if waits {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use genesis::{Digest, Epoch, ValidatorIndex, View};
 
 use super::{Memory, Now, Replica};
+use crate::bug::{Bug, on};
 use crate::message::{Attestation, Fetch, Message, Vote, VoteKind};
 use crate::output::{Recipient, Record};
 
@@ -126,7 +127,8 @@ impl Replica {
     pub(super) fn may_sign(&self, view: View) -> bool {
         // An epoch that is over by this replica's own records is over, whatever its ledger has forgotten.
         let is_over = self.closed.is_some() || !self.later.is_empty();
-        self.is_voting() && view > self.barred_up_to() && !is_over && !self.halted
+        let above = view > self.barred_up_to() || on(Bug::BarIgnored);
+        self.is_voting() && above && !is_over && !self.halted
     }
 
     /// Nothing is signed in this epoch up to this view.
@@ -240,7 +242,8 @@ impl Replica {
                 return; // Not an answer.
             }
             // Who knows of its loss asks already: to begin anew each time would let one peer keep it silent for good.
-            if !matches!(self.standing.state, State::Wiped(_)) && self.has_forgotten(vote) {
+            let lost = self.has_forgotten(vote) && !on(Bug::OwnVoteIgnored);
+            if !matches!(self.standing.state, State::Wiped(_)) && lost {
                 self.forget_everything();
                 self.stirred = true;
                 return self.inquire(Recipient::All);
@@ -267,9 +270,8 @@ impl Replica {
 
     /// A peer said which view it is in.
     pub(super) fn attested(&mut self, attestation: &Attestation) {
-        if attestation.nonce == self.standing.nonce
-            && let State::Wiped(answers) = &mut self.standing.state
-        {
+        let fresh = attestation.nonce == self.standing.nonce || on(Bug::NonceIgnored);
+        if fresh && let State::Wiped(answers) = &mut self.standing.state {
             let view = answers.entry(attestation.voter).or_default();
             *view = attestation.view.max(*view);
             self.stirred = true;
@@ -280,7 +282,7 @@ impl Replica {
     pub(super) fn regain(&mut self, now: Now) {
         let (quorum, nonce) = (self.quorum(), self.standing.nonce);
         match &mut self.standing.state {
-            State::Inquiring(answers) if answers.len() + 1 >= quorum => {
+            State::Inquiring(answers) if answers.len() + 1 >= quorum || on(Bug::OwnVoteNotAsked) => {
                 self.standing.state = State::Voting;
                 self.resend_at = None;
                 self.stirred = true;
@@ -299,8 +301,13 @@ impl Replica {
                         *view = certificate.view.max(*view);
                     }
                 }
+                let enough = match () {
+                    () if on(Bug::LossCountsItself) => quorum - 1,
+                    () if on(Bug::LossAsksTooFew) => quorum / 2 + 1,
+                    () => quorum,
+                };
                 // What was told in a later epoch stays: this one is over.
-                if answers.len() >= quorum && self.standing.loss == Loss::Open {
+                if answers.len() >= enough && self.standing.loss == Loss::Open {
                     self.recovered();
                 }
             }
@@ -310,7 +317,8 @@ impl Replica {
 
     fn recovered(&mut self) {
         let State::Wiped(answers) = &self.standing.state else { return };
-        self.standing.bar = answers.values().max().copied().unwrap_or_default().next();
+        let highest = answers.values().max().copied().unwrap_or_default();
+        self.standing.bar = if on(Bug::BarOneTooLow) { highest } else { highest.next() };
         let (epoch, bar) = (self.context.epoch, self.standing.bar);
         self.standing.loss = Loss::Ended { epoch, bar };
         self.standing.state = State::Voting;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Broken, Now, Phase, Replica};
+use crate::bug::{Bug, on};
 
 impl Replica {
     /// When after `now`, that of the last step, `step` must be called again with `Input::Tick`, if nothing else
@@ -54,7 +55,8 @@ impl Replica {
                 let newest = self.results.newest();
                 let cites = if newest.height > cites.height { newest } else { cites };
                 let carries = self.may_carry(height, cites);
-                (unfinal, carries && self.pool.for_block(height, &ordered).next().is_some())
+                let waiting = self.pool.for_block(height, &ordered).next().is_some();
+                (unfinal, carries && waiting && !on(Bug::WaitingItemsDoNotArm))
             }
             // Blocks are missing: they may be non-empty.
             _ => (true, self.pool.len() > 0),

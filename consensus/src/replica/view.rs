@@ -4,6 +4,7 @@
 use genesis::{Digest, View};
 
 use super::{Broken, Known, MAX_UNFINAL, Now, Own, Phase, Replica, VIEWS_BEHIND};
+use crate::bug::{Bug, on};
 use crate::candidate::Parent;
 use crate::certificate::Certificate;
 use crate::message::{Message, Vote, VoteKind};
@@ -13,24 +14,34 @@ impl Replica {
     /// Signs a vote, makes it a fact here, and has it recorded before it is sent (P7).
     pub(super) fn cast(&mut self, now: Now, kind: VoteKind, view: View, digest: Digest) {
         // Below the tip nothing is signed: what was signed there may be forgotten (P7's floor).
-        assert!(view > self.tip.view, "a vote in {view}, below the final view {}", self.tip.view);
+        assert!(
+            view > self.tip.view || on(Bug::VotesBelowTip),
+            "a vote in {view}, below the final view {}",
+            self.tip.view
+        );
         let Some(me) = self.me.filter(|_| self.may_sign(view)) else { return };
         let vote = self.context.vote((me, &self.secret), kind, view, digest);
         let own = self.own.entry(view).or_default();
         match kind {
             VoteKind::Prepare => {
-                assert!(own.prepare.is_none(), "P2: a second PREPARE in view {view}");
+                assert!(
+                    own.prepare.is_none() || on(Bug::PreparesTwice),
+                    "P2: a second PREPARE in view {view}"
+                );
                 own.prepare = Some(vote.clone());
             }
             VoteKind::Commit => {
                 assert!(
-                    own.view_change.is_none() && own.commit.is_none(),
+                    own.view_change.is_none() && own.commit.is_none() || on(Bug::CommitsAfterViewChange),
                     "P3: COMMIT after a vote in {view}"
                 );
                 own.commit = Some(vote.clone());
             }
             VoteKind::ViewChange => {
-                assert!(own.commit.is_none(), "P5: VIEW-CHANGE after COMMIT in view {view}");
+                assert!(
+                    own.commit.is_none() || on(Bug::GivesUpAfterCommit),
+                    "P5: VIEW-CHANGE after COMMIT in view {view}"
+                );
                 own.view_change = Some(vote.clone());
             }
         }
@@ -61,7 +72,7 @@ impl Replica {
     /// Says whether it was news.
     pub(super) fn certify(&mut self, now: Now, certificate: Certificate) -> bool {
         let (kind, view, digest) = (certificate.kind, certificate.view, certificate.digest);
-        if view <= self.tip.view || self.closed.is_some() {
+        if view <= self.tip.view && !on(Bug::VotesBelowTip) || self.closed.is_some() {
             return false;
         }
         let known = match kind {
@@ -78,6 +89,9 @@ impl Replica {
             VoteKind::Prepare => {
                 self.prepared.insert(view, certificate);
                 self.last_block_at = now.elapsed;
+                if on(Bug::PreparedIsFinal) {
+                    self.committed = self.prepared.get(&view).cloned();
+                }
                 self.commit(now, view, digest);
             }
             VoteKind::ViewChange => {
@@ -92,8 +106,9 @@ impl Replica {
     /// view-change certificate, by too many for the commit to succeed).
     pub(super) fn commit(&mut self, now: Now, view: View, digest: Digest) {
         let own = self.own.get(&view);
-        let voted = own.is_some_and(|own| own.commit.is_some() || own.view_change.is_some());
-        if !voted && !self.failed.contains_key(&view) {
+        let gave_up = !on(Bug::CommitsAfterViewChange)
+            && (own.is_some_and(|own| own.view_change.is_some()) || self.failed.contains_key(&view));
+        if own.is_none_or(|own| own.commit.is_none()) && !gave_up {
             self.cast(now, VoteKind::Commit, view, digest);
         }
     }
@@ -117,14 +132,16 @@ impl Replica {
         if failed {
             self.pacemaker.view_failed();
         }
-        if !(failed && self.view == before) {
+        if !(failed && (self.view == before || on(Bug::JumpKeepsFailedFrom))) {
             self.failed_from = view;
         }
         self.view = view;
         self.entered = now.elapsed;
         self.phase = Phase::Waiting;
         // After a restart the way into a view may be found again only later than what was signed in it.
-        self.resume();
+        if !on(Bug::OwnVotesNotResumed) {
+            self.resume();
+        }
         if !self.inquires() {
             self.resend_at = None;
         }
@@ -168,7 +185,7 @@ impl Replica {
 
     /// The leader's first pre-prepare of this view; others are not looked at (P2).
     pub(super) fn consider(&mut self, known: Known) {
-        if self.phase == Phase::Waiting {
+        if self.phase == Phase::Waiting || on(Bug::PreparesTwice) {
             self.phase = Phase::Examining { digest: known.block.digest(), verdict: None, asked: false };
             self.blocks.insert(known.block.digest(), known);
             self.stirred = true;
@@ -179,7 +196,8 @@ impl Replica {
     /// known to be away (P9). Never after COMMIT.
     pub(super) fn give_up(&mut self, now: Now) {
         let own = self.own.get(&self.view);
-        if own.is_some_and(|own| own.view_change.is_some() || own.commit.is_some()) {
+        let committed = |own: &Own| own.commit.is_some() && !on(Bug::GivesUpAfterCommit);
+        if own.is_some_and(|own| own.view_change.is_some() || committed(own)) {
             return;
         }
         let late = self.view_deadline().is_some_and(|deadline| deadline <= now.elapsed);
@@ -192,7 +210,7 @@ impl Replica {
     /// P5: f+1 others gave the current view up, so at least one honest one.
     pub(super) fn others_gave_up(&self) -> bool {
         let others = self.tallies.get(&self.view).map_or(0, |tally| tally.view_changes_by_others(self.me));
-        others > self.context.validators.faulty()
+        others > if on(Bug::OneMakesAllGiveUp) { 0 } else { self.context.validators.faulty() }
     }
 
     /// The block that a new one extends: the highest with a prepare certificate, else the tip.

@@ -1,0 +1,303 @@
+//! Tests the tests: seeds one deliberate fault after the other, and says which check notices it. `scripts/bugs` calls it.
+//!
+//! Each check of each fault runs in a process of its own: one that hangs or aborts has noticed the fault too.
+
+use std::fmt::Write as _;
+use std::panic;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use consensus::bug::{Bug, seed};
+use genesis::ValidatorIndex;
+use tests::model::{Bounds, explore};
+use tests::say::{say, tell};
+use tests::simulation::campaign::{Campaign, Nodes};
+use tests::twins::scenario::Catalogue;
+use tests::twins::{self, Network};
+
+const USAGE: &str =
+    "usage: bugs --unit-tests PATH [--only NAME[,NAME]] [--all] [--seeds N] [--cases N] [--markdown PATH]
+  --unit-tests PATH  the test binary of crate consensus, built with the feature seeded-bugs
+  --only LIST        these faults alone, and `None`, which is no fault
+  --all              runs all checks for each fault; else none after the first that notices it
+  --seeds N          so many seeds of the simulation (default 300)
+  --cases N          so many cases of twins (default 600)
+  --markdown PATH    writes the table there as well";
+
+/// What looks for the faults, the quickest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    Unit,
+    Twins,
+    Model,
+    Simulation,
+}
+
+const CHECKS: [Check; 4] = [Check::Unit, Check::Twins, Check::Model, Check::Simulation];
+
+/// What a check came to.
+#[derive(Clone, Debug)]
+enum Outcome {
+    Noticed(String),
+    Missed(String),
+}
+
+struct Options {
+    unit_tests: PathBuf,
+    only: Option<Vec<String>>,
+    all: bool,
+    seeds: u64,
+    cases: u64,
+    markdown: Option<PathBuf>,
+    /// One check of one fault, in this process.
+    here: Option<(String, String)>,
+}
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit tests",
+            Self::Twins => "twins",
+            Self::Model => "model",
+            Self::Simulation => "simulation",
+        }
+    }
+
+    /// How long it takes at most, without a fault, many times over.
+    fn patience(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Unit => 60,
+            Self::Twins | Self::Model => 180,
+            Self::Simulation => 1_200,
+        })
+    }
+}
+
+fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options {
+        unit_tests: PathBuf::new(),
+        only: None,
+        all: false,
+        seeds: 300,
+        cases: 600,
+        markdown: None,
+        here: None,
+    };
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
+        let number =
+            |text: String| text.parse().map_err(|_| format!("{argument} {text} is not a number\n{USAGE}"));
+        match argument.as_str() {
+            "--unit-tests" => options.unit_tests = value()?.into(),
+            "--only" => options.only = Some(value()?.split(',').map(str::to_owned).collect()),
+            "--all" => options.all = true,
+            "--seeds" => options.seeds = number(value()?)?,
+            "--cases" => options.cases = number(value()?)?,
+            "--markdown" => options.markdown = Some(value()?.into()),
+            "--here" => options.here = Some((value()?, value()?)),
+            other => return Err(format!("`{other}` is not known\n{USAGE}")),
+        }
+    }
+    if options.unit_tests.as_os_str().is_empty() && options.here.is_none() {
+        return Err(format!("--unit-tests is missing: scripts/bugs sets it\n{USAGE}"));
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    match options(std::env::args().skip(1)).and_then(|options| run(&options)) {
+        Ok(code) => code,
+        Err(wrong) => {
+            tell(wrong);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<ExitCode, String> {
+    if let Some((check, bug)) = &options.here {
+        return here(options, check, bug);
+    }
+    let known: Vec<_> = std::iter::once(None).chain(Bug::ALL.iter().copied().map(Some)).collect();
+    let name = |bug: &Option<Bug>| bug.map_or("None", Bug::name);
+    for asked in options.only.iter().flatten() {
+        if !known.iter().any(|bug| name(bug) == asked) {
+            return Err(format!("no fault is called `{asked}`"));
+        }
+    }
+    let wanted = |bug: &Option<Bug>| {
+        options.only.as_ref().map_or(bug.is_some(), |only| only.iter().any(|asked| asked == name(bug)))
+    };
+    let mut table = String::new();
+    let (mut noticed, mut missed) = (0, Vec::new());
+    for bug in known.into_iter().filter(wanted) {
+        let mut cells = Vec::new();
+        for check in CHECKS {
+            let found = cells.iter().any(|cell| matches!(cell, Some(Outcome::Noticed(_))));
+            cells.push(if found && !options.all { None } else { Some(apart(options, check, name(&bug))?) });
+        }
+        let found = cells.iter().any(|cell| matches!(cell, Some(Outcome::Noticed(_))));
+        if found {
+            noticed += 1;
+        } else {
+            missed.push(name(&bug));
+        }
+        let cells: Vec<_> = cells.iter().map(cell).collect();
+        let row = format!("| {} | {} | {} |", name(&bug), bug.map_or("", Bug::what), cells.join(" | "));
+        say(&row);
+        table.push_str(&row);
+        table.push('\n');
+    }
+    let _ = writeln!(table, "\n{noticed} faults are noticed, {} are not.", missed.len());
+    say(format_args!("{noticed} faults are noticed, {} are not: {}", missed.len(), missed.join(", ")));
+    if let Some(path) = &options.markdown {
+        std::fs::write(path, table).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn cell(outcome: &Option<Outcome>) -> String {
+    match outcome {
+        Some(Outcome::Noticed(how)) => format!("**{how}**"),
+        Some(Outcome::Missed(of)) => format!("no ({of})"),
+        None => "not run".to_owned(),
+    }
+}
+
+/// Runs a check in a process of its own.
+fn apart(options: &Options, check: Check, bug: &str) -> Result<Outcome, String> {
+    let mut command = match check {
+        Check::Unit => {
+            let mut command = Command::new(&options.unit_tests);
+            if bug != "None" {
+                command.env("REALDID_SEEDED_BUG", bug);
+            }
+            command
+        }
+        Check::Twins | Check::Model | Check::Simulation => {
+            let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
+            command.args(["--here", check.name(), bug]);
+            command.args(["--seeds", &options.seeds.to_string(), "--cases", &options.cases.to_string()]);
+            command
+        }
+    };
+    let output = std::env::temp_dir().join(format!("bugs-{}-{bug}", std::process::id()));
+    let wrong = |error: std::io::Error| format!("{}: {error}", output.display());
+    let file = std::fs::File::create(&output).map_err(wrong)?;
+    let child = command
+        .stdout(file)
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    let code = wait(child, check.patience()).map_err(wrong)?;
+    let text = std::fs::read_to_string(&output).map_err(wrong)?;
+    std::fs::remove_file(&output).map_err(wrong)?;
+    Ok(match (check, code) {
+        (_, None) => Outcome::Noticed("does not end".to_owned()),
+        (Check::Unit, Some(code)) => unit_tests(&text, code),
+        (_, Some(0)) => Outcome::Missed(last_line(&text)),
+        (_, Some(1)) => Outcome::Noticed(last_line(&text)),
+        (_, Some(code)) => Outcome::Noticed(format!("ends with code {code}")),
+    })
+}
+
+/// The exit code; none where it took too long.
+fn wait(mut child: Child, patience: Duration) -> std::io::Result<Option<i32>> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status.code().unwrap_or(-1)));
+        }
+        if started.elapsed() > patience {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().to_owned()
+}
+
+fn unit_tests(text: &str, code: i32) -> Outcome {
+    let ran = text.lines().filter(|line| line.starts_with("test ") && line.contains(" ... ")).count();
+    let failed: Vec<_> = text.lines().filter_map(|line| line.strip_suffix(" ... FAILED")).collect();
+    match failed.first() {
+        _ if code == 0 => Outcome::Missed(format!("{ran} tests")),
+        Some(first) => {
+            let first = first.rsplit("::").next().unwrap_or(first);
+            Outcome::Noticed(format!("{} tests: `{first}`", failed.len()))
+        }
+        None => Outcome::Noticed(format!("ends with code {code}")),
+    }
+}
+
+/// One check in this process: prints what it came to, and returns 1 where it noticed the fault.
+fn here(options: &Options, check: &str, bug: &str) -> Result<ExitCode, String> {
+    seed(Bug::ALL.iter().copied().find(|known| known.name() == bug));
+    panic::set_hook(Box::new(|_| {}));
+    let check = CHECKS.into_iter().find(|known| known.name() == check).ok_or("no such check")?;
+    let outcome = match check {
+        Check::Unit => return Err("the unit tests are a program of their own".to_owned()),
+        Check::Twins => try_twins(options.cases),
+        Check::Model => try_model(),
+        Check::Simulation => try_simulation(options.seeds),
+    };
+    match outcome {
+        Outcome::Noticed(how) => {
+            say(how);
+            Ok(ExitCode::FAILURE)
+        }
+        Outcome::Missed(of) => {
+            say(of);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn try_twins(cases: u64) -> Outcome {
+    let catalogue = Catalogue::new();
+    let mut network = Network::new();
+    // Of the short cases and of the long ones by turns.
+    for tried in 0..cases {
+        let number = tried / 2 + if tried % 2 == 0 { 0 } else { catalogue.listed() };
+        if let Err(what) = network.run(&catalogue.case(number)).result {
+            return Outcome::Noticed(format!("case {}: {}", tried + 1, brief(&what)));
+        }
+    }
+    let fewest = twins::network::VIEWS_TO_HEAL;
+    Outcome::Missed(format!("{cases} cases, healed within {fewest} views"))
+}
+
+fn try_model() -> Outcome {
+    let mut states = 0;
+    for (byzantine, restarts) in [(1, false), (0, true), (3, true), (2, false), (1, true)] {
+        let byzantine = vec![ValidatorIndex(byzantine)];
+        let report = explore(Bounds { validators: 4, byzantine, views: 2, restarts }, |_, _, _| {});
+        states += report.states;
+        if let Some(violation) = report.violation {
+            return Outcome::Noticed(format!("state {states}: {}", brief(&violation.what)));
+        }
+    }
+    Outcome::Missed(format!("{states} states"))
+}
+
+fn try_simulation(seeds: u64) -> Outcome {
+    for seed in 0..seeds {
+        let campaign = Campaign { from: seed, seeds: 1, nodes: Nodes::Mixed, jobs: 1, twice: false };
+        if let Some(what) = campaign.run(|_| {}).failures.into_values().next() {
+            return Outcome::Noticed(format!("seed {seed}: {}", brief(&what)));
+        }
+    }
+    Outcome::Missed(format!("{seeds} seeds"))
+}
+
+/// The beginning of what went wrong, for a cell of a table.
+fn brief(what: &str) -> String {
+    let line = what.lines().next().unwrap_or_default().replace('|', "/");
+    let words: String = line.chars().take(60).collect();
+    if words.len() < line.len() { format!("{words}…") } else { words }
+}
