@@ -196,12 +196,15 @@ impl Replica {
     /// known to be away (P9). Never after COMMIT.
     pub(super) fn give_up(&mut self, now: Now) {
         let own = self.own.get(&self.view);
-        let committed = |own: &Own| own.commit.is_some() && !on(Bug::GivesUpAfterCommit);
-        if own.is_some_and(|own| own.view_change.is_some() || committed(own)) {
+        if own.is_some_and(|own| own.view_change.is_some() || own.commit.is_some()) {
             return;
         }
         let late = self.view_deadline().is_some_and(|deadline| deadline <= now.elapsed);
         let rejected = self.phase == Phase::Rejected;
+        let before = self.view.previous();
+        if late && before > self.tip.view && on(Bug::GivesUpAfterCommit) {
+            self.cast(now, VoteKind::ViewChange, before, Digest::ZERO);
+        }
         if self.others_gave_up() || late || rejected || self.leader_is_away(now) {
             self.cast(now, VoteKind::ViewChange, self.view, Digest::ZERO);
         }

@@ -58,6 +58,7 @@ fn p2_a_proposal_waits_for_its_parents_certificate() {
     let second = block(2, 2, parent(&first), &[]);
     me.hear(1, 2, failed(1));
     me.hear(2, 2, proposal(&second));
+    assert_eq!(me.fetched(&Fetch::Certificates { from: View(1), to: View(1) }), 1, "it is asked for");
     me.hear(3, 2, proposal(&first));
     assert!(me.voted(Prepare, 2).is_empty(), "the parent was shown, but is not certified");
     me.hear(4, 2, Message::Certificate(certificate(Prepare, 1, first.digest())));
@@ -243,6 +244,25 @@ fn p4_what_a_long_sync_ordered_and_was_offered_again_is_withdrawn_by_the_node() 
     me.step(1, Input::Withdrawn(vec![item(1)]));
     let status = me.replica.status();
     assert_eq!((status.waiting, status.armed), (0, None));
+}
+
+#[test]
+fn p7_nothing_is_signed_at_or_below_the_final_view_whatever_is_certified_there() {
+    let mut me = Driven::new();
+    let first = block(1, 1, genesis_parent(), &[]);
+    let third = block(3, 2, parent(&first), &[]);
+    let finality = Finality::Commit(certificate(Commit, 3, third.digest())).verify(&context()).unwrap();
+    let candidates = vec![first.candidate().clone(), third.candidate().clone()];
+    me.step(1, Input::Synced { candidates, finality, cited: None });
+    me.hear(2, 1, proposal(&first));
+    for (view, digest) in [(1, first.digest()), (3, third.digest())] {
+        me.hear(3, 1, Message::Certificate(certificate(Prepare, view, digest)));
+    }
+    me.hear(4, 1, failed(2));
+    me.step(100 * DELTA, Input::Tick);
+    assert!(me.replica.status().view == View(4) && me.halted.is_none());
+    let signed = (1..=3).flat_map(|view| [Prepare, Commit, ViewChange].map(|kind| me.voted(kind, view)));
+    assert!(signed.flatten().next().is_none(), "{:?}", me.sent);
 }
 
 #[test]
