@@ -241,7 +241,8 @@ pub fn renew(terms: &Terms, entry: &Entry, pending: &Pending) -> Result<Pending,
 /// What makes `entry` one of the chain that `successor` founds: the change that waits, if any, signed for that chain. None
 /// where the entry's chain is not the one that `successor` goes on from.
 ///
-/// The change keeps its id and its expiry, so that it is still made once at most, whatever the old chain did with it.
+/// The change gets another id, which covers the chain, and keeps its expiry. It names the version that it replaces, so that
+/// it is made once at most, whatever the old chain did with it.
 ///
 /// # Errors
 /// When the keyring lacks a key that signed the change that waits.

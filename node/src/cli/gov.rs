@@ -75,6 +75,9 @@ pub(super) enum Gov {
 #[derive(Debug, Subcommand)]
 pub(super) enum Propose {
     /// A validator joins.
+    #[command(
+        after_help = "Example:\n  realdid gov propose add-validator ./node4.ready --key ./node0/keys/governance.json"
+    )]
     AddValidator {
         /// What `realdid gov ready` made on its node.
         #[arg(value_name = "FILE")]
@@ -83,6 +86,9 @@ pub(super) enum Propose {
         common: Common,
     },
     /// A validator leaves.
+    #[command(
+        after_help = "Example:\n  realdid gov propose remove-validator node3 --key ./node0/keys/governance.json"
+    )]
     RemoveValidator {
         /// Its name.
         name: String,
@@ -90,6 +96,9 @@ pub(super) enum Propose {
         common: Common,
     },
     /// A validator gets other keys, another address or another name.
+    #[command(
+        after_help = "Example:\n  realdid gov propose replace-validator node3 ./node3.ready --key ./node0/keys/governance.json"
+    )]
     ReplaceValidator {
         /// Its name so far.
         name: String,

@@ -307,7 +307,8 @@ fn p7_a_replica_wiped_twice_in_a_row_is_answered_only_when_its_nonce_wakes_the_c
     // Told now, it would wait above a view that nobody enters.
     me.hear(5, 3, Message::Fetch(Fetch::Attestation(item(6))));
     assert_eq!(answers(&me, item(6)), 0);
-    me.hear(2 + 8 * DELTA, 3, Message::Fetch(Fetch::Attestation(item(6))));
+    // Δ has grown with the views that failed.
+    me.hear(2 + 50 * DELTA, 3, Message::Fetch(Fetch::Attestation(item(6))));
     assert_eq!(answers(&me, item(6)), 1);
     assert!(me.replica.status().armed.is_some());
 }
