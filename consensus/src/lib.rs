@@ -47,8 +47,8 @@
 //!   the records means that they are not whole. A replica that lost its records, or part of them, sends a nonce; q *others*
 //!   sign (nonce, their view) and show the certificate by which they entered; with x the highest view it signs nothing up to
 //!   x+1. A prepare certificate by q others on a block that names the nonce counts as their answers: nobody can vote and
-//!   stay silent. In a later epoch those answers count as view 0; who is missing there must be asked. It answers
-//!   others' nonces only above its own bar.
+//!   stay silent. What was told ends the loss for later epochs too. A replica answers others' nonces only above its own
+//!   bar, and none in an epoch that is over by its ledger or its records.
 //! - **P8 Spread and heal.** Views are entered by certificate alone. Who enters a view passes the certificate on,
 //!   after a grace of Δ/4, to every peer that has not shown that it is there too; a message from an older view is
 //!   answered in the same way. What is signed is sent again every Δ until a certificate or a later vote settles
@@ -74,6 +74,9 @@
 //! - **P13 Evidence.** Two signed statements of one kind in one view (of checkpoints, at one height), or COMMIT and
 //!   VIEW-CHANGE in one view, are brought up, a few times a validator and epoch.
 //!
+//! The tests of a rule bear its number (`p1_…` to `p13_…`, in `replica/tests`); `docs/seeded-bugs.md` tells which check notices
+//! which deliberate fault.
+//!
 //! # Why it is safe
 //!
 //! Two quorums share an honest replica, which prepares once a view, so a view has at most one prepare certificate
@@ -82,7 +85,9 @@
 //!
 //! A replica that lost its records stays among the honest ones: its last view u needed q−1 other signers in u−1; of the
 //! q others that answer it at least f+1 are among those, so an honest one, whose view is at least u−1 by then. Hence
-//! x ≥ u−1, and up to x+1 ≥ u it signs nothing (P7).
+//! x ≥ u−1, and up to x+1 ≥ u it signs nothing (P7). Nor had it signed in a later epoch: it would have held what closed this
+//! one, so that q validators had signed the closing block's checkpoint; of them at least one honest one is among those who
+//! told, and who knows an epoch over tells nothing in it.
 //!
 //! Across epochs: what closes an epoch is itself a final block, one at its height by the argument above; its
 //! checkpoint has one certificate, as honest replicas execute alike (P6), which names one configuration. The new epoch

@@ -43,7 +43,7 @@ use genesis::encoding::encode;
 use genesis::{Configuration, Digest, Genesis, Height};
 use rocksdb::{DB, WriteBatch, WriteOptions};
 
-pub use self::certificates::MAX_EVIDENCE;
+pub use self::certificates::{EvidenceRow, MAX_EVIDENCE};
 pub use self::epochs::EpochStart;
 pub use self::error::{Stand, StoreError};
 use self::rows::Family;

@@ -76,20 +76,17 @@ pub enum JournalError {
     },
     /// Another node's journal.
     #[error(
-        "{path} is the voting journal of key {found_voter} of chain {found_chain}, but this node has key {voter} of \
-         chain {chain}: point --home at the right folder"
+        "{path} is the voting journal of key {} of chain {}, but this node has key {} of chain {}: point --home at the right \
+         folder; where this validator was given a new key by vote, move the old journal away",
+        found.voter, found.chain, expected.voter, expected.chain
     )]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// Its chain.
-        found_chain: Digest,
-        /// Its voter.
-        found_voter: PublicKey,
-        /// This node's chain.
-        chain: Digest,
-        /// This node's consensus key.
-        voter: PublicKey,
+        /// Whose it is.
+        found: Box<Owner>,
+        /// Who this node is.
+        expected: Box<Owner>,
     },
     /// Bytes that were synced are not what was written.
     #[error(
@@ -376,10 +373,8 @@ fn check_header(path: &Path, bytes: &[u8], number: u64, owner: Owner) -> Result<
     if chain != owner.chain || voter != owner.voter {
         return Err(JournalError::Foreign {
             path: path.to_owned(),
-            found_chain: chain,
-            found_voter: voter,
-            chain: owner.chain,
-            voter: owner.voter,
+            found: Box::new(Owner { chain, voter }),
+            expected: Box::new(owner),
         });
     }
     if found != number {

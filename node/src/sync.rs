@@ -5,7 +5,7 @@
 //! checkpoint's certificate. Who stalls or lies is named and not asked for a time.
 //!
 //! - [`window`]: which heights are asked for, and what waits for its turn (pure)
-//! - [`check`]: whether an answer proves what it says (pure)
+//! - [`mod@check`]: whether an answer proves what it says (pure)
 //! - [`peers`]: who is of use · [`progress`]: how far it is · [`serve`]: the other side
 //!
 //! Bounded: the window in ranges and bytes, requests in the peers (one to each at a time), and what waits for execution

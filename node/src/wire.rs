@@ -18,6 +18,7 @@ pub const MAX_DIGESTS: usize = 1_024;
 
 /// A frame on the votes channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once, never kept in numbers")]
 pub enum Gossip {
     /// A replica's message, and the epoch whose validators it concerns.
     Consensus(Epoch, Message),
@@ -45,6 +46,7 @@ pub struct Span {
 
 /// An answer to an [`Ask`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once, never kept in numbers")]
 pub enum Answer {
     /// The answer to [`Ask::Blocks`].
     Blocks(Range),

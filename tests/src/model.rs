@@ -6,7 +6,7 @@
 //!
 //! - [`menu`]: what may happen to a replica, given what was sent
 //! - [`local`]: one replica's states and steps, each step made once
-//! - [`explore`]: all combinations, and what must hold in each
+//! - [`mod@explore`]: all combinations, and what must hold in each
 //!
 //! # Why fewer runs stand for all
 //!

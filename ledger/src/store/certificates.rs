@@ -9,6 +9,9 @@ use super::{Durability, Store, StoreError};
 /// How many pieces of evidence are kept: enough to convict every member of the largest set twice.
 pub const MAX_EVIDENCE: usize = 1_024;
 
+/// The key and the value of a piece of evidence.
+pub type EvidenceRow = (Vec<u8>, Vec<u8>);
+
 impl Store {
     /// Keeps the checkpoint certificate of a height. Not synced: a crash may lose the newest, which the other nodes have
     /// too.
@@ -73,7 +76,7 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn evidence(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn evidence(&self) -> Result<Vec<EvidenceRow>, StoreError> {
         let mut evidence = Vec::new();
         self.scan(Family::Evidence, |key, value| {
             evidence.push((key.to_vec(), value.to_vec()));

@@ -11,8 +11,8 @@ use tests::harness::{Cluster, eventually, printed, realdid};
 fn run(arguments: &[&str]) -> (Option<i32>, Value) {
     let output = realdid(&[arguments, &["--json"]].concat());
     let text = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
-    let json = serde_json::from_slice(text);
-    (output.status.code(), json.unwrap_or_else(|error| panic!("{error}: {}", printed(&output))))
+    let json = serde_json::from_slice(text).map_err(|error| format!("{error}: {}", printed(&output)));
+    (output.status.code(), json.expect("an answer in JSON"))
 }
 
 fn text(path: &Path) -> String {
