@@ -6,7 +6,7 @@
 //!
 //! - [`window`]: which heights are asked for, and what waits for its turn (pure)
 //! - [`mod@check`]: whether an answer proves what it says (pure)
-//! - [`peers`]: who is of use · [`progress`]: how far it is · [`serve`]: the other side
+//! - [`peers`]: who is of use · [`progress`]: how far it is · [`mod@serve`]: the other side
 //!
 //! Bounded: the window in ranges and bytes, requests in the peers (one to each at a time), and what waits for execution
 //! in blocks ([`MAX_AHEAD`]).

@@ -337,6 +337,9 @@ impl Replica {
 
     /// Up to where this epoch's records are pruned once the journal begins anew.
     pub(super) fn floor_record(&self) -> Record {
+        if on(Bug::FloorNotRecorded) {
+            return Record::Floor(View::ZERO);
+        }
         Record::Floor(self.standing.floor.max(self.tip.view))
     }
 

@@ -133,3 +133,23 @@ fn p7_what_was_told_in_a_later_epoch_holds_there_and_not_before() {
     follow_into_epoch_1(&mut me);
     assert!(matches!(me.replica.report(), Report::Wiped { .. }));
 }
+
+#[test]
+fn p7_nothing_is_signed_again_where_the_records_were_pruned_though_the_ledger_is_lost() {
+    let mut me = Driven::new();
+    let first = block(1, 1, genesis_parent(), &[item(1)]);
+    me.hear_valid(1, &first);
+    me.hear_two(2, Prepare, 1, first.digest());
+    me.hear_two(3, Commit, 1, first.digest());
+    // Of a block that became final by its checkpoint alone, no certificate keeps the view up.
+    let without_votes = |records: Vec<Record>| {
+        let kept = |record: &Record| matches!(record, Record::Epoch(..) | Record::Floor(_));
+        records.into_iter().filter(kept).collect::<Vec<_>>()
+    };
+    let pruned = without_votes(me.replica.records());
+    for (records, signs) in [(pruned, false), (Vec::new(), true)] {
+        let mut again = Driven::from(records, Tip::genesis(&founded(4)));
+        again.hear_valid(4, &block(1, 1, genesis_parent(), &[item(2)]));
+        assert_eq!(!again.voted(Prepare, 1).is_empty(), signs);
+    }
+}
