@@ -95,6 +95,7 @@ impl Default for Network {
 impl Network {
     /// Four validators.
     pub fn new() -> Self {
+        genesis::key::known::remember(REMEMBERED);
         let founding = Founding::new(u16::from(VALIDATORS), Parameters::default());
         Self { founding, checked: BTreeMap::new() }
     }
