@@ -124,10 +124,12 @@ pub fn verify_all(claims: &[Claim<'_>]) -> bool {
         return claim.signer.verify(claim.message, &claim.signature);
     }
     let mut verifier = ed25519_zebra::batch::Verifier::new();
+    let mut all_known = true;
     for claim in claims {
         if known::contains(&claim.signer, claim.message, &claim.signature) {
             continue;
         }
+        all_known = false;
         let (PublicKey::Ed25519(key), Signature::Ed25519(signature)) = (claim.signer, claim.signature);
         verifier.queue((
             ed25519_zebra::VerificationKeyBytes::from(key),
@@ -135,7 +137,7 @@ pub fn verify_all(claims: &[Claim<'_>]) -> bool {
             claim.message,
         ));
     }
-    verifier.verify(rand::rng()).is_ok()
+    all_known || verifier.verify(rand::rng()).is_ok()
 }
 
 impl fmt::Display for PublicKey {

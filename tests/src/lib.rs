@@ -20,3 +20,8 @@ pub mod relay;
 pub mod say;
 pub mod simulation;
 pub mod twins;
+
+/// How many threads a tool uses unless told.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

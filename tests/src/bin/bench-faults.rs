@@ -13,21 +13,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use genesis::Height;
 use serde_json::json;
 use tests::harness::{Cluster, PATIENCE, figure, submit};
 use tests::relay::Passage;
 use tests::simulation::chance::Chance;
 
-const USAGE: &str = "usage: bench-faults [--cuts N] [--kills N] [--cut-ms LEAST MOST] [--seed N] [--json]";
 const POLL: Duration = Duration::from_millis(5);
 const NODES: usize = 4;
 
+/// Measures how long a network of four takes to go on: after a cut is healed, and until a killed node votes again.
+#[derive(Parser)]
+#[command(name = "bench-faults")]
 struct Options {
+    /// How many times the network is cut
+    #[arg(long, default_value_t = 50, value_name = "N")]
     cuts: usize,
+    /// How many times a node is killed
+    #[arg(long, default_value_t = 40, value_name = "N")]
     kills: usize,
-    cut_ms: (u64, u64),
+    /// How long a cut lasts, in ms
+    #[arg(long, num_args = 2, default_values_t = [1_000, 6_000], value_names = ["LEAST", "MOST"])]
+    cut_ms: Vec<u64>,
+    /// Where the lengths of the cuts follow from
+    #[arg(long, default_value_t = 1, value_name = "SEED")]
     seed: u64,
+    /// A line of JSON for each series
+    #[arg(long)]
     json: bool,
 }
 
@@ -40,10 +53,12 @@ const CUTS: [(&str, &[&[usize]], Passage); 3] = [
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let options = Options::parse(std::env::args().skip(1)).unwrap_or_else(|problem| {
-        eprintln!("{problem}\n{USAGE}");
+    let options = Options::parse();
+    let (least, most) = (options.cut_ms[0], options.cut_ms[1]);
+    if least > most {
+        eprintln!("--cut-ms: {least} is above {most}");
         std::process::exit(2);
-    });
+    }
     let mut results = Vec::new();
     if options.cuts > 0 {
         results.extend(heals(&options).await);
@@ -136,7 +151,7 @@ async fn heals(options: &Options) -> Vec<Series> {
         let (_, groups, how) = CUTS[kind];
         cluster.relay().split(groups, how);
         // What was decided already may still arrive: the cut is counted from when nothing does.
-        let least = Duration::from_millis(chance.between(options.cut_ms.0, options.cut_ms.1));
+        let least = Duration::from_millis(chance.between(options.cut_ms[0], options.cut_ms[1]));
         tokio::time::sleep(least).await;
         let stopped = highest(&cluster).await;
         let start = Instant::now();
@@ -198,29 +213,4 @@ async fn kills(options: &Options) -> Series {
         series.times.push(time);
     }
     series
-}
-
-impl Options {
-    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { cuts: 50, kills: 40, cut_ms: (1_000, 6_000), seed: 1, json: false };
-        let mut arguments = arguments;
-        while let Some(name) = arguments.next() {
-            let mut number = || {
-                let text = arguments.next().ok_or(format!("{name} needs a number"))?;
-                text.parse::<u64>().map_err(|_| format!("{name} needs a number, not `{text}`"))
-            };
-            match name.as_str() {
-                "--cuts" => options.cuts = number()? as usize,
-                "--kills" => options.kills = number()? as usize,
-                "--cut-ms" => options.cut_ms = (number()?, number()?),
-                "--seed" => options.seed = number()?,
-                "--json" => options.json = true,
-                _ => return Err(format!("`{name}` is not known")),
-            }
-        }
-        if options.cut_ms.0 > options.cut_ms.1 {
-            return Err(format!("--cut-ms: {} is above {}", options.cut_ms.0, options.cut_ms.1));
-        }
-        Ok(options)
-    }
 }

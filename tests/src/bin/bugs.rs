@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use consensus::bug::{Bug, seed};
 use genesis::ValidatorIndex;
 use tests::model::{Bounds, explore};
@@ -16,14 +17,32 @@ use tests::simulation::campaign::{Campaign, Nodes};
 use tests::twins::scenario::Catalogue;
 use tests::twins::{self, Network};
 
-const USAGE: &str =
-    "usage: bugs --unit-tests PATH [--only NAME[,NAME]] [--all] [--seeds N] [--cases N] [--markdown PATH]
-  --unit-tests PATH  the test binary of crate consensus, built with the feature seeded-bugs
-  --only LIST        these faults alone, and `None`, which is no fault
-  --all              runs all checks for each fault; else none after the first that notices it
-  --seeds N          so many seeds of the simulation (default 300)
-  --cases N          so many cases of twins (default 600)
-  --markdown PATH    writes the table there as well";
+/// Seeds one deliberate fault after the other in the consensus, and says which check notices it.
+#[derive(Parser)]
+#[command(name = "bugs")]
+struct Options {
+    /// The test binary of crate consensus, built with the feature seeded-bugs; scripts/bugs sets it
+    #[arg(long, value_name = "PATH", required_unless_present = "here")]
+    unit_tests: Option<PathBuf>,
+    /// These faults alone; `None` is no fault
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    only: Option<Vec<String>>,
+    /// Runs all checks for each fault; else none after the first that notices it
+    #[arg(long)]
+    all: bool,
+    /// How many seeds of the simulation
+    #[arg(long, default_value_t = 300, value_name = "N")]
+    seeds: u64,
+    /// How many cases of twins
+    #[arg(long, default_value_t = 600, value_name = "N")]
+    cases: u64,
+    /// Writes the table there as well
+    #[arg(long, value_name = "PATH")]
+    markdown: Option<PathBuf>,
+    /// One check of one fault, in this process
+    #[arg(long, hide = true, num_args = 2, value_names = ["CHECK", "NAME"])]
+    here: Option<Vec<String>>,
+}
 
 /// What looks for the faults, the quickest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,17 +71,6 @@ enum Outcome {
     Missed(String),
 }
 
-struct Options {
-    unit_tests: PathBuf,
-    only: Option<Vec<String>>,
-    all: bool,
-    seeds: u64,
-    cases: u64,
-    markdown: Option<PathBuf>,
-    /// One check of one fault, in this process.
-    here: Option<(String, String)>,
-}
-
 impl Check {
     fn name(self) -> &'static str {
         match self {
@@ -83,39 +91,8 @@ impl Check {
     }
 }
 
-fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options {
-        unit_tests: PathBuf::new(),
-        only: None,
-        all: false,
-        seeds: 300,
-        cases: 600,
-        markdown: None,
-        here: None,
-    };
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
-        let number =
-            |text: String| text.parse().map_err(|_| format!("{argument} {text} is not a number\n{USAGE}"));
-        match argument.as_str() {
-            "--unit-tests" => options.unit_tests = value()?.into(),
-            "--only" => options.only = Some(value()?.split(',').map(str::to_owned).collect()),
-            "--all" => options.all = true,
-            "--seeds" => options.seeds = number(value()?)?,
-            "--cases" => options.cases = number(value()?)?,
-            "--markdown" => options.markdown = Some(value()?.into()),
-            "--here" => options.here = Some((value()?, value()?)),
-            other => return Err(format!("`{other}` is not known\n{USAGE}")),
-        }
-    }
-    if options.unit_tests.as_os_str().is_empty() && options.here.is_none() {
-        return Err(format!("--unit-tests is missing: scripts/bugs sets it\n{USAGE}"));
-    }
-    Ok(options)
-}
-
 fn main() -> ExitCode {
-    match options(std::env::args().skip(1)).and_then(|options| run(&options)) {
+    match run(&Options::parse()) {
         Ok(code) => code,
         Err(wrong) => {
             tell(wrong);
@@ -125,7 +102,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode, String> {
-    if let Some((check, bug)) = &options.here {
+    if let Some([check, bug]) = options.here.as_deref() {
         return here(options, check, bug);
     }
     let known: Vec<_> = std::iter::once(None).chain(Bug::ALL.iter().copied().map(Some)).collect();
@@ -184,7 +161,7 @@ fn cell(outcome: &Option<Outcome>) -> String {
 fn apart(options: &Options, check: Check, bug: &str) -> Result<Outcome, String> {
     let mut command = match check {
         Check::Unit => {
-            let mut command = Command::new(&options.unit_tests);
+            let mut command = Command::new(options.unit_tests.as_ref().ok_or("--unit-tests is missing")?);
             command.args(SLOW.iter().flat_map(|test| ["--skip", test]));
             if bug != "None" {
                 command.env("REALDID_SEEDED_BUG", bug);

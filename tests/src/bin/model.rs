@@ -1,58 +1,40 @@
 //! Model checking from the command line; `scripts/model` calls it.
 
-use std::fmt;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::Parser;
 use genesis::ValidatorIndex;
 use tests::model::{Bounds, explore};
 use tests::say::{say, tell};
 
-const USAGE: &str = "usage: model [--views N] [--byzantine INDEX[,INDEX]] [--restarts]
-  --views N          the last view in which something is said (default 2)
-  --byzantine LIST   which of the four validators break the rules (default 1, the leader of view 1)
-  --restarts         replicas also restart, at any moment";
-
-struct Wrong(String);
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{USAGE}", self.0)
-    }
+/// Goes through every run of four replicas, some of them Byzantine, up to a number of views.
+#[derive(Parser)]
+#[command(name = "model")]
+struct Options {
+    /// The last view in which something is said
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    views: u64,
+    /// Which of the four validators break the rules; 1 leads view 1
+    #[arg(
+        long,
+        default_value = "1",
+        value_name = "INDEX,…",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u16).range(..i64::from(VALIDATORS))
+    )]
+    byzantine: Vec<u16>,
+    /// Replicas also restart, at any moment
+    #[arg(long)]
+    restarts: bool,
 }
 
-fn bounds(mut arguments: impl Iterator<Item = String>) -> Result<Bounds, Wrong> {
-    let mut bounds = Bounds { validators: 4, byzantine: vec![ValidatorIndex(1)], views: 2, restarts: false };
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| Wrong(format!("{argument} needs a value")));
-        match argument.as_str() {
-            "--views" => {
-                let text = value()?;
-                bounds.views = text.parse().map_err(|_| Wrong(format!("--views {text} is not a number")))?;
-            }
-            "--byzantine" => {
-                let list = value()?;
-                let index = |text: &str| match text.parse() {
-                    Ok(index) if index < bounds.validators => Ok(ValidatorIndex(index)),
-                    _ => Err(Wrong(format!("--byzantine {list}: `{text}` is not one of 0 to 3"))),
-                };
-                bounds.byzantine = list.split(',').map(index).collect::<Result<_, _>>()?;
-            }
-            "--restarts" => bounds.restarts = true,
-            other => return Err(Wrong(format!("`{other}` is not known"))),
-        }
-    }
-    Ok(bounds)
-}
+const VALIDATORS: u16 = 4;
 
 fn main() -> ExitCode {
-    let bounds = match bounds(std::env::args().skip(1)) {
-        Ok(bounds) => bounds,
-        Err(wrong) => {
-            tell(wrong);
-            return ExitCode::from(2);
-        }
-    };
+    let Options { views, byzantine, restarts } = Options::parse();
+    let byzantine = byzantine.into_iter().map(ValidatorIndex).collect();
+    let bounds = Bounds { validators: VALIDATORS, byzantine, views, restarts };
     say(format_args!("{bounds:?}"));
     let started = Instant::now();
     let mut told = started;

@@ -5,85 +5,60 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
+use tests::processors;
 use tests::simulation::adversary::Kind;
 use tests::simulation::campaign::{Campaign, Nodes, Summary};
 use tests::simulation::fault::Fault;
 use tests::simulation::{say, weather};
 
-const HELP: &str = "\
-Runs simulated networks, each drawn from a seed: unmodified replicas, with faults and Byzantine members.
-
-  simulate [--seeds N] [--from S] [--nodes N|mixed] [--jobs J] [--check-determinism]
-      N seeds (1000) from S (0) on, each with N validators, or with a number that follows from the seed
-      (mixed, mostly 4 and 7), on J threads (one a core). Ends with 1 if any seed breaks a rule.
-      --check-determinism runs each seed twice: its trace must be the same.
-
-  simulate --seed S --nodes N [--narrate]
-      one seed; with --narrate everything that is sent, finalised or goes wrong is printed";
+/// Runs simulated networks, each drawn from a seed: unmodified replicas, with faults and Byzantine members.
+#[derive(Parser)]
+#[command(name = "simulate")]
+struct Options {
+    /// How many seeds
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0, value_name = "SEED")]
+    from: u64,
+    /// This seed alone
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// How many validators: 1 to 100, or `mixed`, a number that follows from the seed, mostly 4 and 7
+    #[arg(long, default_value = "mixed", value_name = "N|mixed", value_parser = nodes)]
+    nodes: Nodes,
+    /// How many threads [default: one a processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Runs each seed twice: its trace must be the same
+    #[arg(long)]
+    check_determinism: bool,
+    /// Prints everything that is sent, finalised or goes wrong
+    #[arg(long, requires = "seed", conflicts_with = "check_determinism")]
+    narrate: bool,
+}
 
 /// How many failures are printed in full; all are counted.
 const SHOWN: usize = 20;
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
-enum Task {
-    Help,
-    Many(Campaign),
-    One { seed: u64, nodes: usize, narrate: bool },
-}
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match understand(&arguments) {
-        Ok(Task::Help) => {
-            say(format_args!("{HELP}"));
-            ExitCode::SUCCESS
-        }
-        Ok(Task::Many(campaign)) => run_many(&campaign),
-        Ok(Task::One { seed, nodes, narrate }) => run_one(seed, nodes, narrate),
-        Err(error) => {
-            eprintln!("{error}\n\n{HELP}");
-            ExitCode::from(2)
-        }
+    let Options { seeds, from, seed, nodes, jobs, check_determinism: twice, narrate } = Options::parse();
+    let jobs = jobs.unwrap_or_else(processors);
+    match seed {
+        Some(seed) if twice => run_many(&Campaign { from: seed, seeds: 1, nodes, jobs, twice }),
+        Some(seed) => run_one(seed, nodes.of(seed), narrate),
+        None => run_many(&Campaign { from, seeds, nodes, jobs, twice }),
     }
 }
 
-fn understand(arguments: &[String]) -> Result<Task, String> {
-    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut campaign = Campaign { from: 0, seeds: 1_000, nodes: Nodes::Mixed, jobs, twice: false };
-    let (mut one, mut narrate) = (None, false);
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--help" | "-h" => return Ok(Task::Help),
-            "--narrate" => narrate = true,
-            "--check-determinism" => campaign.twice = true,
-            "--seed" => one = Some(number(argument, value()?)?),
-            "--seeds" => campaign.seeds = number(argument, value()?)?,
-            "--from" => campaign.from = number(argument, value()?)?,
-            "--jobs" => campaign.jobs = number(argument, value()?)? as usize,
-            "--nodes" => {
-                campaign.nodes = match value()?.as_str() {
-                    "mixed" => Nodes::Mixed,
-                    nodes => match number(argument, nodes)? {
-                        nodes @ 1..=100 => Nodes::All(nodes as usize),
-                        nodes => return Err(format!("--nodes {nodes}, but 1 to 100 are possible")),
-                    },
-                }
-            }
-            unknown => return Err(format!("{unknown} is not an option")),
-        }
+fn nodes(text: &str) -> Result<Nodes, String> {
+    match text.parse() {
+        Ok(nodes @ 1..=100) => Ok(Nodes::All(nodes)),
+        _ if text == "mixed" => Ok(Nodes::Mixed),
+        _ => Err("expected 1 to 100, or `mixed`".to_owned()),
     }
-    match one {
-        Some(seed) if campaign.twice => Ok(Task::Many(Campaign { from: seed, seeds: 1, ..campaign })),
-        Some(seed) => Ok(Task::One { seed, nodes: campaign.nodes.of(seed), narrate }),
-        None if narrate => Err("--narrate needs --seed: it prints everything".to_owned()),
-        None => Ok(Task::Many(campaign)),
-    }
-}
-
-fn number(name: &str, text: &str) -> Result<u64, String> {
-    text.parse().map_err(|error| format!("{name} {text} is not a number: {error}"))
 }
 
 fn run_one(seed: u64, nodes: usize, narrate: bool) -> ExitCode {

@@ -4,47 +4,31 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use clap::Parser;
 use tests::say::{say, tell};
-use tests::twins;
+use tests::{processors, twins};
 
-const USAGE: &str = "usage: twins [--from N] [--count N] [--jobs N]
-  --from N    the number of the first case (default 0)
-  --count N   how many cases (default: all of three rounds and two groups, and as many longer ones as make 30,000)
-  --jobs N    how many threads (default: as many as there are processors)";
-
+/// Runs Twins cases: one key on two hosts, in every way to divide five hosts.
+#[derive(Parser)]
+#[command(name = "twins")]
 struct Options {
+    /// The number of the first case
+    #[arg(long, default_value_t = 0, value_name = "N")]
     from: u64,
+    /// How many cases: 30,000 are all of three rounds and two groups, and longer ones
+    #[arg(long, default_value_t = 30_000, value_name = "N")]
     count: u64,
-    jobs: u64,
-}
-
-fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let mut options = Options { from: 0, count: 30_000, jobs: processors };
-    while let Some(argument) = arguments.next() {
-        let place = match argument.as_str() {
-            "--from" => &mut options.from,
-            "--count" => &mut options.count,
-            "--jobs" => &mut options.jobs,
-            other => return Err(format!("`{other}` is not known\n{USAGE}")),
-        };
-        let value = arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"))?;
-        *place = value.parse().map_err(|_| format!("{argument} {value} is not a number\n{USAGE}"))?;
-    }
-    Ok(options)
+    /// How many threads [default: one a processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
 }
 
 fn main() -> ExitCode {
-    let Options { from, count, jobs } = match options(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(wrong) => {
-            tell(wrong);
-            return ExitCode::from(2);
-        }
-    };
+    let Options { from, count, jobs } = Options::parse();
+    let jobs = jobs.unwrap_or_else(processors);
     let started = Instant::now();
     let told = AtomicU64::new(0);
-    let report = twins::run(from..from.saturating_add(count), jobs as usize, |cases, failures| {
+    let report = twins::run(from..from.saturating_add(count), jobs, |cases, failures| {
         let seconds = started.elapsed().as_secs();
         if seconds >= told.load(Ordering::Relaxed) + 5 {
             told.store(seconds, Ordering::Relaxed);
