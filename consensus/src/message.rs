@@ -127,8 +127,8 @@ pub enum Fetch {
     },
     /// "Show me the certificate of the checkpoint at this height", or the newest one where there is none.
     Checkpoint(genesis::Height),
-    /// "Show me the highest vote of mine that you have seen": asked at every start (P7).
-    OwnVote,
+    /// "Show me my votes in the highest view that you have seen any of": asked at every start (P7).
+    OwnVotes,
     /// "I lost my journal: tell me, and sign with this nonce, which view you are in" (P7).
     Attestation(Digest),
 }
@@ -148,8 +148,9 @@ pub enum Message {
     Checkpoint(CheckpointVote),
     /// A quorum's checkpoints.
     CheckpointCertificate(CheckpointCertificate),
-    /// The answer to [`Fetch::OwnVote`]: the highest vote of the asker's own that was seen in this epoch.
-    OwnVote(Option<Vote>),
+    /// The answer to [`Fetch::OwnVotes`]: the asker's own votes in the highest view of this epoch that any was seen in, at
+    /// most one of each kind, in the order of the kinds.
+    OwnVotes(Vec<Vote>),
     /// The answer to [`Fetch::Attestation`].
     Attestation(Attestation),
 }
@@ -321,10 +322,21 @@ impl Message {
             Self::PrePrepare(proposal) => proposal.check(context)?,
             Self::Vote(vote) => vote.check(context)?,
             Self::Certificate(certificate) => certificate.check(context)?,
-            Self::Fetch(_) | Self::OwnVote(None) => {}
+            Self::Fetch(_) => {}
             Self::Checkpoint(vote) => vote.check(context)?,
             Self::CheckpointCertificate(certificate) => certificate.check(context)?,
-            Self::OwnVote(Some(vote)) => vote.check(context)?,
+            Self::OwnVotes(votes) => {
+                let fits = |pair: &[Vote]| {
+                    (pair[0].voter, pair[0].view) == (pair[1].voter, pair[1].view)
+                        && pair[0].kind < pair[1].kind
+                };
+                if !votes.windows(2).all(fits) {
+                    return Err(MessageError::Impossible(
+                        "own votes are of one view, and of different kinds",
+                    ));
+                }
+                votes.iter().try_for_each(|vote| vote.check(context))?;
+            }
             Self::Attestation(attestation) => attestation.check(context)?,
         }
         Ok(Verified::by_construction(self, context))

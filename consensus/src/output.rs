@@ -215,7 +215,7 @@ mod tests {
     fn p7_no_action_can_be_had_where_the_records_could_not_be_made_durable() {
         let mut output = Output::default();
         output.record(Record::Epoch(Epoch::ZERO, None));
-        output.send(Recipient::All, Message::OwnVote(None));
+        output.send(Recipient::All, Message::OwnVotes(Vec::new()));
         assert_eq!(output.clone().persist(|_| Err("disk full")).unwrap_err(), "disk full");
         assert_eq!(output.persist(|_| Ok::<(), &str>(())).unwrap().len(), 1);
     }

@@ -58,13 +58,15 @@ struct Sorted {
     blocks: BTreeMap<Digest, Block>,
     prepared: BTreeMap<View, Certificate>,
     committed: BTreeMap<View, Certificate>,
+    /// The last certificate of a block in a later epoch.
+    later: Option<Certificate>,
     checkpoints: BTreeMap<Height, CheckpointCertificate>,
 }
 
 impl Remains {
     /// Looks through `records` for what lies above `tip`, the newest executed block, in its `epoch`.
     pub fn of(records: impl IntoIterator<Item = Record>, epoch: Epoch, tip: &Tip) -> Self {
-        let Sorted { blocks, prepared, committed, checkpoints } = Sorted::of(records, epoch, tip);
+        let Sorted { blocks, prepared, committed, later, checkpoints } = Sorted::of(records, epoch, tip);
         let chain = |digest: Digest| chain(&blocks, digest, tip);
         let mut remains = Self::default();
         // What is final: the newest of either kind whose chain is here; what is not here is missing.
@@ -98,6 +100,11 @@ impl Remains {
                     remains.missing = remains.missing.or(Some(missing));
                 }
             }
+        }
+        if let Some(later) = later {
+            // The ledger has not even begun that epoch: what was decided in it cannot be taken in from here.
+            let (certified, is_final) = (Place::View(later.view), later.kind == VoteKind::Commit);
+            remains.missing = Some(Missing { certified, digest: later.digest, is_final });
         }
         // Fillers are never executed; where nothing else is prepared, nothing is.
         let mut height = tip.height;
@@ -137,6 +144,14 @@ impl Sorted {
                         VoteKind::ViewChange => continue,
                     };
                     kind.insert(certificate.view, certificate);
+                }
+                Record::Certificate(certificate)
+                    if of > epoch && certificate.kind != VoteKind::ViewChange =>
+                {
+                    let is_final = |found: &Certificate| found.kind == VoteKind::Commit;
+                    if is_final(&certificate) || !sorted.later.as_ref().is_some_and(is_final) {
+                        sorted.later = Some(certificate);
+                    }
                 }
                 _ => {}
             }
@@ -281,6 +296,16 @@ mod tests {
         assert_eq!((lost.digest, lost.is_final), (second.digest(), true));
         let lost = remains([known(&third), prepare, known(&first)]).missing.unwrap();
         assert_eq!((lost.digest, lost.is_final), (third.digest(), false));
+    }
+
+    #[test]
+    fn what_was_decided_in_an_epoch_that_the_ledger_has_not_begun_is_missing() {
+        let [first, second, _] = three();
+        let later = |kind| [known(&first), Record::Epoch(Epoch(4), None), certificate(kind, &second)];
+        let lost = remains(later(VoteKind::Commit)).missing.unwrap();
+        assert_eq!((lost.digest, lost.is_final), (second.digest(), true));
+        assert!(!remains(later(VoteKind::Prepare)).missing.unwrap().is_final);
+        assert!(remains(later(VoteKind::ViewChange)).missing.is_none());
     }
 
     #[test]

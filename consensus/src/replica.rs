@@ -215,8 +215,9 @@ struct Peer {
     spread_at: Option<Duration>,
     /// The highest view that it sent COMMIT in: a second COMMIT there says that it lacks the certificate.
     commit_seen: View,
-    /// The highest vote of it that was seen in this epoch: it may ask for that at its next start (P7).
-    highest: Option<Vote>,
+    /// Its votes in the highest view of this epoch that any was seen in, one of a kind: it may ask for them at its next
+    /// start (P7).
+    highest: Vec<Vote>,
     /// The height up to which it has shown, by its CHECKPOINT, to know what is final (P8).
     executed: Height,
     /// When it is told next what is final, and the pause after that: it doubles while the peer shows nothing new.

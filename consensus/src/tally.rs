@@ -51,6 +51,11 @@ impl Tally {
         .find(|earlier| earlier.contradicts(&statement))
     }
 
+    /// Whether `voter` gave the view up.
+    pub(crate) fn gave_up(&self, voter: ValidatorIndex) -> bool {
+        self.votes.contains_key(&(VoteKind::ViewChange, voter))
+    }
+
     /// How many others than `me` gave the view up.
     pub(crate) fn view_changes_by_others(&self, me: Option<ValidatorIndex>) -> usize {
         self.of(VoteKind::ViewChange).filter(|(voter, _)| Some(*voter) != me).count()

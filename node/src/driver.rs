@@ -440,7 +440,7 @@ impl Work {
                 Message::Fetch(_) => "fetch",
                 Message::Checkpoint(_) => "checkpoint",
                 Message::CheckpointCertificate(_) => "checkpoint_certificate",
-                Message::OwnVote(_) => "own_vote",
+                Message::OwnVotes(_) => "own_vote",
                 Message::Attestation(_) => "attestation",
             },
         };

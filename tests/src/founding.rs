@@ -62,7 +62,7 @@ impl Founding {
 
     /// The answer of one that knows of no vote by the asker (P7).
     pub fn no_vote(&self) -> Verified<Message> {
-        let answer = Message::OwnVote(None).verify(&self.context);
+        let answer = Message::OwnVotes(Vec::new()).verify(&self.context);
         answer.unwrap_or_else(|error| unreachable!("nothing is signed in it: {error}"))
     }
 

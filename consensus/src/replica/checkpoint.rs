@@ -274,6 +274,7 @@ impl Replica {
         self.asked_checkpoint = self.asked_checkpoint.filter(|asked| *asked != height);
         let digest = certificate.checkpoint.digest();
         self.results.certified.insert(height, Certified { digest, certificate, recorded: false });
+        self.record_opening();
         self.compare(height);
         let newest = self.results.newest_height();
         self.results.votes = self.results.votes.split_off(&newest.next());
@@ -321,8 +322,11 @@ impl Replica {
         let others: Vec<_> = others.filter(|other| other.block == mine.block && *other != mine).collect();
         // f+1 signers: one of them at least is honest.
         if others.len() > self.context.validators.faulty() {
-            let (theirs, signers) = (others[0].clone(), others.len());
-            self.halt_over(mine.clone(), theirs, signers);
+            let agree = |one: &Checkpoint| others.iter().filter(|other| **other == one).count();
+            let most = others.iter().map(|other| (agree(other), *other)).max_by_key(|(signers, _)| *signers);
+            if let Some((signers, theirs)) = most {
+                self.halt_over(mine.clone(), theirs.clone(), signers);
+            }
         }
     }
 
@@ -340,6 +344,17 @@ impl Replica {
     pub(super) fn record_cited(&mut self, cited: Cited) {
         let certified = self.results.certified.get_mut(&cited.height);
         if let Some(certified) = certified.filter(|certified| !certified.recorded) {
+            certified.recorded = true;
+            self.output.record(Record::Checkpoint(certified.certificate.clone()));
+        }
+    }
+
+    /// Records what opens the next epoch, once it and the block that closes this one are here: the ledger takes both, and
+    /// may have begun the next epoch when the process dies (P7).
+    pub(super) fn record_opening(&mut self) {
+        let closing = self.closed.as_ref().map(|closed| closed.height);
+        let opening = closing.and_then(|height| self.results.certified.get_mut(&height));
+        if let Some(certified) = opening.filter(|certified| !certified.recorded) {
             certified.recorded = true;
             self.output.record(Record::Checkpoint(certified.certificate.clone()));
         }

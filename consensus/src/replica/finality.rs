@@ -137,6 +137,7 @@ impl Replica {
         }
         if closes.is_some() {
             self.closed = Some(Closed { height: self.tip.height, next: None });
+            self.record_opening();
         }
         self.tip_certificate = certificate;
         if self.committed.as_ref().is_some_and(|newest| newest.view <= self.tip.view) {
@@ -150,7 +151,7 @@ impl Replica {
         self.stirred = true;
     }
 
-    fn remember(&mut self, known: Known) {
+    pub(super) fn remember(&mut self, known: Known) {
         self.recent.push_back(known);
         if self.recent.len() > RECENT_BLOCKS {
             self.recent.pop_front();

@@ -36,7 +36,7 @@ impl Replica {
                     self.helped(from);
                 }
             }
-            Message::OwnVote(vote) => self.remembered(from, vote.as_ref()),
+            Message::OwnVotes(votes) => self.remembered(from, &votes),
             Message::Attestation(attestation) if attestation.voter == from => {
                 self.receive_attestation(now, from, attestation);
             }
@@ -48,9 +48,12 @@ impl Replica {
         let shown = if vote.kind == VoteKind::Commit { vote.view.next() } else { vote.view };
         self.heard(now, vote.voter, vote.view, shown);
         if let Some(peer) = self.peers.get_mut(&vote.voter) {
-            let higher = |highest: &Vote| (highest.view, highest.kind) < (vote.view, vote.kind);
-            if peer.highest.as_ref().is_none_or(higher) {
-                peer.highest = Some(vote.clone());
+            let newest = peer.highest.first().map_or(View::ZERO, |highest| highest.view);
+            if vote.view > newest {
+                peer.highest.clear();
+            }
+            if vote.view >= newest && peer.highest.iter().all(|held| held.kind != vote.kind) {
+                peer.highest.push(vote.clone());
             }
         }
         if vote.view <= self.tip.view {
@@ -227,8 +230,9 @@ impl Replica {
         }
     }
 
-    /// The highest vote of `peer` that is known here, from what it sent or from a certificate (P7).
-    fn highest_vote(&self, peer: ValidatorIndex) -> Option<Vote> {
+    /// The votes of `peer` in the highest view that any is known of here, from what it sent or from a certificate (P7). All
+    /// kinds: one may be in records that lack another.
+    fn highest_votes(&self, peer: ValidatorIndex) -> Vec<Vote> {
         let held = self.prepared.values().rev().chain(self.failed.values().rev());
         let held = held.chain(&self.committed).chain(&self.tip_certificate);
         let in_certificates = held.filter_map(|certificate| {
@@ -236,8 +240,13 @@ impl Replica {
             let Certificate { kind, view, digest, .. } = *certificate;
             Some(Vote { kind, view, digest, voter: peer, signature: *signature })
         });
-        let sent = self.peers.get(&peer).and_then(|peer| peer.highest.clone());
-        in_certificates.chain(sent).max_by_key(|vote| (vote.view, vote.kind))
+        let sent = self.peers.get(&peer).into_iter().flat_map(|peer| peer.highest.iter().cloned());
+        let mut votes: Vec<_> = in_certificates.chain(sent).collect();
+        let highest = votes.iter().map(|vote| vote.view).max();
+        votes.retain(|vote| Some(vote.view) == highest);
+        votes.sort_by_key(|vote| vote.kind);
+        votes.dedup_by_key(|vote| vote.kind);
+        votes
     }
 
     /// Whether a question of `from` may be answered now. A few bytes ask for a hundred messages: each peer gets
@@ -265,9 +274,6 @@ impl Replica {
                 if finalized < self.tip.view {
                     answers.extend(self.finality());
                 }
-                if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.heard_at = now.elapsed;
-                }
             }
             Fetch::Candidate(digest) => {
                 let recent = || self.recent.iter().find(|known| known.block.digest() == digest);
@@ -291,8 +297,13 @@ impl Replica {
                 let held = held.filter(|held| held.checkpoint.epoch == self.context.epoch);
                 answers.extend(held.cloned().map(Message::CheckpointCertificate));
             }
-            Fetch::OwnVote => answers.push(Message::OwnVote(self.highest_vote(from))),
+            Fetch::OwnVotes => answers.push(Message::OwnVotes(self.highest_votes(from))),
             Fetch::Attestation(nonce) => self.answer_nonce(now, from, nonce),
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            // One is paid for already.
+            peer.answered_until +=
+                self.pacemaker.delta() / ANSWERS_IN_DELTA * answers.len().saturating_sub(1) as u32;
         }
         for answer in answers {
             self.output.send(Recipient::One(from), answer);

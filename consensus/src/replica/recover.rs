@@ -95,7 +95,12 @@ impl Replica {
         let checkpoints = self.results.certificates().cloned().map(Record::Checkpoint);
         let certificates = self.failed.values().chain(self.prepared.values()).chain(&self.committed);
         let certificates = certificates.chain(&self.tip_certificate).cloned().map(Record::Certificate);
-        let blocks = self.blocks.values().filter(|known| self.must_keep(known)).map(|known| {
+        // Who has closed the epoch votes no more, but others may need the closing block's body to follow.
+        let closing = self
+            .recent
+            .iter()
+            .filter(|known| self.closed.is_some() && known.block.digest() == self.tip.digest);
+        let blocks = self.blocks.values().filter(|known| self.must_keep(known)).chain(closing).map(|known| {
             let candidate = known.block.candidate().clone();
             Record::PrePrepare(PrePrepare { candidate, signature: known.signature })
         });
@@ -286,6 +291,8 @@ impl Replica {
                 self.own.entry(view).or_default().proposal = Some(digest);
             }
             self.blocks.insert(digest, Known { block, signature: proposal.signature });
+        } else if digest == self.tip.digest {
+            self.remember(Known { block, signature: proposal.signature });
         }
     }
 
@@ -337,7 +344,7 @@ pub(super) fn peers(
         shown: View::ZERO,
         spread_at: None,
         commit_seen: View::ZERO,
-        highest: None,
+        highest: Vec::new(),
         executed: Height::ZERO,
         tell_at: now.elapsed,
         tell_pause: Duration::ZERO,

@@ -116,13 +116,16 @@ impl Replica {
         proposal.map(super::Known::message).into_iter().chain(votes).chain(result).collect()
     }
 
-    /// Sends again, on a timer of its own, what is not settled, and asks again for what is missing.
-    pub(super) fn resend(&mut self, now: Now) {
-        let questions = !self.asked_candidates.is_empty()
+    /// Whether blocks or certificates were asked for that did not come yet.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.asked_candidates.is_empty()
             || self.asked_certificates.is_some()
             || self.asked_checkpoint.is_some()
-            || self.awaits_opening().is_some()
-            || self.inquires();
+    }
+
+    /// Sends again, on a timer of its own, what is not settled, and asks again for what is missing.
+    pub(super) fn resend(&mut self, now: Now) {
+        let questions = self.has_questions() || self.awaits_opening().is_some() || self.inquires();
         let behind = self.committed.is_some() || self.results.is_above(self.tip.height);
         let waits = questions || self.unfinal.is_some() || behind;
         if self.resend_at.is_some_and(|at| at <= now.elapsed) {

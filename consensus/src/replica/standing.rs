@@ -22,7 +22,8 @@ use crate::bug::{Bug, on};
 use crate::message::{Attestation, Fetch, Message, Vote, VoteKind};
 use crate::output::{Recipient, Record};
 
-/// For how many views a nonce keeps timers running: until x+2 is entered, with x the answerer's view.
+/// For how many views a nonce keeps timers running: until x+3 is entered, with x the view in which it was first heard. An
+/// answer may be given a view later than that, and bars up to the one after it.
 const NONCE_VIEWS: u64 = 3;
 /// A member's nonce counts again after so many Δ: it may not keep an idle chain awake.
 const NONCE_PAUSE: u32 = 8;
@@ -223,7 +224,7 @@ impl Replica {
     /// Asks what is to be known before anything is signed.
     pub(super) fn inquire(&mut self, to: Recipient) {
         let question = match self.standing.state {
-            State::Inquiring(_) => Fetch::OwnVote,
+            State::Inquiring(_) => Fetch::OwnVotes,
             State::Wiped(_) => Fetch::Attestation(self.standing.nonce),
             State::Observing | State::Voting => return,
         };
@@ -235,14 +236,16 @@ impl Replica {
         matches!(self.standing.state, State::Inquiring(_) | State::Wiped(_))
     }
 
-    /// A peer showed the highest vote of this replica's own that it has seen.
-    pub(super) fn remembered(&mut self, from: ValidatorIndex, vote: Option<&Vote>) {
-        if let Some(vote) = vote {
+    /// A peer showed the highest votes of this replica's own that it has seen.
+    pub(super) fn remembered(&mut self, from: ValidatorIndex, votes: &[Vote]) {
+        for vote in votes {
             if Some(vote.voter) != self.me {
                 return; // Not an answer.
             }
             // Who knows of its loss asks already: to begin anew each time would let one peer keep it silent for good.
-            let lost = self.has_forgotten(vote) && !on(Bug::OwnVoteIgnored);
+            // In an epoch that is over by the records nothing is signed: what was signed there proves nothing.
+            let over = !self.later.is_empty();
+            let lost = !over && self.has_forgotten(vote) && !on(Bug::OwnVoteIgnored);
             if !matches!(self.standing.state, State::Wiped(_)) && lost {
                 self.forget_everything();
                 self.stirred = true;
@@ -363,7 +366,10 @@ impl Replica {
         }
         // After a restart this replica may have voted above the view that it found its way back to.
         let is_back = self.own.last_key_value().is_none_or(|(highest, _)| *highest <= self.view);
-        let Some(me) = self.me.filter(|_| is_back && self.may_sign(self.view)) else { return };
+        // Who lacks final blocks cannot say that this epoch is not over.
+        let lacks_blocks = self.committed.is_some() || self.results.is_above(self.tip.height);
+        let may_tell = is_back && !lacks_blocks && self.may_sign(self.view);
+        let Some(me) = self.me.filter(|_| may_tell) else { return };
         let entry = self.entry_certificate().cloned();
         if entry.is_none() && self.view > View::ZERO.next() {
             return; // The next view brings one.

@@ -179,9 +179,9 @@ impl Driven {
     fn from(records: Vec<Record>, tip: Tip) -> Self {
         let mut driven = Self::start(Self::config(), records, tip);
         for peer in [1, 2] {
-            driven.hear(0, peer, Message::OwnVote(None));
+            driven.hear(0, peer, Message::OwnVotes(Vec::new()));
         }
-        driven.sent.retain(|message| !matches!(message, Message::Fetch(Fetch::OwnVote)));
+        driven.sent.retain(|message| !matches!(message, Message::Fetch(Fetch::OwnVotes)));
         driven
     }
 

@@ -33,8 +33,9 @@ impl Replica {
     }
 
     /// P10: notes since when something waits, which arms the view timers: digests that are not ordered, a
-    /// non-empty block that is prepared and not final, a heartbeat that is due, the end of the epoch, or a replica that
-    /// lost its records.
+    /// non-empty block that is prepared and not final, a proposal of which
+    /// something is missing, a heartbeat that is due, the end of the
+    /// epoch, or a replica that lost its records.
     pub(super) fn note_what_waits(&mut self, now: Now) {
         if self.closed.is_some() || self.me.is_none() {
             (self.armed, self.unfinal) = (None, None);
@@ -62,8 +63,11 @@ impl Replica {
             _ => (true, self.pool.len() > 0),
         };
         self.unfinal = unfinal.then(|| self.unfinal.unwrap_or(now.elapsed));
+        // What a proposal rests on must not be asked for until the next heartbeat: it may not exist.
+        let asks = matches!(self.phase, Phase::Examining { .. }) && self.has_questions();
         let something = unfinal
             || waiting
+            || asks
             || self.heartbeat_is_due(now)
             || self.close_is_pending()
             || self.nonce_waits(now);
@@ -88,6 +92,24 @@ impl Replica {
 
     pub(super) fn empty_block_is_due(&self, now: Now) -> bool {
         self.heartbeat_is_due(now) || self.empty_block_at().is_some_and(|at| at <= now.elapsed)
+    }
+
+    /// P9: the leader of this view gave it up before its proposal came here: none will.
+    pub(super) fn leader_gave_up(&self) -> bool {
+        let tally = self.tallies.get(&self.view);
+        self.phase == Phase::Waiting
+            && self.armed.is_some()
+            && tally.is_some_and(|tally| tally.gave_up(self.leader()))
+    }
+
+    /// P9: this replica leads, and can propose nothing before it has caught up: nobody has to wait for it.
+    pub(super) fn leads_without_blocks(&self) -> bool {
+        let lacks_final = self.committed.is_some() || self.results.is_above(self.tip.height);
+        Some(self.leader()) == self.me
+            && self.phase == Phase::Waiting
+            && self.armed.is_some()
+            && lacks_final
+            && matches!(self.ancestors(self.best_parent()), Err(Broken::Missing(_)))
     }
 
     /// P9: the leader has signed nothing for as many views as there are validators, nor for Δ, while a quorum has.

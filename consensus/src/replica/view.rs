@@ -193,7 +193,7 @@ impl Replica {
     }
 
     /// P5: gives the view up on time-out, on an invalid pre-prepare, when f+1 others have, or when its leader is
-    /// known to be away (P9). Never after COMMIT.
+    /// known to be away, has given it up, or cannot propose (P9). Never after COMMIT.
     pub(super) fn give_up(&mut self, now: Now) {
         let own = self.own.get(&self.view);
         if own.is_some_and(|own| own.view_change.is_some() || own.commit.is_some()) {
@@ -205,7 +205,8 @@ impl Replica {
         if late && before > self.tip.view && on(Bug::GivesUpAfterCommit) {
             self.cast(now, VoteKind::ViewChange, before, Digest::ZERO);
         }
-        if self.others_gave_up() || late || rejected || self.leader_is_away(now) {
+        let no_proposal = self.leader_is_away(now) || self.leader_gave_up() || self.leads_without_blocks();
+        if self.others_gave_up() || late || rejected || no_proposal {
             self.cast(now, VoteKind::ViewChange, self.view, Digest::ZERO);
         }
     }

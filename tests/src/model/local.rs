@@ -307,7 +307,7 @@ impl Local {
     /// A replica asks at its start for its own highest vote (P7). One tells all that it sent, the others of nothing:
     /// they may not have heard it, or deny it. Its records must hold it all the same.
     fn answer_own_vote(&mut self, menu: &mut Menu, me: ValidatorIndex) -> Result<(), String> {
-        let truth = menu.highest_vote(me, self.sent);
+        let truth = menu.highest_votes(me, self.sent);
         let answers = std::iter::once(truth).chain(std::iter::repeat(menu.founding.no_vote()));
         let answerers: Vec<_> = menu.founding.answerers(me).collect();
         for (from, message) in answerers.into_iter().zip(answers) {

@@ -133,17 +133,20 @@ impl Menu {
         self.facts.iter().enumerate().filter(move |(id, _)| sent >> id & 1 == 1).map(|(_, fact)| *fact)
     }
 
-    /// The highest vote among what `sender` has sent, as a peer tells it who heard all of it (P7).
-    pub fn highest_vote(&self, sender: ValidatorIndex, sent: Sent) -> Verified<Message> {
+    /// The votes in the highest view among what `sender` has sent, as a peer tells them who heard all of it (P7).
+    pub fn highest_votes(&self, sender: ValidatorIndex, sent: Sent) -> Verified<Message> {
         let context = &self.founding.context;
         let votes = self.facts(sent).filter_map(|fact| match fact {
             Fact::Vote(kind, view, digest) => Some((view, kind, digest)),
             Fact::Proposal(_) => None,
         });
-        let highest = votes.max();
-        let vote = highest
+        let mut votes: Vec<_> = votes.collect();
+        votes.sort();
+        let highest = votes.last().map(|(view, ..)| *view);
+        let votes = votes.into_iter().filter(|(view, ..)| Some(*view) == highest);
+        let signed = votes
             .map(|(view, kind, digest)| forge::vote(context, (sender, &secret(sender)), kind, view, digest));
-        Message::OwnVote(vote).verify(context).expect("signed by its voter")
+        Message::OwnVotes(signed.collect()).verify(context).expect("signed by its voter")
     }
 
     /// A block that was named.

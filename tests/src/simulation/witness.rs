@@ -86,6 +86,12 @@ impl Witness {
         }
     }
 
+    /// A machine was restored from a backup, and nobody need remember what it said since: it looks whole, and is one of the
+    /// `f` that may contradict themselves (P7).
+    pub fn forgives(&mut self, host: HostId) {
+        self.said.retain(|(of, _, _), _| *of != host);
+    }
+
     /// A machine sends `message` of `length` bytes.
     ///
     /// # Errors
@@ -337,12 +343,16 @@ impl Witness {
     /// A machine has made a step.
     ///
     /// # Errors
-    /// When its tip is not on the one chain, or Δ exceeds its cap.
+    /// When its tip is not on the one chain, Δ exceeds its cap, or it takes records for lost that it has.
     pub fn stepped(&self, host: HostId, machine: &Machine, cap: std::time::Duration) -> Result<(), String> {
         let Some(replica) = &machine.replica else { return Ok(()) };
         let status = replica.status();
         if status.delta > cap {
             return Err(format!("P9: Δ of {host} is {:?}, above {cap:?}", status.delta));
+        }
+        let asks = matches!(status.standing, consensus::Report::Wiped { .. });
+        if asks && !machine.lost_votes && !machine.byzantine {
+            return Err(format!("P7: {host} lost nothing, but takes its records for lost"));
         }
         match self.tip_at(status.tip.height) {
             Some(tip) if (tip.digest, tip.time) != (status.tip.digest, status.tip.time) => {

@@ -308,11 +308,11 @@ impl Run<'_> {
             Message::Vote(vote) => vote.view,
             Message::Certificate(certificate) => certificate.view,
             // Answered before the rounds began.
-            Message::Fetch(Fetch::OwnVote) => return Ok(()),
+            Message::Fetch(Fetch::OwnVotes) => return Ok(()),
             Message::Fetch(_)
             | Message::Checkpoint(_)
             | Message::CheckpointCertificate(_)
-            | Message::OwnVote(_)
+            | Message::OwnVotes(_)
             | Message::Attestation(_) => self.hosts[host].replica.status().view,
         };
         if let Message::Vote(vote) = &message {

@@ -208,6 +208,15 @@ fn p6_f_plus_one_other_results_of_the_same_block_stop_a_replica_and_f_do_not() {
 }
 
 #[test]
+fn p6_a_replica_that_stops_tells_how_many_signed_the_value_that_it_shows() {
+    let (mut me, _, result) = after_first();
+    me.execute(2, &result);
+    me.hear(3, 1, signed_result(1, &other_state(&result)));
+    me.hear(3, 2, signed_result(2, &Checkpoint { receipts_root: item(4), ..result.clone() }));
+    assert!(matches!(me.halted, Some(Halt::Diverged { signers: 1, .. })), "{:?}", me.halted);
+}
+
+#[test]
 fn p6_a_result_that_others_contradict_is_never_signed() {
     let (mut me, _, result) = after_first();
     for voter in [1, 2] {

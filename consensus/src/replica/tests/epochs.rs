@@ -36,7 +36,7 @@ struct Story {
 fn story(secret: SecretKey, next: Configuration) -> Story {
     let mut me = Driven::start(Config { secret, ..Driven::config() }, Vec::new(), Tip::genesis(&founded(4)));
     for peer in [1, 2] {
-        me.hear(0, peer, Message::OwnVote(None));
+        me.hear(0, peer, Message::OwnVotes(Vec::new()));
     }
     me.sent.clear();
     let first = block(1, 1, genesis_parent(), &[item(1)]);
@@ -234,6 +234,24 @@ fn p12_the_next_epoch_begins_when_the_closing_block_is_executed_and_its_checkpoi
 }
 
 #[test]
+fn p7_what_opens_the_next_epoch_is_on_record_before_the_ledger_can_have_begun_it() {
+    for certified_first in [true, false] {
+        let mut story = Story::ordinary();
+        let result = story.result();
+        if certified_first {
+            story.me.hear_certified(3, &result);
+        }
+        story.close();
+        if !certified_first {
+            story.me.hear_certified(4, &result);
+        }
+        assert!(story.me.begun.is_empty(), "the block is not executed");
+        let is_opening = |record: &Record| *record == Record::Checkpoint(certified(&result));
+        assert!(story.me.records.iter().any(is_opening), "certified first: {certified_first}");
+    }
+}
+
+#[test]
 fn p12_the_first_block_of_an_epoch_extends_the_block_that_closed_the_one_before() {
     let mut story = Story::ordinary();
     story.begin();
@@ -242,7 +260,7 @@ fn p12_the_first_block_of_an_epoch_extends_the_block_that_closed_the_one_before(
     story.hear_next(6, 1, message);
     assert!(story.me.voted(Prepare, 1).iter().all(|digest| *digest != opening.digest()), "it inquires first");
     for peer in [1, 2] {
-        story.hear_next(7, peer, Message::OwnVote(None));
+        story.hear_next(7, peer, Message::OwnVotes(Vec::new()));
     }
     assert!(story.me.voted(Prepare, 1).contains(&opening.digest()));
 }
@@ -255,7 +273,7 @@ fn p12_messages_of_the_old_epoch_move_nothing_in_the_new_one() {
     for voter in [1, 2, 3] {
         story.me.hear(6, voter, vote(voter, ViewChange, 1, Digest::ZERO));
         story.me.hear(6, voter, failed(1));
-        story.me.hear(6, voter, Message::OwnVote(None));
+        story.me.hear(6, voter, Message::OwnVotes(Vec::new()));
     }
     assert_eq!((story.me.replica.status(), story.me.sent.len()), (status, sent));
 }
@@ -302,7 +320,7 @@ fn p12_who_is_added_begins_to_vote_once_others_of_the_new_set_have_answered() {
     assert_eq!(votes_and_proposals(&story.me.sent), 0);
     assert_eq!(story.me.replica.status().standing, Report::Inquiring { answers: 0, needed: 3 });
     for peer in [0, 1, 2] {
-        story.hear_next(6, peer, Message::OwnVote(None));
+        story.hear_next(6, peer, Message::OwnVotes(Vec::new()));
     }
     let opening = story.opening_block();
     let message = Message::PrePrepare(story.next_context().propose(&key(1, 1), &opening));
@@ -320,7 +338,7 @@ fn p12_a_change_that_was_pending_when_an_epoch_began_closes_it_with_its_first_bl
     story.me.step(4, Input::Executed(executed));
     story.me.hear_certified(5, &result);
     for peer in [1, 2] {
-        story.hear_next(6, peer, Message::OwnVote(None));
+        story.hear_next(6, peer, Message::OwnVotes(Vec::new()));
     }
     assert!(story.me.replica.status().armed.is_some());
     let opening =
@@ -367,8 +385,10 @@ fn p12_who_closed_by_a_filler_and_was_restarted_still_shows_that_the_closing_blo
         let shown = ask(Fetch::Newest { view: View(2), finalized: View(1) });
         let proves = |action: &Action| matches!(action, Action::Send(_, Message::Certificate(c)) if (c.kind, c.digest) == (Commit, filler.digest()));
         assert!(shown.iter().any(proves), "{shown:?}");
-        let shown = ask(Fetch::Candidate(filler.digest()));
-        assert!(shown.iter().any(|action| matches!(action, Action::Send(_, Message::PrePrepare(_)))));
+        for body in [&filler, &closing] {
+            let shown = ask(Fetch::Candidate(body.digest()));
+            assert!(shown.iter().any(|action| matches!(action, Action::Send(_, Message::PrePrepare(_)))));
+        }
     }
 }
 

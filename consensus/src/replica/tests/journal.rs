@@ -39,7 +39,7 @@ fn follow_into_epoch_1(me: &mut Driven) {
 fn p7_a_journal_that_begins_in_a_later_epoch_says_so() {
     let mut me = in_epoch_1(Vec::new());
     for peer in [1, 2] {
-        me.hear_in(1, 1, peer, Message::OwnVote(None));
+        me.hear_in(1, 1, peer, Message::OwnVotes(Vec::new()));
     }
     let second = Block::new(Candidate {
         epoch: Epoch(1),
@@ -123,7 +123,7 @@ fn p7_what_was_told_in_a_later_epoch_holds_there_and_not_before() {
         follow_into_epoch_1(&mut me);
         assert!(matches!(me.replica.report(), Report::Inquiring { .. }));
         for peer in [1, 2] {
-            me.hear_in(1, 20, peer, Message::OwnVote(None));
+            me.hear_in(1, 20, peer, Message::OwnVotes(Vec::new()));
         }
         assert_eq!(me.replica.report(), Report::Barred(View(17)), "rewritten: {rewritten}");
     }
@@ -152,4 +152,14 @@ fn p7_nothing_is_signed_again_where_the_records_were_pruned_though_the_ledger_is
         again.hear_valid(4, &block(1, 1, genesis_parent(), &[item(2)]));
         assert_eq!(!again.voted(Prepare, 1).is_empty(), signs);
     }
+}
+
+#[test]
+fn p7_a_vote_of_an_epoch_that_the_records_know_to_be_over_does_not_mean_that_they_are_lost() {
+    let records =
+        vec![Record::Epoch(Epoch(1), Some(closing())), Record::Vote(own_vote(1, Prepare, 1, item(1)))];
+    let mut me = Driven::start(Driven::config(), records, Tip::genesis(&founded(4)));
+    me.hear(1, 1, Message::OwnVotes(vec![own_vote(0, Prepare, 5, item(5))]));
+    assert_eq!(me.replica.report(), Report::Inquiring { answers: 1, needed: 2 });
+    assert!(!me.records.contains(&Record::Wiped));
 }

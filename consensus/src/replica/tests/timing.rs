@@ -191,3 +191,72 @@ fn p2_a_leader_cannot_make_a_replica_keep_blocks_that_no_quorum_vouched_for() {
     }
     assert_eq!(me.replica.blocks.len(), 1, "the one that is looked at");
 }
+
+#[test]
+fn p9_a_leader_that_gives_its_own_turn_up_is_not_waited_for() {
+    let mut me = Driven::new();
+    me.hear(1, 1, vote(1, ViewChange, 1, Digest::ZERO));
+    assert!(me.voted(ViewChange, 1).is_empty(), "nothing waits");
+    me.step(2, Input::Available(vec![item(1).into()]));
+    assert_eq!(me.voted(ViewChange, 1).len(), 1, "nobody else gave it up, and no time-out was due");
+    // Once the proposal is here, its leader's word ends nothing.
+    let mut me = Driven::new();
+    me.step(0, Input::Available(vec![item(1).into()]));
+    me.hear_valid(1, &block(1, 1, genesis_parent(), &[item(1)]));
+    me.hear(2, 1, vote(1, ViewChange, 1, Digest::ZERO));
+    assert!(me.voted(ViewChange, 1).is_empty());
+}
+
+#[test]
+fn p9_a_leader_that_lacks_final_blocks_gives_its_turn_up_at_once() {
+    let mut me = Driven::new();
+    me.step(0, Input::Available(vec![item(1).into()]));
+    // Of the blocks of views 1 to 3, and this replica leads view 4.
+    me.hear(1, 1, Message::Certificate(certificate(Commit, 2, item(2))));
+    me.hear(1, 1, Message::Certificate(certificate(Prepare, 3, item(3))));
+    assert_eq!(me.view(), 4);
+    assert_eq!((me.proposed().len(), me.voted(ViewChange, 4).len()), (0, 1));
+}
+
+#[test]
+fn p10_a_proposal_that_can_only_wait_is_given_up_and_not_asked_about_for_ever() {
+    let nowhere = Cited { height: Height(1), digest: item(1) };
+    let on_nothing = Candidate {
+        cites: nowhere,
+        height: Height(2),
+        ..block(1, 1, genesis_parent(), &[]).candidate().clone()
+    };
+    let orphan = Parent { view: View(1), digest: item(9) };
+    for (view, candidate) in [(1, on_nothing), (2, block(2, 2, orphan, &[]).candidate().clone())] {
+        let mut me = Driven::new();
+        if view == 2 {
+            me.hear(1, 1, Message::Certificate(certificate(ViewChange, 1, Digest::ZERO)));
+        }
+        me.hear(2, view as u16, proposal(&Block::new(candidate)));
+        let delta = me.replica.status().delta.as_millis() as u64;
+        me.step(3 + delta, Input::Tick);
+        me.step(3 + 4 * delta, Input::Tick);
+        assert_eq!(me.voted(ViewChange, view).len(), 1, "view {view}");
+        me.hear_two(4 + 4 * delta, ViewChange, view, Digest::ZERO);
+        let mut now = 4 + 4 * delta;
+        let before = me.sent.len();
+        while let Some(next) = due(&me, now).filter(|next| *next <= 55_000) {
+            now = next;
+            me.step(now, Input::Tick);
+        }
+        assert!(me.sent.len() - before <= 3, "{:?}", &me.sent[before..]);
+    }
+}
+
+#[test]
+fn p5_no_view_change_after_commit_however_late_the_time_out() {
+    let mut me = Driven::new();
+    let first = block(1, 1, genesis_parent(), &[item(1)]);
+    me.hear_valid(1, &first);
+    me.hear_two(2, Prepare, 1, first.digest());
+    assert_eq!((me.view(), me.voted(Commit, 1).len()), (2, 1));
+    for now in 1..40 {
+        me.step(now * DELTA, Input::Tick);
+    }
+    assert_eq!((me.voted(ViewChange, 1).len(), me.voted(ViewChange, 2).len()), (0, 1));
+}

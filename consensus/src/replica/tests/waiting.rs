@@ -30,7 +30,7 @@ fn waiting() -> Vec<(&'static str, Driven, Fetch)> {
     let mut observer = started(Memory::Whole, key(1, 9));
     observer.hear(1, 1, Message::Certificate(certificate(Commit, 1, first().digest())));
     vec![
-        ("its own votes", started(Memory::Whole, key(1, ME)), Fetch::OwnVote),
+        ("its own votes", started(Memory::Whole, key(1, ME)), Fetch::OwnVotes),
         ("its view", started(Memory::Lost, key(1, ME)), Fetch::Attestation(item(999))),
         ("a cited checkpoint", cites_unknown, Fetch::Checkpoint(Height(1))),
         ("a block that was executed", behind, newest.clone()),
@@ -76,7 +76,8 @@ fn p10_a_network_that_is_done_leaves_no_deadline_but_the_heartbeat() {
 
 #[test]
 fn p7_a_question_that_was_lost_is_asked_again_however_fast_the_views_change() {
-    for (memory, question) in [(Memory::Whole, Fetch::OwnVote), (Memory::Lost, Fetch::Attestation(item(999)))]
+    for (memory, question) in
+        [(Memory::Whole, Fetch::OwnVotes), (Memory::Lost, Fetch::Attestation(item(999)))]
     {
         let mut me = started(memory, key(1, ME));
         let before = me.fetched(&question);

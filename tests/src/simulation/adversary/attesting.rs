@@ -53,8 +53,10 @@ impl Adversary {
         if self.is(Kind::SilentAttester) {
             let deeds = &mut self.deeds;
             parcels.retain(|parcel| {
-                let answers =
-                    matches!(parcel.content, Content::Message(Message::Attestation(_) | Message::OwnVote(_)));
+                let answers = matches!(
+                    parcel.content,
+                    Content::Message(Message::Attestation(_) | Message::OwnVotes(_))
+                );
                 if answers {
                     deeds.count(Kind::SilentAttester);
                 }
@@ -66,7 +68,7 @@ impl Adversary {
         }
         for parcel in parcels {
             let answer = match &parcel.content {
-                Content::Message(Message::OwnVote(_)) => Message::OwnVote(None),
+                Content::Message(Message::OwnVotes(_)) => Message::OwnVotes(Vec::new()),
                 Content::Message(Message::Attestation(answer)) => {
                     let nonce = answer.nonce;
                     let entry = self.some_certificate();

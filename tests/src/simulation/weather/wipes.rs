@@ -30,6 +30,9 @@ pub(super) fn strike(world: &mut World) -> Option<HostId> {
     };
     world.faults.count(fault);
     world.lose(host, loss);
+    if loss == Loss::SinceBackup {
+        world.witness.forgives(host);
+    }
     Some(host)
 }
 

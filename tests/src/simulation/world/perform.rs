@@ -180,11 +180,11 @@ fn kind(message: &Message) -> &'static str {
         Message::Fetch(Fetch::Candidate(_)) => "fetch candidate",
         Message::Fetch(Fetch::Certificates { .. }) => "fetch certificates",
         Message::Fetch(Fetch::Checkpoint(_)) => "fetch checkpoint",
-        Message::Fetch(Fetch::OwnVote) => "fetch own vote",
+        Message::Fetch(Fetch::OwnVotes) => "fetch own vote",
         Message::Fetch(Fetch::Attestation(_)) => "fetch attestation",
         Message::Checkpoint(_) => "checkpoint",
         Message::CheckpointCertificate(_) => "checkpoint certificate",
-        Message::OwnVote(_) => "own vote",
+        Message::OwnVotes(_) => "own vote",
         Message::Attestation(_) => "attestation",
     }
 }
