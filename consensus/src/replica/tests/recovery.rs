@@ -108,7 +108,7 @@ fn p7_what_is_final_in_the_journal_is_finalised_again() {
 }
 
 #[test]
-fn a_journal_of_another_validator_or_with_contradictions_is_refused() {
+fn p7_a_journal_of_another_validator_or_with_contradictions_is_refused() {
     let recover = |messages: &[Message]| {
         let record = |message: &Message| match message {
             Message::Vote(vote) => Record::Vote(vote.clone()),
@@ -133,7 +133,7 @@ fn a_journal_of_another_validator_or_with_contradictions_is_refused() {
 }
 
 #[test]
-fn a_replica_that_was_told_of_a_fork_stops() {
+fn p4_a_replica_that_was_told_of_a_fork_stops() {
     let mut me = Driven::new();
     let first = block(1, 1, genesis_parent(), &[item(1)]);
     me.hear_valid(1, &first);

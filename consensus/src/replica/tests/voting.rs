@@ -266,7 +266,7 @@ fn p7_nothing_is_signed_at_or_below_the_final_view_whatever_is_certified_there()
 }
 
 #[test]
-fn nothing_is_signed_once_two_commit_certificates_contradict_each_other() {
+fn p4_nothing_is_signed_once_two_commit_certificates_contradict_each_other() {
     let mut me = Driven::new();
     let first = block(1, 1, genesis_parent(), &[item(1)]);
     me.hear_valid(1, &first);
