@@ -99,6 +99,14 @@ bugs! {
     NothingSentAgain: "nothing is sent again",
     NothingSpread: "certificates are not passed on",
     WaitingItemsDoNotArm: "items that wait start no timer",
+    QuestionsNeverEnd: "what a proposal rests on is asked for without a time-out",
+    TurnKeptWithoutBlocks: "a leader that lacks final blocks waits for its time-out",
+    KeepsAllWhileBehind: "a replica that cannot follow keeps all that it hears",
+    OpeningNotRecorded: "what opens the next epoch is not recorded before it begins",
+    ClosingBodyForgotten: "after a restart the closing block's body is not served",
+    LastOwnVoteShown: "of the votes in a view only the last is shown to their voter",
+    OldEpochsVoteCounts: "an own vote of an epoch that is over counts as forgotten",
+    ToldWithBlocksMissing: "a replica that lacks final blocks tells its view",
 }
 
 /// Whether this fault is seeded.

@@ -5,6 +5,7 @@ use genesis::View;
 use super::checkpoint::Unproven;
 use super::epoch::Closed;
 use super::{Broken, Known, Now, RECENT_BLOCKS, Replica};
+use crate::bug::{Bug, on};
 use crate::candidate::{Block, Candidate, Parent, Tip};
 use crate::certificate::Certificate;
 use crate::checkpoint::{CheckpointCertificate, Finality};
@@ -13,6 +14,8 @@ use crate::output::{Action, Halt, Record};
 
 /// A gap of more views than this is not asked for block by block.
 const FETCH_VIEWS: u64 = 16;
+/// So many views below one that is final are kept while blocks below are missing: more than are not final at a time.
+const KEPT_VIEWS: u64 = 2 * super::MAX_UNFINAL as u64;
 
 impl Replica {
     /// Makes final what the newest certificates cover, once all the blocks are here.
@@ -36,6 +39,7 @@ impl Replica {
                 self.finalize_all(now, blocks, Some(certificate));
             }
             Err(Broken::Missing(digest)) => {
+                self.forget_far_below(certificate.view);
                 if self.asked_candidates.insert(digest) {
                     if certificate.view.since(self.tip.view) > FETCH_VIEWS {
                         self.output.act(Action::Synchronize { after: self.tip.height });
@@ -168,6 +172,19 @@ impl Replica {
         self.blocks.retain(|_, known| known.block.view > tip);
         self.early.retain(|_, known| known.block.view > tip);
         self.failed_from = self.failed_from.max(above);
+    }
+
+    /// What lies far below a final view while the blocks up to it are missing comes from a peer's store: kept, it would
+    /// grow for as long as this replica cannot follow. What it signed stays.
+    fn forget_far_below(&mut self, newest: View) {
+        let kept = View(newest.0.saturating_sub(KEPT_VIEWS));
+        if on(Bug::KeepsAllWhileBehind) || kept <= self.tip.view {
+            return;
+        }
+        self.prepared = self.prepared.split_off(&kept);
+        self.failed = self.failed.split_off(&kept);
+        self.tallies = self.tallies.split_off(&kept);
+        self.blocks.retain(|_, known| known.block.view >= kept);
     }
 
     pub(super) fn halt(&mut self, why: Halt) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use genesis::{Digest, Height, ValidatorIndex, View};
 
 use super::{Known, Now, Phase, Replica, VIEWS_AHEAD, VIEWS_BEHIND, Verdict};
+use crate::bug::{Bug, on};
 use crate::candidate::Block;
 use crate::certificate::Certificate;
 use crate::evidence::Statement;
@@ -246,6 +247,9 @@ impl Replica {
         votes.retain(|vote| Some(vote.view) == highest);
         votes.sort_by_key(|vote| vote.kind);
         votes.dedup_by_key(|vote| vote.kind);
+        if on(Bug::LastOwnVoteShown) {
+            votes.drain(..votes.len().saturating_sub(1));
+        }
         votes
     }
 

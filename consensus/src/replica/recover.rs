@@ -291,7 +291,7 @@ impl Replica {
                 self.own.entry(view).or_default().proposal = Some(digest);
             }
             self.blocks.insert(digest, Known { block, signature: proposal.signature });
-        } else if digest == self.tip.digest {
+        } else if digest == self.tip.digest && !on(Bug::ClosingBodyForgotten) {
             self.remember(Known { block, signature: proposal.signature });
         }
     }

@@ -244,7 +244,7 @@ impl Replica {
             }
             // Who knows of its loss asks already: to begin anew each time would let one peer keep it silent for good.
             // In an epoch that is over by the records nothing is signed: what was signed there proves nothing.
-            let over = !self.later.is_empty();
+            let over = !self.later.is_empty() && !on(Bug::OldEpochsVoteCounts);
             let lost = !over && self.has_forgotten(vote) && !on(Bug::OwnVoteIgnored);
             if !matches!(self.standing.state, State::Wiped(_)) && lost {
                 self.forget_everything();
@@ -368,6 +368,7 @@ impl Replica {
         let is_back = self.own.last_key_value().is_none_or(|(highest, _)| *highest <= self.view);
         // Who lacks final blocks cannot say that this epoch is not over.
         let lacks_blocks = self.committed.is_some() || self.results.is_above(self.tip.height);
+        let lacks_blocks = lacks_blocks && !on(Bug::ToldWithBlocksMissing);
         let may_tell = is_back && !lacks_blocks && self.may_sign(self.view);
         let Some(me) = self.me.filter(|_| may_tell) else { return };
         let entry = self.entry_certificate().cloned();

@@ -64,7 +64,9 @@ impl Replica {
         };
         self.unfinal = unfinal.then(|| self.unfinal.unwrap_or(now.elapsed));
         // What a proposal rests on must not be asked for until the next heartbeat: it may not exist.
-        let asks = matches!(self.phase, Phase::Examining { .. }) && self.has_questions();
+        let asks = matches!(self.phase, Phase::Examining { .. })
+            && self.has_questions()
+            && !on(Bug::QuestionsNeverEnd);
         let something = unfinal
             || waiting
             || asks
@@ -109,6 +111,7 @@ impl Replica {
             && self.phase == Phase::Waiting
             && self.armed.is_some()
             && lacks_final
+            && !on(Bug::TurnKeptWithoutBlocks)
             && matches!(self.ancestors(self.best_parent()), Err(Broken::Missing(_)))
     }
 

@@ -260,3 +260,21 @@ fn p5_no_view_change_after_commit_however_late_the_time_out() {
     }
     assert_eq!((me.voted(ViewChange, 1).len(), me.voted(ViewChange, 2).len()), (0, 1));
 }
+
+#[test]
+fn p8_a_replica_that_cannot_follow_keeps_only_what_is_near_the_newest_final_view() {
+    let mut me = Driven::new();
+    let mut last = Parent { view: View(1), digest: item(1) };
+    me.hear(1, 1, Message::Certificate(certificate(Prepare, 1, item(1))));
+    for view in 2..500 {
+        let next = block(view, view, last, &[]);
+        let leader = context().validators.leader(next.view).0;
+        me.hear(view, if leader == ME { 1 } else { leader }, proposal(&next));
+        me.hear(view, 1, Message::Certificate(certificate(Prepare, view, next.digest())));
+        me.hear(view, 1, Message::Certificate(certificate(Commit, view, next.digest())));
+        last = parent(&next);
+    }
+    assert_eq!((me.view(), me.finalized.len()), (500, 0), "the block of view 1 is missing");
+    let kept = (me.replica.blocks.len(), me.replica.prepared.len());
+    assert!(kept.0 <= 70 && kept.1 <= 70, "{kept:?}");
+}
