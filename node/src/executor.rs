@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use consensus::{Block, Candidate, Certificate, Checkpoint, Executed};
 use genesis::{Digest, Genesis};
-use ledger::{ApplyError, CheckedBatch, Outcome, Store, StoreError, apply};
+use ledger::{ApplyError, CheckedBatch, HOW_TO_REPLACE, Outcome, Store, StoreError, apply};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -92,7 +92,7 @@ pub enum ExecutorError {
     /// A stored batch can not be read any more.
     #[error(
         "batch {digest}, which is checked before it is stored, is refused when read again: {problem}; the disk is \
-         damaged. Stop the node, delete data/store (it alone, never data/journal), and start it: it syncs again"
+         damaged. {HOW_TO_REPLACE}"
     )]
     Batch {
         /// Which.
