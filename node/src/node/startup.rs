@@ -214,7 +214,8 @@ fn open_journal(
         }
         opened => opened?,
     };
-    if !existed {
+    // A journal that a node ever ran with is not empty: one whose first start was cut short has recorded nothing.
+    if !existed || records.is_empty() {
         if home.first_start().exists() {
             return Ok((journal, records, Memory::Whole));
         }
@@ -292,3 +293,6 @@ pub(super) fn restore_batches(common: &Common, availability: &mut Availability) 
     }
     Ok(held)
 }
+
+#[cfg(test)]
+mod tests;
