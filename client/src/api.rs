@@ -76,16 +76,16 @@ pub mod code {
     pub const UNAVAILABLE: i32 = -32032;
 }
 
-/// The parameter of [`method::TX_SUBMIT`].
-pub fn encode_transaction(bytes: &[u8]) -> String {
+/// Canonical bytes as the API carries them, such as a transaction's or a certificate's: standard base64 with padding.
+pub fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The bytes in a parameter of [`method::TX_SUBMIT`]: standard base64 with padding, nothing else.
+/// The bytes in such a text: standard base64 with padding, nothing else.
 ///
 /// # Errors
 /// Says what is wrong with the text, without repeating it.
-pub fn decode_transaction(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
+pub fn from_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
     STANDARD.decode(text)
 }
 
@@ -369,17 +369,13 @@ pub struct Checkpoint {
 pub struct Validators {
     /// The epoch.
     pub epoch: Epoch,
-    /// The height of the block that closed the epoch before; 0 for the first.
+    /// The height of the block that closed the epoch before; for the first, the height that the chain begins after: 0, or
+    /// that of its predecessor's last block.
     pub began: Height,
-    /// The hash of validators and parameters, as checkpoints name it.
-    pub configuration: Digest,
     /// How many votes decide.
     pub quorum: usize,
-    /// The validators, in their order.
-    pub validators: Vec<genesis::Validator>,
-    /// What the network goes by.
-    #[serde(with = "ParametersJson")]
-    pub parameters: genesis::Parameters,
+    /// The validators and the parameters that they go by; checkpoints name its digest.
+    pub configuration: Configuration,
 }
 
 /// A validator signed two things that no honest one signs both.
@@ -403,8 +399,8 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Statement {
-    /// What kind of message.
-    pub kind: String,
+    /// What kind of message: `pre-prepare`, `prepare`, `commit`, `view-change` or `checkpoint`.
+    pub kind: Cow<'static, str>,
     /// In which view; for a checkpoint, at which height.
     pub view: View,
     /// About what.
@@ -417,7 +413,7 @@ pub struct Statement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Peer {
-    /// Its name in the genesis document; for an observer, its key.
+    /// Its name among the present validators; for an observer, its key.
     pub name: String,
     /// The key that authenticates its connections.
     pub key: PublicKey,

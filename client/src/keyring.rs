@@ -17,7 +17,7 @@ use ledger::{Did, KeyNumber, Transaction};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::api::{decode_transaction, encode_transaction};
+use crate::api::{from_base64, to_base64};
 use crate::key_file::{json_problem, parse_secret, secret_text};
 use crate::private_file::{self, Existing, PrivateFileError};
 use crate::wallet::{self, WalletError};
@@ -313,7 +313,7 @@ impl Entry {
         };
         let keys = content.keys.into_iter().map(held).collect::<Result<_, String>>()?;
         let pending = content.pending.map(|pending| {
-            let bytes = decode_transaction(pending.transaction)
+            let bytes = from_base64(pending.transaction)
                 .map_err(|error| format!("its pending transaction is not base64: {error}"))?;
             let transaction = genesis::encoding::decode(&bytes, MAX_TRANSACTION_BYTES)
                 .map_err(|error| format!("its pending transaction cannot be read: {error}"))?;
@@ -327,7 +327,7 @@ impl Entry {
     /// The file's text. Written by hand: a serializer's buffer grows and leaves copies of secrets behind. Nothing
     /// here needs escaping.
     fn to_text(&self) -> Zeroizing<String> {
-        let pending = self.pending.as_ref().map(|pending| (pending.id, encode_transaction(&pending.bytes())));
+        let pending = self.pending.as_ref().map(|pending| (pending.id, to_base64(&pending.bytes())));
         let length = 1_024 + 512 * self.keys.len() + pending.as_ref().map_or(0, |(_, text)| text.len());
         let mut text = Zeroizing::new(String::with_capacity(length));
         text.push_str(&format!("{{\n  \"did\": \"{}\",\n  \"chain\": \"{}\",\n", self.did, self.chain));

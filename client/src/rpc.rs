@@ -181,7 +181,7 @@ impl Client {
     /// # Errors
     /// When the node refuses it or cannot be asked.
     pub async fn submit(&self, transaction: &[u8]) -> Result<Submitted, RpcError> {
-        self.call(method::TX_SUBMIT, &[&crate::api::encode_transaction(transaction)]).await
+        self.call(method::TX_SUBMIT, &[&crate::api::to_base64(transaction)]).await
     }
 
     /// Waits for the receipt of a transaction.
@@ -258,7 +258,7 @@ impl Client {
         self.request(method::GOV_PROPOSALS, ArrayParams::new()).await
     }
 
-    /// Hands in many transactions, each as [`crate::api::encode_transaction`] gives it, in one JSON-RPC batch. The
+    /// Hands in many transactions, each as [`crate::api::to_base64`] gives it, in one JSON-RPC batch. The
     /// answers are in their order.
     ///
     /// # Errors

@@ -57,6 +57,20 @@ pub enum Kind {
     Attestation = 5,
 }
 
+impl Kind {
+    /// Its name, as the API shows it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PrePrepare => "pre-prepare",
+            Self::Prepare => "prepare",
+            Self::Commit => "commit",
+            Self::ViewChange => "view-change",
+            Self::Checkpoint => "checkpoint",
+            Self::Attestation => "attestation",
+        }
+    }
+}
+
 impl From<VoteKind> for Kind {
     fn from(kind: VoteKind) -> Self {
         match kind {

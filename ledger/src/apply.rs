@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use genesis::{Configuration, Digest, Epoch, Height, PublicKey};
 
+use crate::HOW_TO_REPLACE;
 use crate::{
     CheckedBatch, CheckedTransaction, Code, DidId, Governance, GovernanceVote, Moment, Operation, Outcome,
     Propose, Receipt, Record, Version,
@@ -81,8 +82,7 @@ pub enum ApplyError<E: std::error::Error + 'static> {
     /// checkpoint's signers had.
     #[error(
         "block {height} ends epoch {epoch} with configuration {digest}, which no block of that epoch announced: this \
-         ledger is not the one that a quorum signed. Stop the node, delete its ledger (it alone: what the validator \
-         voted lies elsewhere and must stay), and start it: it syncs again; where that does not help, report it"
+         ledger is not the one that a quorum signed. {HOW_TO_REPLACE}. Where that does not help, report it"
     )]
     UnknownConfiguration {
         /// The block.

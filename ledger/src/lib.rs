@@ -46,5 +46,11 @@ pub use record::{Header, Moment, Record, Version};
 pub use store::{Adoption, Stand, Store, StoreError};
 pub use transaction::{CheckedTransaction, Transaction, TransactionError};
 
+/// How a node gets a ledger in the place of one that is damaged or wrong. In every message that has no other way out,
+/// because "delete it" alone is no way out on a chain that goes on from another: that one's DIDs are in no block of it.
+pub const HOW_TO_REPLACE: &str = "Stop the node and put a copy of a stopped node's data/store in the place of its own \
+    (never its data/journal, and leave this node's own, which holds what the validator voted). Where genesis.toml names \
+    no predecessor and other nodes of this build run, deleting data/store (it alone) is enough: it syncs again";
+
 #[cfg(test)]
 mod samples;

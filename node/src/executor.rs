@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use consensus::{Block, Candidate, Certificate, Checkpoint, Executed};
 use genesis::{Digest, Genesis};
-use ledger::{ApplyError, CheckedBatch, Outcome, Store, StoreError, apply};
+use ledger::{ApplyError, CheckedBatch, HOW_TO_REPLACE, Outcome, Store, StoreError, apply};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -92,7 +92,7 @@ pub enum ExecutorError {
     /// A stored batch can not be read any more.
     #[error(
         "batch {digest}, which is checked before it is stored, is refused when read again: {problem}; the disk is \
-         damaged. Stop the node, delete data/store (it alone, never data/journal), and start it: it syncs again"
+         damaged. {HOW_TO_REPLACE}"
     )]
     Batch {
         /// Which.
@@ -197,5 +197,30 @@ impl Executor {
         checked
             .map(|batch| Some(Arc::new(batch)))
             .map_err(|problem| ExecutorError::Batch { digest: *digest, problem })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use genesis::{Epoch, Height, UnixMillis};
+
+    use super::*;
+
+    /// Consensus cannot name the ledger's text, so it has a copy.
+    #[test]
+    fn a_node_whose_state_differs_tells_the_same_way_out_as_one_whose_ledger_is_damaged() {
+        let checkpoint = Checkpoint {
+            epoch: Epoch::ZERO,
+            height: Height(1),
+            block: Digest::ZERO,
+            time: UnixMillis(1),
+            state_root: Digest::ZERO,
+            receipts_root: Digest::ZERO,
+            configuration: Digest::ZERO,
+            pending: None,
+        };
+        let mine = Box::new(checkpoint.clone());
+        let halt = consensus::Halt::Diverged { mine, theirs: Box::new(checkpoint), signers: 3 };
+        assert!(halt.to_string().ends_with(HOW_TO_REPLACE), "{halt}");
     }
 }

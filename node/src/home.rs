@@ -9,7 +9,7 @@
 //!   keys/governance.json
 //!   keys/first-start       made with the keys, gone with the first start: without it and without a journal, the
 //!                          journal was lost
-//!   data/store/            the chain and its state: can be had from the other nodes again
+//!   data/store/            the chain and its state: the other nodes have it too, but see `ledger::HOW_TO_REPLACE`
 //!   data/journal/          what this validator voted: nobody else has it
 //!   lock                   held while the node runs
 //! ```

@@ -28,19 +28,11 @@ pub mod witness;
 pub mod world;
 
 use std::fmt;
-use std::io::Write;
 use std::time::Duration;
 
 pub use plan::Plan;
 pub use weather::{Report, run};
 pub use world::{HostId, World};
-
-/// Prints a line. Who closed the pipe (`… | head`) has seen enough: the process ends.
-pub fn say(line: fmt::Arguments<'_>) {
-    if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(0);
-    }
-}
 
 /// A rule that was broken, with all that is needed to see it again.
 pub struct Failure {

@@ -11,25 +11,21 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 /// A network that is well but for its last member, or for its last two of seven.
-fn beside(kind: Kind, nodes: usize, seed: u64) -> Result<World, Failure> {
+fn beside(test: &str, kind: Kind, nodes: usize, seed: u64) -> Result<World, Failure> {
     let faulty = (nodes - 1) / 3;
     let mut plan = Plan { sync: (ms(0), ms(3)), judge: (ms(0), ms(5)), ..Plan::calm(nodes) };
     match kind {
         Kind::Double => plan.twins = faulty,
         kind => plan.adversaries = vec![vec![kind]; faulty],
     }
-    World::new(
-        seed,
-        plan,
-        format!("cargo nextest run --release -p tests -E 'binary(byzantine)' ({kind}, seed {seed})"),
-    )
+    World::new(seed, plan, format!("scripts/test {test}    # {kind}, seed {seed}"))
 }
 
 #[test]
 fn beside_each_kind_of_byzantine_replica_all_items_become_final_soon() -> Result<(), Failure> {
     for kind in Kind::ALL.iter().copied() {
         for (nodes, seed) in [(4, 1), (4, 2), (4, 3), (7, 4), (7, 5), (10, 6)] {
-            let mut world = beside(kind, nodes, seed)?;
+            let mut world = beside("all_items_become_final_soon", kind, nodes, seed)?;
             for number in 0..30 {
                 world.announce(item(number))?;
                 world.run_until("the item is final everywhere", ms(60_000), World::is_settled)?;
@@ -48,7 +44,7 @@ fn beside_each_kind_of_byzantine_replica_all_items_become_final_soon() -> Result
 fn beside_each_kind_of_byzantine_replica_a_busy_network_goes_on() -> Result<(), Failure> {
     for kind in Kind::ALL.iter().copied() {
         for seed in 0..4 {
-            let mut world = beside(kind, 4, seed)?;
+            let mut world = beside("a_busy_network_goes_on", kind, 4, seed)?;
             for number in 0..80 {
                 world.announce(item(number))?;
                 world.run_for(ms(7))?;
@@ -65,7 +61,7 @@ fn p13_who_contradicts_itself_is_accused_and_nobody_else() -> Result<(), Failure
     for kind in Kind::ALL.iter().copied() {
         let mut accusations = 0;
         for seed in 0..3 {
-            let mut world = beside(kind, 4, seed)?;
+            let mut world = beside("p13_who_contradicts_itself", kind, 4, seed)?;
             for number in 0..30 {
                 world.announce(item(number))?;
                 world.run_for(ms(120))?;
@@ -102,7 +98,7 @@ fn p13_who_contradicts_itself_is_accused_and_nobody_else() -> Result<(), Failure
 fn one_that_was_away_catches_up_although_a_peer_lies_about_blocks() -> Result<(), Failure> {
     let mut deeds = 0;
     for seed in 0..20 {
-        let mut world = beside(Kind::LyingSyncPeer, 4, seed)?;
+        let mut world = beside("although_a_peer_lies", Kind::LyingSyncPeer, 4, seed)?;
         let away = world.hosts()[2];
         world.crash(away);
         for number in 0..60 {
@@ -120,7 +116,7 @@ fn one_that_was_away_catches_up_although_a_peer_lies_about_blocks() -> Result<()
 #[test]
 fn forged_certificates_and_signatures_of_other_epochs_are_refused_by_all() -> Result<(), Failure> {
     for kind in [Kind::ForgedCertificates, Kind::WrongEpoch] {
-        let mut world = beside(kind, 4, 7)?;
+        let mut world = beside("forged_certificates", kind, 4, 7)?;
         for number in 0..100 {
             world.announce(item(number))?;
             // A forgery that is taken for good ends the run.

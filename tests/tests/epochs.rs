@@ -18,7 +18,7 @@ fn ms(milliseconds: u64) -> Duration {
 
 fn world(name: &str, seed: u64, observers: usize) -> Result<World, Failure> {
     let plan = Plan { observers, execute: (ms(1), ms(30)), sync: (ms(0), ms(3)), ..Plan::calm(4) };
-    World::new(seed, plan, format!("cargo nextest run --release -p tests {name}"))
+    World::new(seed, plan, format!("scripts/test {name}"))
 }
 
 /// Has `voters` decide `change`.

@@ -20,7 +20,7 @@ fn plan(nodes: usize) -> Plan {
 }
 
 fn world(name: &str, seed: u64, plan: Plan) -> Result<World, Failure> {
-    World::new(seed, plan, format!("cargo nextest run --release -p tests {name}"))
+    World::new(seed, plan, format!("scripts/test {name}"))
 }
 
 fn work(world: &mut World, first: u64, count: u64) -> Outcome {

@@ -15,7 +15,7 @@ type Outcome = Result<(), Failure>;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn world(name: &str, seed: u64, plan: Plan) -> Result<World, Failure> {
-    World::new(seed, plan, format!("cargo nextest run --release -p tests {name}"))
+    World::new(seed, plan, format!("scripts/test {name}"))
 }
 
 fn ms(milliseconds: u64) -> Duration {
@@ -174,7 +174,7 @@ fn after_a_hundred_thousand_failed_views_the_network_goes_on_and_a_late_one_vote
 #[test]
 fn after_thousands_of_failed_views_with_delta_at_its_cap_a_late_one_catches_up_in_seconds() -> Outcome {
     let plan = Plan { delay: (ms(5), ms(5)), ..Plan::calm(4) };
-    let mut world = world("failed_views_at_the_cap", 6, plan)?;
+    let mut world = world("after_thousands_of_failed_views", 6, plan)?;
     world.isolate(HostId(3));
     world.drop_messages(|_, _, message| matches!(message, Message::PrePrepare(_)));
     world.announce(item(0))?;
@@ -362,11 +362,7 @@ fn every_message_survives_its_encoding() -> Outcome {
     for seed in 0..40 {
         let plan =
             Plan { as_bytes: true, ..Plan::drawn(&mut tests::simulation::chance::Chance::new(seed), 4) };
-        tests::simulation::weather::run_plan(
-            seed,
-            plan,
-            "cargo nextest run --release -p tests every_message".into(),
-        )?;
+        tests::simulation::weather::run_plan(seed, plan, "scripts/test every_message".into())?;
     }
     Ok(())
 }

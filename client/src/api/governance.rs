@@ -12,7 +12,8 @@ use super::ParametersJson;
 pub struct Governance {
     /// The epoch of the next block.
     pub epoch: Epoch,
-    /// The height of the block that closed the epoch before; 0 in the first.
+    /// The height of the block that closed the epoch before; for the
+    /// first, the height that the chain begins after: 0, or that of its predecessor's last block.
     pub began: Height,
     /// How many approvals decide.
     pub quorum: usize,
@@ -112,7 +113,8 @@ impl Governance {
 }
 
 impl Configuration {
-    fn new(configuration: &genesis::Configuration) -> Self {
+    /// The validators and parameters as the API shows them.
+    pub fn new(configuration: &genesis::Configuration) -> Self {
         let validator = |validator: &genesis::Validator| Validator {
             name: validator.name.clone(),
             consensus_key: validator.consensus_key,

@@ -141,9 +141,42 @@ fn an_unknown_option_is_refused_by_name() {
 }
 
 #[test]
-fn a_transaction_parameter_is_padded_base64_and_nothing_else() {
-    assert_eq!(decode_transaction(&encode_transaction(b"abcd")).unwrap(), b"abcd");
+fn bytes_are_padded_base64_and_nothing_else() {
+    assert_eq!(from_base64(&to_base64(b"abcd")).unwrap(), b"abcd");
     for text in ["YWJjZA", "YWJjZA== ", "YWJjZB==", "é"] {
-        assert!(decode_transaction(text).is_err(), "{text}");
+        assert!(from_base64(text).is_err(), "{text}");
     }
+}
+
+fn assert_camel_case(json: &serde_json::Value) {
+    match json {
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+            assert!(!name.contains('_'), "{name}");
+            assert_camel_case(value);
+        }),
+        serde_json::Value::Array(values) => values.iter().for_each(assert_camel_case),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_validators_are_camel_case_all_the_way_down() {
+    let key = |seed| SecretKey::from_seed([seed; 32]).public();
+    let validator = genesis::Validator {
+        name: "node0".into(),
+        consensus_key: key(1),
+        network_key: key(2),
+        governance_key: key(3),
+        address: "127.0.0.1:26600".into(),
+    };
+    let configuration = genesis::Configuration {
+        validators: genesis::ValidatorSet::new(vec![validator]).unwrap(),
+        parameters: Parameters::default(),
+    };
+    let configuration = Configuration::new(&configuration);
+    let validators = Validators { epoch: Epoch(1), began: Height(9), quorum: 1, configuration };
+    let json = serde_json::to_value(&validators).unwrap();
+    assert_camel_case(&json);
+    assert_eq!(json["configuration"]["validators"][0]["consensusKey"], key(1).to_string());
+    assert_eq!(serde_json::from_value::<Validators>(json).unwrap(), validators);
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use genesis::{Digest, Height};
 
+use crate::HOW_TO_REPLACE;
+
 /// Why the store cannot do what it was asked. Every message says what was being done and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -22,7 +24,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The files are damaged, found while opening.
-    #[error("the ledger in {} is damaged: {problem}. Restore it from a backup; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
+    #[error("the ledger in {} is damaged: {problem}. {HOW_TO_REPLACE}", path.display())]
     DamagedFiles {
         /// The directory.
         path: PathBuf,
@@ -88,13 +90,13 @@ pub enum StoreError {
         expected: Box<Stand>,
     },
     /// The chain was given up.
-    #[error("the chain in {} was ended by `realdid genesis succeed`: the ledger may hold blocks that were never final. Go on with `realdid genesis adopt`; or, if the old chain is to go on after all, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start the node: it syncs again", path.display())]
+    #[error("the chain in {} was ended by `realdid genesis succeed`: the ledger may hold blocks that were never final. Go on with `realdid genesis adopt`; or, if the old chain is to go on after all: {HOW_TO_REPLACE}", path.display())]
     Ended {
         /// The directory.
         path: PathBuf,
     },
     /// The directory was written by a build with another layout.
-    #[error("the ledger in {} has format {found}, but this build reads format {expected}. Use the build that wrote it; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
+    #[error("the ledger in {} has format {found}, but this build reads format {expected}. Use the build that wrote it. Do not delete it on all nodes: the chain would be gone. Once other nodes have the chain in the format of this build: {HOW_TO_REPLACE}", path.display())]
     OtherFormat {
         /// The directory.
         path: PathBuf,
@@ -104,7 +106,7 @@ pub enum StoreError {
         expected: u32,
     },
     /// A read failed.
-    #[error("cannot read {family}[{key}] of the ledger in {}: {problem}. Check the disk; where the files are damaged, restore them from a backup; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
+    #[error("cannot read {family}[{key}] of the ledger in {}: {problem}. Check the disk. Where the files are damaged: {HOW_TO_REPLACE}", path.display())]
     Read {
         /// The column family.
         family: &'static str,
@@ -116,7 +118,7 @@ pub enum StoreError {
         problem: String,
     },
     /// A row is not what it must be.
-    #[error("the row {family}[{key}] of the ledger in {} is damaged: {problem}. Restore the ledger from a backup; or stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again", path.display())]
+    #[error("the row {family}[{key}] of the ledger in {} is damaged: {problem}. {HOW_TO_REPLACE}", path.display())]
     DamagedRow {
         /// The column family.
         family: &'static str,
@@ -147,7 +149,7 @@ pub enum StoreError {
     },
     /// A block that does not come directly after the tip.
     #[error(
-        "block {height} with parent {parent} does not extend the ledger's tip, block {tip_height} with digest {tip_digest}. Commit the blocks between first; where the parent differs, the ledger is of another history: stop the node, delete that directory (it alone: what the validator voted lies elsewhere and must stay), and start it: it syncs again"
+        "block {height} with parent {parent} does not extend the ledger's tip, block {tip_height} with digest {tip_digest}. Commit the blocks between first; where the parent differs, the ledger is of another history: {HOW_TO_REPLACE}"
     )]
     NotNext {
         /// The block's height.

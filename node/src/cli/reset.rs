@@ -17,6 +17,8 @@ use crate::home::Home;
 /// without any DID. Do not reset one validator alone: it gets the chain from the others again, but nobody else has its
 /// voting record, and a validator that votes again without it can contradict what it signed before, which is taken for
 /// an attack.
+///
+/// Refused where the genesis document names a predecessor: such a chain cannot begin again at block 1.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  realdid reset --home ./localnet/node0 --yes")]
 pub(super) struct Reset {
@@ -35,6 +37,7 @@ impl Reset {
         let data = home.data();
         let existed = data.exists();
         if existed {
+            refuse_successor(&home)?;
             if !self.yes && !confirmed(&data.display().to_string())? {
                 bail!("nothing was deleted");
             }
@@ -52,6 +55,24 @@ impl Reset {
             }
         })
     }
+}
+
+/// A chain that goes on from another has that one's DIDs in no block of its own, but in the nodes' stores alone.
+fn refuse_successor(home: &Home) -> anyhow::Result<()> {
+    if !home.genesis_path().exists() {
+        return Ok(());
+    }
+    let genesis = home.genesis()?;
+    let Some(predecessor) = genesis.predecessor() else { return Ok(()) };
+    bail!(
+        "nothing was deleted: {} goes on from chain {}, whose DIDs are in no block of this chain, but in the nodes' \
+         data/store alone. To replace a damaged ledger, put a copy of a stopped node's data/store in the place of {} \
+         (never its data/journal). To give up the DIDs as well, delete {} by hand",
+        home.genesis_path().display(),
+        predecessor.chain,
+        home.store().display(),
+        home.data().display()
+    );
 }
 
 fn confirmed(data: &str) -> anyhow::Result<bool> {

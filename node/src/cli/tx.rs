@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use client::api::{Fate, Receipt, decode_transaction};
+use client::api::{Fate, Receipt, from_base64};
 use genesis::Digest;
 use ledger::Transaction;
 use serde_json::{Value, json};
@@ -185,7 +185,7 @@ fn read_transaction(file: &str, expected: &str) -> anyhow::Result<(Transaction, 
     if content.len() > MAX_FILE_BYTES {
         bail!("{file} has more than {MAX_FILE_BYTES} bytes: it is not a transaction");
     }
-    let from_text = std::str::from_utf8(&content).ok().and_then(|text| decode_transaction(text.trim()).ok());
+    let from_text = std::str::from_utf8(&content).ok().and_then(|text| from_base64(text.trim()).ok());
     let bytes = from_text.unwrap_or(content);
     let transaction = genesis::encoding::decode(&bytes, MAX_FILE_BYTES).with_context(|| {
         format!("{file} is not a transaction: expected its canonical bytes, or their base64")
@@ -195,7 +195,7 @@ fn read_transaction(file: &str, expected: &str) -> anyhow::Result<(Transaction, 
 
 #[cfg(test)]
 mod tests {
-    use client::api::encode_transaction;
+    use client::api::to_base64;
     use client::wallet::{Terms, registration};
     use genesis::{Height, SecretKey};
 
@@ -208,7 +208,7 @@ mod tests {
         let bytes = genesis::encoding::encode(&transaction);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.tx");
-        for content in [bytes.clone(), format!("{}\n", encode_transaction(&bytes)).into_bytes()] {
+        for content in [bytes.clone(), format!("{}\n", to_base64(&bytes)).into_bytes()] {
             std::fs::write(&path, content).unwrap();
             let (read, canonical) = read_transaction(path.to_str().unwrap(), "").unwrap();
             assert_eq!((&read, &canonical), (&transaction, &bytes));

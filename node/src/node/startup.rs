@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use client::key_file::Role as KeyRole;
 use consensus::{CheckpointCertificate, Executed, Memory, Output, Record, Replica, Start, Tip};
 use genesis::{Configuration, Digest, Epoch, Genesis, Height, PublicKey, SecretKey};
-use ledger::{CheckedBatch, Store};
+use ledger::{CheckedBatch, HOW_TO_REPLACE, Store};
 use p2p::Limits;
 
 use super::Common;
@@ -156,8 +156,8 @@ pub(crate) fn position(store: &Store, genesis: &Genesis) -> anyhow::Result<Posit
     let opening = if epoch == Epoch::ZERO { None } else { certificate(began)? };
     if epoch > Epoch::ZERO && opening.is_none() {
         bail!(
-            "the ledger lacks the checkpoint of block {began}, which opened epoch {epoch}: it is damaged. Delete \
-             data/store (it alone, never data/journal), and start the node: it syncs again"
+            "the ledger lacks the checkpoint of block {began}, which opened epoch {epoch}: it is damaged. \
+             {HOW_TO_REPLACE}"
         );
     }
     let Some(block) = store.block(tip.height)? else {
@@ -214,7 +214,8 @@ fn open_journal(
         }
         opened => opened?,
     };
-    if !existed {
+    // A journal that a node ever ran with is not empty: one whose first start was cut short has recorded nothing.
+    if !existed || records.is_empty() {
         if home.first_start().exists() {
             return Ok((journal, records, Memory::Whole));
         }
@@ -292,3 +293,6 @@ pub(super) fn restore_batches(common: &Common, availability: &mut Availability) 
     }
     Ok(held)
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ pub(super) fn checkpoint(api: &Api, height: Height) -> Result<Checkpoint, Refusa
         configuration,
         pending,
         signers: certificate.signatures.iter().map(|(index, _)| name(*index)).collect(),
-        certificate: client::api::encode_transaction(&bytes),
+        certificate: client::api::to_base64(&bytes),
     })
 }
 
@@ -110,10 +110,8 @@ pub(super) fn validators(api: &Api, epoch: Epoch) -> Result<Validators, Refusal>
     Ok(Validators {
         epoch,
         began,
-        configuration: configuration.digest(),
         quorum: configuration.validators.quorum(),
-        validators: configuration.validators.iter().map(|(_, member)| member.clone()).collect(),
-        parameters: configuration.parameters,
+        configuration: client::api::Configuration::new(&configuration),
     })
 }
 
@@ -127,7 +125,7 @@ pub(super) fn evidence(api: &Api) -> Result<Vec<Evidence>, Refusal> {
         let validators = configuration(api, evidence.epoch)?.validators;
         let index = validators.by_consensus_key(&evidence.validator);
         let statement = |statement: consensus::evidence::Statement| Statement {
-            kind: format!("{:?}", statement.kind),
+            kind: statement.kind.name().into(),
             view: statement.view,
             digest: statement.digest,
             signature: statement.signature,
@@ -171,4 +169,22 @@ pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {
         more_transactions: transactions.len() >= MAX_TRANSACTIONS,
         transactions: transactions.into_iter().take(MAX_TRANSACTIONS).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn evidence_names_the_kinds_of_messages_by_fixed_words() {
+        use consensus::message::Kind;
+        let kinds = [
+            Kind::PrePrepare,
+            Kind::Prepare,
+            Kind::Commit,
+            Kind::ViewChange,
+            Kind::Checkpoint,
+            Kind::Attestation,
+        ];
+        let words = ["pre-prepare", "prepare", "commit", "view-change", "checkpoint", "attestation"];
+        assert_eq!(kinds.map(Kind::name), words);
+    }
 }

@@ -58,14 +58,14 @@ pub(super) fn document() -> Value {
             described(
                 method::CHAIN_BLOCK,
                 "A final block.",
-                vec![param("height", true, "from 1", integer())],
+                vec![param("height", true, "from the chain's first block on: 1, or after its predecessor's last", integer())],
                 ("block", "its digest, parent, time, batches and the ids of its transactions", object()),
                 &["notFound"],
             ),
             described(
                 method::CHAIN_CHECKPOINT,
                 "What a quorum signed of the ledger after a block: of the height given, or the first one after it.",
-                vec![param("height", true, "from 1", integer())],
+                vec![param("height", true, "from the chain's first block on: 1, or after its predecessor's last", integer())],
                 ("checkpoint", "the ledger's roots, the hash of the validators, and the certificate", object()),
                 &["notFound"],
             ),
@@ -73,7 +73,7 @@ pub(super) fn document() -> Value {
                 method::CHAIN_VALIDATORS,
                 "The validators and parameters of an epoch.",
                 vec![param("epoch", true, "from 0", integer())],
-                ("validators", "names, keys, addresses, quorum and parameters", object()),
+                ("validators", "quorum, and the configuration: names, keys and addresses, parameters", object()),
                 &["notFound"],
             ),
             described(

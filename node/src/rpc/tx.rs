@@ -17,7 +17,7 @@ const RETRY_AFTER_MS: u64 = 250;
 pub(super) fn submit(api: &Api, text: String) -> Result<Submitted, Refusal> {
     let limit = usize::try_from(api.genesis.parameters().max_transaction_bytes).unwrap_or(usize::MAX);
     let malformed = |problem: String| refusal(code::MALFORMED, format!("not a transaction: {problem}"));
-    let bytes = api::decode_transaction(&text).map_err(|error| malformed(format!("bad base64: {error}")))?;
+    let bytes = api::from_base64(&text).map_err(|error| malformed(format!("bad base64: {error}")))?;
     drop(text);
     let transaction: Transaction = decode(&bytes, limit).map_err(|error| malformed(error.to_string()))?;
     let checked = CheckedTransaction::check(transaction, &api.genesis).map_err(|error| refused(&error))?;

@@ -62,6 +62,13 @@ const SLOW: [&str; 5] = [
     "p4_what_a_long_sync_ordered",
 ];
 
+/// How long a check may take before any was timed: an hour, whatever the machine does beside.
+const UNTIMED: Duration = Duration::from_secs(3_600);
+/// With a fault a check may take this many times as long as without one: what is slow is no more than slow.
+const TIMES: u32 = 10;
+/// But at least so long: a quick check is slowed down the most by what else runs.
+const LEAST: Duration = Duration::from_secs(60);
+
 const CHECKS: [Check; 4] = [Check::Unit, Check::Twins, Check::Model, Check::Simulation];
 
 /// What a check came to.
@@ -79,15 +86,6 @@ impl Check {
             Self::Model => "model",
             Self::Simulation => "simulation",
         }
-    }
-
-    /// How long it takes at most, without a fault, many times over.
-    fn patience(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Unit => 60,
-            Self::Twins | Self::Model => 180,
-            Self::Simulation => 1_200,
-        })
     }
 }
 
@@ -116,18 +114,25 @@ fn run(options: &Options) -> Result<ExitCode, String> {
         options.only.as_ref().map_or(bug.is_some(), |only| only.iter().any(|asked| asked == name(bug)))
     };
     // What fails without a fault would seem to notice every one.
+    let mut timed = Vec::new();
     for check in CHECKS {
-        if let Outcome::Noticed(how) = apart(options, check, "None")? {
+        let started = Instant::now();
+        if let Outcome::Noticed(how) = apart(options, check, "None", UNTIMED)? {
             return Err(format!("{} fail without any fault: {how}", check.name()));
         }
+        timed.push((check, (started.elapsed() * TIMES).max(LEAST)));
     }
     let mut table = String::new();
     let (mut noticed, mut missed) = (0, Vec::new());
     for bug in known.into_iter().filter(wanted) {
         let mut cells = Vec::new();
-        for check in CHECKS {
+        for (check, patience) in timed.iter().copied() {
             let found = cells.iter().any(|cell| matches!(cell, Some(Outcome::Noticed(_))));
-            cells.push(if found && !options.all { None } else { Some(apart(options, check, name(&bug))?) });
+            cells.push(if found && !options.all {
+                None
+            } else {
+                Some(apart(options, check, name(&bug), patience)?)
+            });
         }
         let found = cells.iter().any(|cell| matches!(cell, Some(Outcome::Noticed(_))));
         if found {
@@ -158,7 +163,7 @@ fn cell(outcome: &Option<Outcome>) -> String {
 }
 
 /// Runs a check in a process of its own.
-fn apart(options: &Options, check: Check, bug: &str) -> Result<Outcome, String> {
+fn apart(options: &Options, check: Check, bug: &str, patience: Duration) -> Result<Outcome, String> {
     let mut command = match check {
         Check::Unit => {
             let mut command = Command::new(options.unit_tests.as_ref().ok_or("--unit-tests is missing")?);
@@ -183,7 +188,7 @@ fn apart(options: &Options, check: Check, bug: &str) -> Result<Outcome, String> 
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("{command:?}: {error}"))?;
-    let code = wait(child, check.patience()).map_err(wrong)?;
+    let code = wait(child, patience).map_err(wrong)?;
     let text = std::fs::read_to_string(&output).map_err(wrong)?;
     std::fs::remove_file(&output).map_err(wrong)?;
     Ok(match (check, code) {

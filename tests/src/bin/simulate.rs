@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tests::processors;
+use tests::say::{say, tell};
 use tests::simulation::adversary::Kind;
 use tests::simulation::campaign::{Campaign, Nodes, Summary};
 use tests::simulation::fault::Fault;
-use tests::simulation::{say, weather};
+use tests::simulation::weather;
 
 /// Runs simulated networks, each drawn from a seed: unmodified replicas, with faults and Byzantine members.
 #[derive(Parser)]
@@ -72,7 +73,7 @@ fn run_one(seed: u64, nodes: usize, narrate: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{failure}");
+            tell(failure);
             ExitCode::FAILURE
         }
     }
@@ -99,7 +100,7 @@ fn run_many(campaign: &Campaign) -> ExitCode {
             );
         }
     });
-    eprintln!();
+    tell("");
     print_summary(&summary, begin.elapsed());
     for failure in summary.failures.values().take(SHOWN) {
         say(format_args!("\n{failure}"));

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     let catalogue = twins::scenario::Catalogue::new();
     for (number, what) in &report.failures {
         say(format_args!(
-            "case {number}: {what}\n  {}\n  again: twins --from {number} --count 1",
+            "case {number}: {what}\n  {}\n  again: scripts/simulate --twins --from {number} --count 1",
             catalogue.case(*number)
         ));
     }

@@ -11,7 +11,8 @@ use super::adversary::Deeds;
 use super::chance::Chance;
 use super::fault::{Fault, Faults};
 use super::world::{HostId, World, item};
-use super::{Failure, Plan, say};
+use super::{Failure, Plan};
+use crate::say::say;
 
 /// For how many heartbeats silence is checked.
 const HEARTBEATS: u32 = 3;

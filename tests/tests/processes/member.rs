@@ -4,13 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use client::api;
 use client::wallet::{self, Terms};
 use client::{KeyFile, Role};
+use consensus::Message;
+use consensus::evidence::{Evidence, Statement};
+use consensus::message::{Context, Kind, VoteKind};
 use genesis::encoding::encode;
-use genesis::{Genesis, Height, PublicKey, SecretKey};
+use genesis::{Digest, Epoch, Genesis, Height, PublicKey, SecretKey, ValidatorIndex};
 use ledger::Batch;
 use p2p::{Channel, Inbox, Limits, Member, Network};
 use tests::harness::{Cluster, PATIENCE, eventually, get, memory_kib};
+use tests::simulation::forge;
 
 /// How much a node may grow while it is abused.
 const MAX_GROWTH_KIB: u64 = 128 << 10;
@@ -150,4 +155,44 @@ async fn a_member_that_speaks_garbage_is_refused_and_the_others_go_on() {
     cluster.ready(3).await;
     let (_, id) = cluster.submit(3).await.expect("submitted");
     cluster.client(3).wait(&id, PATIENCE).await.expect("a receipt");
+}
+
+#[tokio::test]
+async fn a_member_that_prepares_two_blocks_in_one_view_is_shown_with_both_signatures_within_seconds() {
+    let mut cluster = Cluster::start(4).await;
+    cluster.register(0).await;
+    let hostile = Hostile::join(&mut cluster).await;
+    let path = cluster.home(3).join("keys/consensus.json");
+    let secret = KeyFile::read_for(&path, Role::Consensus).expect("a key");
+    let context = Context {
+        chain: hostile.genesis.chain(),
+        epoch: Epoch::ZERO,
+        validators: hostile.genesis.validators().clone(),
+    };
+    cluster.assert_no_evidence(0..3);
+    let view = cluster.client(0).status().await.expect("status").view.next();
+    let begun = Instant::now();
+    for digest in [Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32])] {
+        let vote = forge::vote(&context, (ValidatorIndex(3), &secret), VoteKind::Prepare, view, digest);
+        // `Gossip::Consensus`.
+        hostile.say(Channel::Votes, &encode(&(0_u32, context.epoch, Message::Vote(vote))));
+    }
+    for node in 0..3 {
+        eventually(&format!("node {node} has evidence"), async || !cluster.evidence(node).is_empty()).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
+    for node in 0..3 {
+        let [shown] = <[_; 1]>::try_from(cluster.evidence(node)).expect("one piece of evidence");
+        let shown: api::Evidence = serde_json::from_value(shown).expect("evidence");
+        assert_eq!(shown.name.as_deref(), Some("node3"));
+        let said = |statement: api::Statement| {
+            assert_eq!((statement.kind.as_ref(), statement.view), ("prepare", view));
+            let api::Statement { view, digest, signature, .. } = statement;
+            Statement { kind: Kind::Prepare, view, digest, signature }
+        };
+        let (epoch, validator) = (shown.epoch, shown.validator);
+        let evidence = Evidence { epoch, validator, first: said(shown.first), second: said(shown.second) };
+        evidence.verify(&context).expect("both signatures are the validator's");
+    }
+    cluster.register(1).await;
 }

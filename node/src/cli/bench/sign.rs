@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use client::api::encode_transaction;
+use client::api::to_base64;
 use client::wallet::{Terms, registration};
 use genesis::{Digest, SecretKey};
 use indicatif::ProgressBar;
@@ -47,5 +47,5 @@ pub(super) fn registrations(
 
 fn sign(terms: &Terms) -> Signed {
     let (_, transaction) = registration(terms, &SecretKey::generate());
-    Signed { id: transaction.id(), text: encode_transaction(&genesis::encoding::encode(&transaction)) }
+    Signed { id: transaction.id(), text: to_base64(&genesis::encoding::encode(&transaction)) }
 }

@@ -7,7 +7,8 @@ use consensus::{CheckpointCertificate, Context, Message};
 use genesis::{Configuration, Digest, Domain, Epoch};
 
 use super::{HostId, Letter, World};
-use crate::simulation::{Failure, say};
+use crate::say::say;
+use crate::simulation::Failure;
 
 /// How often one peer is told that an epoch is over, or asked what came after this one.
 const EPOCH_PAUSE: Duration = Duration::from_millis(200);

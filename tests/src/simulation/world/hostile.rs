@@ -7,9 +7,10 @@ use consensus::{Evidence, Message, Recipient};
 use genesis::{Digest, Domain, Height};
 
 use super::{Body, Event, HostId, Letter, World};
+use crate::say::say;
+use crate::simulation::Failure;
 use crate::simulation::adversary::{Adversary, Content, Deeds, Kind, Parcel, Scene};
 use crate::simulation::store::Range;
-use crate::simulation::{Failure, say};
 
 impl World {
     /// What the machine sees; `None` while it is down.

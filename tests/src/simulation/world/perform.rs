@@ -8,8 +8,9 @@ use consensus::{Action, Message, Recipient};
 use genesis::{Digest, Domain, Epoch};
 
 use super::{Body, Event, HostId, Letter, Sent, World};
+use crate::say::say;
+use crate::simulation::Failure;
 use crate::simulation::machine::Final;
-use crate::simulation::{Failure, say};
 
 /// How many checked messages are remembered, so that one sent again is not checked again.
 const CHECKED: usize = 20_000;
