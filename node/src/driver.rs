@@ -130,7 +130,6 @@ struct Work {
     epoch: Epoch,
     /// The validators' network keys, by index.
     keys: Vec<PublicKey>,
-    indices: BTreeMap<PublicKey, ValidatorIndex>,
     /// When a peer was last written to about epochs.
     about_epochs: BTreeMap<PublicKey, Instant>,
     /// What was last logged about whether this replica may vote.
@@ -170,13 +169,11 @@ impl Driver {
         let executed = self.store.tip().height;
         let members = self.membership.now();
         let keys = members.keys();
-        let indices = (0..).map(ValidatorIndex).zip(&keys).map(|(index, key)| (*key, index)).collect();
         let mut work = Work {
             driver: self,
             // What the first output holds may be of this epoch, and of the next after its `Begin`.
             epoch: members.context.epoch,
             keys,
-            indices,
             about_epochs: BTreeMap::new(),
             standing: Report::Voting,
             output: first,
@@ -234,7 +231,7 @@ impl Work {
     }
 
     fn frame(&mut self, incoming: &p2p::Incoming) {
-        let from = self.indices.get(&incoming.from).copied();
+        let from = self.seat(&incoming.from);
         match Gossip::decode(&incoming.frame) {
             Ok(Gossip::Consensus(epoch, _)) if epoch < self.context_epoch() => {
                 self.show_end_of(epoch, &incoming.from);
@@ -326,15 +323,20 @@ impl Work {
         }
     }
 
+    /// The place of the validator with this network key, in the epoch that the replica is in: several steps share one
+    /// [`settle`](Self::settle), so it may have begun only just now.
+    fn seat(&self, key: &PublicKey) -> Option<ValidatorIndex> {
+        self.driver.replica.context().validators.by_network_key(key)
+    }
+
     fn name(&self, key: &PublicKey) -> String {
-        let index = self.indices.get(key).copied();
-        let validator = index.and_then(|index| self.driver.replica.context().validators.get(index));
+        let validator = self.seat(key).and_then(|index| self.driver.replica.context().validators.get(index));
         validator.map_or_else(|| key.to_string(), |validator| validator.name.clone())
     }
 
     fn greet(&mut self, key: &PublicKey) {
         tracing::info!(peer = %self.name(key), "connected");
-        let Some(index) = self.indices.get(key).copied() else { return };
+        let Some(index) = self.seat(key) else { return };
         let waiting = self.driver.availability.waiting_after(Digest::ZERO);
         let waiting: Vec<_> = waiting.map(|(held, _)| held.digest).collect();
         for digests in waiting.chunks(MAX_DIGESTS) {

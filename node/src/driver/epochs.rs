@@ -5,7 +5,7 @@ use std::time::Instant;
 use consensus::message::Fetch;
 use consensus::{CheckpointCertificate, Evidence, Message, Report};
 use genesis::encoding::encode;
-use genesis::{Configuration, Epoch, PublicKey, ValidatorIndex};
+use genesis::{Configuration, Epoch, PublicKey};
 use p2p::{Channel, Role};
 
 use super::{DriverError, EPOCH_PAUSE, Work};
@@ -76,7 +76,6 @@ impl Work {
         let members = self.driver.membership.now();
         self.epoch = epoch;
         self.keys = members.keys();
-        self.indices = (0..).map(ValidatorIndex).zip(&self.keys).map(|(index, key)| (*key, index)).collect();
         self.about_epochs.clear();
         self.judging = None;
         let admitted = self.driver.membership.admitted(std::iter::once(&old));
