@@ -130,6 +130,8 @@ struct Work {
     epoch: Epoch,
     /// The validators' network keys, by index.
     keys: Vec<PublicKey>,
+    /// Whom the validators aim at, as of the newest executed block.
+    pending: Option<Digest>,
     /// When a peer was last written to about epochs.
     about_epochs: BTreeMap<PublicKey, Instant>,
     /// What was last logged about whether this replica may vote.
@@ -170,10 +172,10 @@ impl Driver {
         let members = self.membership.now();
         let keys = members.keys();
         let mut work = Work {
-            driver: self,
             // What the first output holds may be of this epoch, and of the next after its `Begin`.
             epoch: members.context.epoch,
             keys,
+            pending: self.store.governance().pending.as_ref().map(genesis::Configuration::digest),
             about_epochs: BTreeMap::new(),
             standing: Report::Voting,
             output: first,
@@ -185,6 +187,7 @@ impl Driver {
             place: Digest::ZERO,
             looked_after: Instant::now(),
             refused_at: None,
+            driver: self,
         };
         work.settle()?;
         loop {
@@ -300,6 +303,7 @@ impl Work {
             }
             Event::Executed(executed) => {
                 self.executed = executed.checkpoint.height;
+                self.aim_at(executed.checkpoint.pending);
                 self.step(Input::Executed(executed));
             }
             Event::Synced(candidates, finality, cited) => {
