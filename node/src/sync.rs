@@ -390,5 +390,5 @@ async fn range(
 ) -> Result<Checked, NoAnswer> {
     let request = network.request(&peer, encode(&Ask::Blocks(span)));
     let answer = tokio::time::timeout(ANSWERED_WITHIN, request).await.map_err(|_| NoAnswer::Slow(span))??;
-    Ok(check(&answer, span, &membership.now().context)?)
+    Ok(check(&answer, span, &membership.now())?)
 }
