@@ -9,6 +9,7 @@
 
 mod batches;
 mod epochs;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use p2p::{Channel, Network, PeerEvent};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::refusals::Refusals;
 use crate::availability::{Availability, Held};
 use crate::executor::Final;
 use crate::fetcher::Want;
@@ -146,6 +148,8 @@ struct Work {
     /// Where the last round of acknowledging and pushing again ended.
     place: Digest,
     looked_after: Instant,
+    /// Who sends what is refused.
+    refusals: Refusals,
     /// When a message was last refused aloud.
     refused_at: Option<Instant>,
 }
@@ -186,6 +190,7 @@ impl Driver {
             acknowledged_at: Instant::now(),
             place: Digest::ZERO,
             looked_after: Instant::now(),
+            refusals: Refusals::default(),
             refused_at: None,
             driver: self,
         };
@@ -274,6 +279,14 @@ impl Work {
         if self.refused_at.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1)) {
             self.refused_at = Some(now);
             tracing::warn!(from = %self.name(from), %error, "a message was refused");
+        }
+        if self.refusals.add(*from, now) {
+            tracing::warn!(
+                peer = %self.name(from), %error,
+                "too many messages of a peer were refused: closing its connections. It is broken, hostile, or of another version"
+            );
+            // Where the network has too much to do, the next ones do it.
+            let _ = self.driver.network.disconnect(from);
         }
     }
 

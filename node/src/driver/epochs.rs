@@ -73,6 +73,7 @@ impl Work {
         self.epoch = epoch;
         self.keys = members.keys();
         self.about_epochs.clear();
+        self.refusals.clear();
         self.judging = None;
         self.admit();
         let quorum = configuration.validators.quorum();
