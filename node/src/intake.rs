@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use genesis::{Digest, Genesis, Height, PublicKey};
 use ledger::{CheckedBatch, Store};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::availability::Held;
-use crate::driver::Event;
+use crate::driver::{Event, Snapshot};
 use crate::metrics::Metrics;
 use crate::quota::{Account, Quotas};
 use crate::shelf::Shelf;
@@ -48,6 +48,8 @@ pub struct Intake {
     pub shelf: Arc<Shelf>,
     /// What authors have waiting.
     pub quotas: Arc<Quotas>,
+    /// How far the network is known to be.
+    pub snapshot: watch::Receiver<Snapshot>,
     /// The driver.
     pub events: mpsc::Sender<Event>,
     /// Figures.
@@ -66,8 +68,10 @@ enum Refused {
     Invalid(#[from] ledger::BatchError),
     #[error("{pusher} pushed a batch by {author}")]
     NotItsAuthor { pusher: PublicKey, author: PublicKey },
-    #[error("it expires at height {expires_at}, but the tip is {tip} and the longest lifetime {most}")]
-    Lifetime { expires_at: Height, tip: Height, most: u64 },
+    #[error(
+        "it expires at height {expires_at}, but the newest known is {newest} and the longest lifetime {most}"
+    )]
+    Lifetime { expires_at: Height, newest: Height, most: u64 },
     #[error("as much waits on its account as may: {0:?}")]
     Quota(Account),
 }
@@ -141,19 +145,21 @@ impl Intake {
         if let Some(account) = account.filter(|account| !self.quotas.has_room(*account, bytes.len())) {
             return Err(Refused::Quota(account));
         }
-        let batch = CheckedBatch::decode_and_check(bytes, &self.genesis)?;
+        // The signatures last: the rest costs less, and a batch that is over can be sent for ever.
+        let batch = CheckedBatch::read(bytes, &self.genesis)?;
         if let Some(Account::Pusher(from)) = account
             && batch.author() != from
         {
             return Err(Refused::NotItsAuthor { pusher: from, author: batch.author() });
         }
         // A final block's batch may be an old one. Any other must be one that coming blocks may name.
-        let (expires_at, tip) = (batch.expires_at(), self.store.tip().height);
-        let most = self.genesis.parameters().max_batch_lifetime;
-        if account.is_some() && (expires_at <= tip || expires_at.since(tip) > most) {
-            return Err(Refused::Lifetime { expires_at, tip, most });
+        // A node that is behind knows from a checkpoint how far the others are.
+        let newest = self.store.tip().height.max(self.snapshot.borrow().status.certified);
+        let (expires_at, most) = (batch.expires_at(), self.genesis.parameters().max_batch_lifetime);
+        if account.is_some() && (expires_at <= newest || expires_at.since(newest) > most) {
+            return Err(Refused::Lifetime { expires_at, newest, most });
         }
-        Ok(batch)
+        Ok(batch.check()?)
     }
 
     fn keep(&self, taken: Vec<Taken>) -> Result<(), ledger::StoreError> {
@@ -203,3 +209,6 @@ impl Penalties {
         self.0.get(&member).is_some_and(|(_, until)| Instant::now() < *until)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,6 +149,7 @@ impl Running {
             store: Arc::clone(&store),
             shelf: Arc::clone(&common.shelf),
             quotas: Arc::clone(&common.quotas),
+            snapshot: common.snapshot.clone(),
             events: events.clone(),
             metrics: Arc::clone(&common.metrics),
         };
