@@ -52,6 +52,8 @@ const PUSH_AGAIN: usize = 16;
 pub enum Event {
     /// These batches are here, valid and durable.
     Held(Vec<Held>),
+    /// So are these, which were fetched because final blocks name them: nobody waits for this node's word on them.
+    Caught(Vec<Held>),
     /// A peer pushed a batch that is here already.
     Again(Digest),
     /// This batch can never be valid.
@@ -299,16 +301,10 @@ impl Work {
     fn event(&mut self, event: Event) {
         match event {
             Event::Held(held) => {
-                let now = Instant::now();
                 self.acknowledge.extend(held.iter().map(|held| held.digest));
-                let known = &mut self.driver.availability;
-                let late: Vec<_> =
-                    held.iter().map(|held| held.digest).filter(|digest| known.is_ordered(digest)).collect();
-                let offers = held.into_iter().filter_map(|held| known.hold(held, now)).collect();
-                self.driver.quotas.release(&late);
-                self.available(offers);
-                self.judge_again();
+                self.hold(held);
             }
+            Event::Caught(held) => self.hold(held),
             Event::Again(digest) => self.acknowledge.push(digest),
             Event::Invalid(digest) => {
                 self.driver.availability.condemn(digest);
@@ -356,7 +352,7 @@ impl Work {
         let Some(index) = self.seat(key) else { return };
         let waiting = self.driver.availability.waiting_after(Digest::ZERO);
         let waiting: Vec<_> = waiting.map(|(held, _)| held.digest).collect();
-        for digests in waiting.chunks(MAX_DIGESTS) {
+        for digests in waiting.chunks(MAX_DIGESTS).filter(|_| !self.is_behind()) {
             self.send_to(key, &Gossip::Held(digests.to_vec()));
         }
         self.step(Input::Connected(index));
@@ -364,12 +360,7 @@ impl Work {
 
     /// Makes what the steps asked for durable and performs it, until nothing more follows.
     fn settle(&mut self) -> Result<(), DriverError> {
-        let mut acknowledge = std::mem::take(&mut self.acknowledge);
-        acknowledge.sort_unstable();
-        acknowledge.dedup();
-        for digests in acknowledge.chunks(MAX_DIGESTS) {
-            self.broadcast(&Gossip::Held(digests.to_vec()));
-        }
+        self.acknowledge();
         while !self.output.is_empty() {
             let output = std::mem::take(&mut self.output);
             let (journal, metrics) = (&mut self.driver.journal, &self.driver.metrics);

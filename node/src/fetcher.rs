@@ -14,7 +14,7 @@ use ledger::{CheckedBatch, Store};
 use p2p::Network;
 use tokio::sync::mpsc;
 
-use crate::intake::Arrival;
+use crate::intake::{Arrival, Entrance};
 use crate::metrics::Metrics;
 use crate::quota::Account;
 use crate::sync::{Fault, Peers};
@@ -57,7 +57,7 @@ pub struct Fetcher {
     /// Which of them are of use.
     pub peers: Peers,
     /// Where batches go in.
-    pub intake: mpsc::Sender<Arrival>,
+    pub intake: Entrance,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }

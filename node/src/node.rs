@@ -40,7 +40,7 @@ use crate::fetcher::{self, Fetcher};
 use crate::health::Health;
 use crate::home::Home;
 use crate::http::{self, Pages};
-use crate::intake::{self, Arrival, Intake};
+use crate::intake::{self, Arrival, Entrance, Intake};
 use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
@@ -277,7 +277,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
 
 async fn forward_batches(
     mut batches: mpsc::Receiver<p2p::Incoming>,
-    arrivals: mpsc::Sender<Arrival>,
+    arrivals: Entrance,
     membership: Membership,
 ) {
     while let Some(incoming) = batches.recv().await {

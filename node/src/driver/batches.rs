@@ -8,10 +8,10 @@ use genesis::{Digest, PublicKey};
 use p2p::Channel;
 
 use super::{ACKNOWLEDGE_AGAIN, DriverError, PUSH_AGAIN, Work};
-use crate::availability::Payload;
+use crate::availability::{Held, Payload};
 use crate::fetcher::Want;
 use crate::quota::Account;
-use crate::wire::MAX_DIGESTS;
+use crate::wire::{Gossip, MAX_DIGESTS};
 
 impl Work {
     /// Answers the replica's question about a payload, if it can be answered now (P2).
@@ -31,6 +31,36 @@ impl Work {
         };
         self.judging = None;
         self.step(Input::Judged { digest: block.digest(), verdict });
+    }
+
+    /// These batches are here.
+    pub(super) fn hold(&mut self, held: Vec<Held>) {
+        let (now, known) = (Instant::now(), &mut self.driver.availability);
+        let late: Vec<_> =
+            held.iter().map(|held| held.digest).filter(|digest| known.is_ordered(digest)).collect();
+        let offers = held.into_iter().filter_map(|held| known.hold(held, now)).collect();
+        self.driver.quotas.release(&late);
+        self.available(offers);
+        self.judge_again();
+    }
+
+    /// Whether a newer block than the newest one here is known to be final.
+    pub(super) fn is_behind(&self) -> bool {
+        self.driver.replica.status().behind
+    }
+
+    /// Tells the others what has come. A node that is behind waits with that: its word would complete quorums, and of the
+    /// blocks that name such batches it can vote for none yet.
+    pub(super) fn acknowledge(&mut self) {
+        self.acknowledge.sort_unstable();
+        self.acknowledge.dedup();
+        if self.is_behind() {
+            // What waits beyond this is acknowledged in one of the rounds that come again and again.
+            return self.acknowledge.truncate(MAX_DIGESTS);
+        }
+        for digests in std::mem::take(&mut self.acknowledge).chunks(MAX_DIGESTS) {
+            self.broadcast(&Gossip::Held(digests.to_vec()));
+        }
     }
 
     pub(super) fn want(&self, digests: Vec<Digest>, from: &[PublicKey], account: Account) {

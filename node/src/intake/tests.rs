@@ -19,7 +19,7 @@ fn author() -> PublicKey {
 /// An intake with a ledger at genesis, where `certified` is known to be executed by others.
 struct Bench {
     intake: Intake,
-    _events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Event>,
     _snapshots: watch::Sender<Snapshot>,
     _folder: TempDir,
 }
@@ -62,7 +62,7 @@ fn bench(certified: Height) -> Bench {
         events: reports,
         metrics: Arc::new(Metrics::new().unwrap()),
     };
-    Bench { intake, _events: events, _snapshots: snapshots, _folder: folder }
+    Bench { intake, events, _snapshots: snapshots, _folder: folder }
 }
 
 impl Bench {
@@ -106,4 +106,50 @@ fn a_node_that_is_behind_measures_lifetimes_from_the_newest_checkpoint_that_it_k
     let (bench, pushed) = (bench(Height(20_000)), Some(Account::Pusher(author())));
     assert!(bench.intake.accept(pushed, &bench.batch(21_000, false)).is_ok());
     assert!(matches!(bench.refused(pushed, &bench.batch(20_000, true)), Refused::Lifetime { .. }));
+}
+
+#[test]
+fn what_a_vote_or_the_executor_waits_for_is_taken_in_before_pushes_and_reported_before_them() {
+    let (mut bench, (entrance, mut arrivals)) = (bench(Height::ZERO), channel());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let pushed = Some(Account::Acknowledged);
+    let leaders = Some(Account::Leader(author()));
+    let sent = [pushed, pushed, leaders, None].map(|account| {
+        let bytes = bench.batch(50, false);
+        let digest = CheckedBatch::digest_of(&bytes);
+        runtime.block_on(entrance.send(Arrival::Fetched(account, bytes))).unwrap();
+        digest
+    });
+    let first = runtime.block_on(arrivals.next()).unwrap();
+    bench.intake.take_in(first, &mut arrivals, &mut Penalties::default()).unwrap();
+    let digests = |held: Vec<Held>| held.into_iter().map(|held| held.digest).collect::<Vec<_>>();
+    match [bench.events.try_recv(), bench.events.try_recv()] {
+        [Ok(Event::Held(waiting)), Ok(Event::Caught(ordered))] => {
+            assert_eq!((digests(waiting), digests(ordered)), (vec![sent[2]], vec![sent[3]]));
+        }
+        other => panic!("{other:?}"),
+    }
+    let first = runtime.block_on(arrivals.next()).unwrap();
+    bench.intake.take_in(first, &mut arrivals, &mut Penalties::default()).unwrap();
+    match bench.events.try_recv() {
+        Ok(Event::Held(waiting)) => assert_eq!(digests(waiting), sent[..2]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_batch_that_comes_twice_at_once_is_checked_and_reported_once() {
+    let (mut bench, (entrance, mut arrivals)) = (bench(Height::ZERO), channel());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let bytes = bench.batch(50, false);
+    for account in [Account::Leader(author()), Account::Acknowledged] {
+        let again = Arrival::Fetched(Some(account), bytes.clone());
+        runtime.block_on(entrance.send(again)).unwrap();
+        runtime.block_on(entrance.send(Arrival::Fetched(None, bytes.clone()))).unwrap();
+    }
+    let first = runtime.block_on(arrivals.next()).unwrap();
+    bench.intake.take_in(first, &mut arrivals, &mut Penalties::default()).unwrap();
+    assert!(matches!(bench.events.try_recv(), Ok(Event::Held(held)) if held.len() == 1));
+    assert!(bench.events.try_recv().is_err());
+    assert_eq!(bench.intake.metrics.batch_check_seconds.get_sample_count(), 1);
 }
