@@ -194,6 +194,7 @@ impl Running {
             store: Arc::clone(&store),
             network: network.clone(),
             peers,
+            quotas: Arc::clone(&common.quotas),
             intake: arrivals.clone(),
             metrics: Arc::clone(&common.metrics),
         };

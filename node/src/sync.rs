@@ -339,7 +339,7 @@ impl Sync {
         if run.window.hold(ticket, peer, piece) && !digests.is_empty() {
             // The batches are most of the bytes: they are fetched while the blocks wait for their turn. A fetcher that is
             // full is asked again by the executor.
-            let _ = self.fetch.try_send(Want { digests, holders: Vec::new(), account: None });
+            let _ = self.fetch.try_send(Want::of_final_blocks(digests));
         }
         Ok(())
     }
