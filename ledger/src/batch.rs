@@ -52,6 +52,10 @@ pub struct CheckedBatch {
     transactions: Vec<Arc<CheckedTransaction>>,
 }
 
+/// A batch that is well-formed, and whose signatures are not checked yet.
+#[derive(Debug)]
+pub struct UncheckedBatch(CheckedBatch);
+
 /// Why a batch is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
@@ -142,14 +146,16 @@ impl CheckedBatch {
     /// # Errors
     /// Names the first transaction at fault and what is wrong with which value.
     pub fn decode_and_check(bytes: &[u8], genesis: &Genesis) -> Result<Self, BatchError> {
-        let batch = Self::decode_already_verified(bytes, genesis)?;
-        let transactions = batch.transactions.iter().map(Arc::as_ref);
-        let unsound =
-            || transactions.clone().enumerate().find_map(|(index, it)| Some((index, it.check_keys().err()?)));
-        match find_forgery(transactions.clone()).or_else(unsound) {
-            Some((index, error)) => Err(BatchError::Transaction { index, error }),
-            None => Ok(batch),
-        }
+        Self::read(bytes, genesis)?.check()
+    }
+
+    /// Reads a batch from anywhere, and checks what costs little: who looks at it may refuse it before its signatures
+    /// are checked.
+    ///
+    /// # Errors
+    /// As [`CheckedBatch::decode_and_check`], except for signatures and unsound keys.
+    pub fn read(bytes: &[u8], genesis: &Genesis) -> Result<UncheckedBatch, BatchError> {
+        Self::decode_already_verified(bytes, genesis).map(UncheckedBatch)
     }
 
     /// Reads a batch **whose bytes this node verified before** and kept, as in its own store: checks no signature
@@ -204,6 +210,32 @@ impl CheckedBatch {
             }
         }
         Ok(())
+    }
+}
+
+impl UncheckedBatch {
+    /// The network key of the node that is said to have made it.
+    pub const fn author(&self) -> PublicKey {
+        self.0.author
+    }
+
+    /// The last height of a block that may name it.
+    pub const fn expires_at(&self) -> Height {
+        self.0.expires_at
+    }
+
+    /// Checks all signatures in one go, and the keys.
+    ///
+    /// # Errors
+    /// Names the first transaction at fault and what is wrong with which value.
+    pub fn check(self) -> Result<CheckedBatch, BatchError> {
+        let transactions = self.0.transactions.iter().map(Arc::as_ref);
+        let unsound =
+            || transactions.clone().enumerate().find_map(|(index, it)| Some((index, it.check_keys().err()?)));
+        match find_forgery(transactions.clone()).or_else(unsound) {
+            Some((index, error)) => Err(BatchError::Transaction { index, error }),
+            None => Ok(self.0),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub mod store;
 pub mod transaction;
 
 pub use apply::{ApplyError, Changes, StateView, apply};
-pub use batch::{Batch, BatchError, CheckedBatch};
+pub use batch::{Batch, BatchError, CheckedBatch, UncheckedBatch};
 pub use block::{Block, Tip};
 pub use did::{Did, DidId};
 pub use document::{Document, Key, KeyNumber, Purposes};

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use consensus::Offer;
 use genesis::{Digest, Height, PublicKey};
 
+use crate::fetcher::Missing;
+
 /// How many batches that are not here one peer may speak of.
 const MAX_UNSEEN_PER_PEER: usize = 4_096;
 /// A batch that a quorum holds and this node does not is fetched after this time: its push is probably lost.
@@ -205,15 +207,19 @@ impl Availability {
         }
     }
 
-    /// The batches that a quorum holds and this node should have by now, each with who holds it.
-    pub fn overdue(&self, now: Instant) -> Vec<(Digest, Vec<PublicKey>)> {
+    /// The batches that a quorum holds and this node should have by now, each with who holds it; at most `max`.
+    pub fn overdue(&self, now: Instant, max: usize) -> Vec<Missing> {
         let late = |entry: &Entry| {
             entry.held.is_none()
                 && entry.holders.len() + 1 >= self.quorum
                 && now.duration_since(entry.since) > FETCH_AFTER
         };
-        let overdue = self.entries.iter().filter(|(_, entry)| late(entry));
-        overdue.map(|(digest, entry)| (*digest, entry.holders.iter().copied().collect())).collect()
+        let overdue = self.entries.iter().filter(|(_, entry)| late(entry)).take(max);
+        let missing = |(digest, entry): (&Digest, &Entry)| Missing {
+            digest: *digest,
+            holders: entry.holders.iter().copied().collect(),
+        };
+        overdue.map(missing).collect()
     }
 
     /// Who says that it holds the batch.

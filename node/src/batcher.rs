@@ -11,7 +11,7 @@ use ledger::{CheckedBatch, Store};
 use p2p::{Channel, Network};
 use tokio::sync::mpsc;
 
-use crate::intake::Arrival;
+use crate::intake::{Arrival, Entrance};
 use crate::mempool::{Load, Mempool};
 
 /// A batch of this size does not wait.
@@ -40,7 +40,7 @@ pub struct Batcher {
     /// Where transactions wait.
     pub mempool: Arc<Mempool>,
     /// Where batches go in.
-    pub intake: mpsc::Sender<Arrival>,
+    pub intake: Entrance,
     /// The others.
     pub network: Network,
 }

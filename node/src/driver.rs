@@ -9,6 +9,7 @@
 
 mod batches;
 mod epochs;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use p2p::{Channel, Network, PeerEvent};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::refusals::Refusals;
 use crate::availability::{Availability, Held};
 use crate::executor::Final;
 use crate::fetcher::Want;
@@ -50,6 +52,8 @@ const PUSH_AGAIN: usize = 16;
 pub enum Event {
     /// These batches are here, valid and durable.
     Held(Vec<Held>),
+    /// So are these, which were fetched because final blocks name them: nobody waits for this node's word on them.
+    Caught(Vec<Held>),
     /// A peer pushed a batch that is here already.
     Again(Digest),
     /// This batch can never be valid.
@@ -130,7 +134,8 @@ struct Work {
     epoch: Epoch,
     /// The validators' network keys, by index.
     keys: Vec<PublicKey>,
-    indices: BTreeMap<PublicKey, ValidatorIndex>,
+    /// Whom the validators aim at, as of the newest executed block.
+    pending: Option<Digest>,
     /// When a peer was last written to about epochs.
     about_epochs: BTreeMap<PublicKey, Instant>,
     /// What was last logged about whether this replica may vote.
@@ -145,6 +150,8 @@ struct Work {
     /// Where the last round of acknowledging and pushing again ended.
     place: Digest,
     looked_after: Instant,
+    /// Who sends what is refused.
+    refusals: Refusals,
     /// When a message was last refused aloud.
     refused_at: Option<Instant>,
 }
@@ -170,13 +177,11 @@ impl Driver {
         let executed = self.store.tip().height;
         let members = self.membership.now();
         let keys = members.keys();
-        let indices = (0..).map(ValidatorIndex).zip(&keys).map(|(index, key)| (*key, index)).collect();
         let mut work = Work {
-            driver: self,
             // What the first output holds may be of this epoch, and of the next after its `Begin`.
             epoch: members.context.epoch,
             keys,
-            indices,
+            pending: self.store.governance().pending.as_ref().map(genesis::Configuration::digest),
             about_epochs: BTreeMap::new(),
             standing: Report::Voting,
             output: first,
@@ -187,7 +192,9 @@ impl Driver {
             acknowledged_at: Instant::now(),
             place: Digest::ZERO,
             looked_after: Instant::now(),
+            refusals: Refusals::default(),
             refused_at: None,
+            driver: self,
         };
         work.settle()?;
         loop {
@@ -234,7 +241,7 @@ impl Work {
     }
 
     fn frame(&mut self, incoming: &p2p::Incoming) {
-        let from = self.indices.get(&incoming.from).copied();
+        let from = self.seat(&incoming.from);
         match Gossip::decode(&incoming.frame) {
             Ok(Gossip::Consensus(epoch, _)) if epoch < self.context_epoch() => {
                 self.show_end_of(epoch, &incoming.from);
@@ -275,6 +282,14 @@ impl Work {
             self.refused_at = Some(now);
             tracing::warn!(from = %self.name(from), %error, "a message was refused");
         }
+        if self.refusals.add(*from, now) {
+            tracing::warn!(
+                peer = %self.name(from), %error,
+                "too many messages of a peer were refused: closing its connections. It is broken, hostile, or of another version"
+            );
+            // Where the network has too much to do, the next ones do it.
+            let _ = self.driver.network.disconnect(from);
+        }
     }
 
     fn available(&mut self, offers: Vec<Offer>) {
@@ -286,16 +301,10 @@ impl Work {
     fn event(&mut self, event: Event) {
         match event {
             Event::Held(held) => {
-                let now = Instant::now();
                 self.acknowledge.extend(held.iter().map(|held| held.digest));
-                let known = &mut self.driver.availability;
-                let late: Vec<_> =
-                    held.iter().map(|held| held.digest).filter(|digest| known.is_ordered(digest)).collect();
-                let offers = held.into_iter().filter_map(|held| known.hold(held, now)).collect();
-                self.driver.quotas.release(&late);
-                self.available(offers);
-                self.judge_again();
+                self.hold(held);
             }
+            Event::Caught(held) => self.hold(held),
             Event::Again(digest) => self.acknowledge.push(digest),
             Event::Invalid(digest) => {
                 self.driver.availability.condemn(digest);
@@ -303,6 +312,7 @@ impl Work {
             }
             Event::Executed(executed) => {
                 self.executed = executed.checkpoint.height;
+                self.aim_at(executed.checkpoint.pending);
                 self.step(Input::Executed(executed));
             }
             Event::Synced(candidates, finality, cited) => {
@@ -326,18 +336,23 @@ impl Work {
         }
     }
 
+    /// The place of the validator with this network key, in the epoch that the replica is in: several steps share one
+    /// [`settle`](Self::settle), so it may have begun only just now.
+    fn seat(&self, key: &PublicKey) -> Option<ValidatorIndex> {
+        self.driver.replica.context().validators.by_network_key(key)
+    }
+
     fn name(&self, key: &PublicKey) -> String {
-        let index = self.indices.get(key).copied();
-        let validator = index.and_then(|index| self.driver.replica.context().validators.get(index));
+        let validator = self.seat(key).and_then(|index| self.driver.replica.context().validators.get(index));
         validator.map_or_else(|| key.to_string(), |validator| validator.name.clone())
     }
 
     fn greet(&mut self, key: &PublicKey) {
         tracing::info!(peer = %self.name(key), "connected");
-        let Some(index) = self.indices.get(key).copied() else { return };
+        let Some(index) = self.seat(key) else { return };
         let waiting = self.driver.availability.waiting_after(Digest::ZERO);
         let waiting: Vec<_> = waiting.map(|(held, _)| held.digest).collect();
-        for digests in waiting.chunks(MAX_DIGESTS) {
+        for digests in waiting.chunks(MAX_DIGESTS).filter(|_| !self.is_behind()) {
             self.send_to(key, &Gossip::Held(digests.to_vec()));
         }
         self.step(Input::Connected(index));
@@ -345,12 +360,7 @@ impl Work {
 
     /// Makes what the steps asked for durable and performs it, until nothing more follows.
     fn settle(&mut self) -> Result<(), DriverError> {
-        let mut acknowledge = std::mem::take(&mut self.acknowledge);
-        acknowledge.sort_unstable();
-        acknowledge.dedup();
-        for digests in acknowledge.chunks(MAX_DIGESTS) {
-            self.broadcast(&Gossip::Held(digests.to_vec()));
-        }
+        self.acknowledge();
         while !self.output.is_empty() {
             let output = std::mem::take(&mut self.output);
             let (journal, metrics) = (&mut self.driver.journal, &self.driver.metrics);

@@ -180,7 +180,7 @@ impl Executor {
                         missing.push(*digest);
                     }
                 }
-                let _ = self.fetch.try_send(Want { digests: missing, holders: Vec::new(), account: None });
+                let _ = self.fetch.try_send(Want::of_final_blocks(missing));
                 self.shelf.wait(PATIENCE);
             };
             batches.push(batch);

@@ -14,14 +14,16 @@ use ledger::{CheckedBatch, Store};
 use p2p::Network;
 use tokio::sync::mpsc;
 
-use crate::intake::Arrival;
+use crate::intake::{Arrival, Entrance};
 use crate::metrics::Metrics;
-use crate::quota::Account;
+use crate::quota::{Account, Quotas};
 use crate::sync::{Fault, Peers};
 use crate::wire::{Answer, Ask, MAX_ANSWER_BYTES};
 
 /// How many batches may be wanted at a time; more are refused, and will be wanted again by who needs them.
 const MAX_WANTED: usize = 16_384;
+/// How many wants may wait to be noted.
+const WANTS: usize = 1_024;
 /// How many batches one request asks for.
 const PER_REQUEST: usize = 64;
 /// How long a peer may take. One request runs to each peer at a time, so that a silent one holds up only itself.
@@ -37,15 +39,30 @@ const ALL_BUSY: Duration = Duration::from_millis(20);
 /// What nobody has is given up after so many tries; a block that needs it will want it anew.
 const MAX_TRIES: u32 = 50;
 
-/// Batches that are wanted, and who is said to hold them.
+/// A batch that is not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub digest: Digest,
+    /// Who is said to hold it, and is asked first: network keys.
+    pub holders: Vec<PublicKey>,
+}
+
+/// Batches that are wanted.
 #[derive(Debug)]
 pub struct Want {
     /// Which.
-    pub digests: Vec<Digest>,
-    /// Who is asked first: network keys.
-    pub holders: Vec<PublicKey>,
+    pub batches: Vec<Missing>,
     /// On whose account they will wait; none where a final block names them.
     pub account: Option<Account>,
+}
+
+impl Want {
+    /// What final blocks name: a quorum holds it, whoever that is.
+    pub fn of_final_blocks(digests: Vec<Digest>) -> Self {
+        let missing = |digest| Missing { digest, holders: Vec::new() };
+        Self { batches: digests.into_iter().map(missing).collect(), account: None }
+    }
 }
 
 /// What the task needs.
@@ -56,8 +73,10 @@ pub struct Fetcher {
     pub network: Network,
     /// Which of them are of use.
     pub peers: Peers,
+    /// What may wait on whose account.
+    pub quotas: Arc<Quotas>,
     /// Where batches go in.
-    pub intake: mpsc::Sender<Arrival>,
+    pub intake: Entrance,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -95,7 +114,7 @@ struct Done {
 
 /// The way to ask for batches, and its end for [`Fetcher::run`].
 pub fn channel() -> (mpsc::Sender<Want>, mpsc::Receiver<Want>) {
-    mpsc::channel(1_024)
+    mpsc::channel(WANTS)
 }
 
 impl Fetcher {
@@ -115,7 +134,14 @@ impl Fetcher {
             };
             tokio::select! {
                 want = wants.recv() => match want {
-                    Some(want) => this.note(&mut all, want),
+                    // All that is wanted by now is noted before the peers are looked through.
+                    Some(want) => {
+                        this.note(&mut all, want);
+                        for _ in 0..WANTS {
+                            let Ok(want) = wants.try_recv() else { break };
+                            this.note(&mut all, want);
+                        }
+                    }
                     None => return,
                 },
                 Some(done) = requests.join_next() => {
@@ -137,7 +163,7 @@ impl Fetcher {
     }
 
     fn note(&self, all: &mut Wants, want: Want) {
-        for digest in want.digests {
+        for Missing { digest, holders } in want.batches {
             if all.wanted.len() >= MAX_WANTED && !all.wanted.contains_key(&digest) {
                 continue;
             }
@@ -148,7 +174,7 @@ impl Fetcher {
                 let (next, order) = (Instant::now(), *order);
                 Wanted { holders: Vec::new(), account: want.account, tries: 0, next, order }
             });
-            entry.holders.clone_from(&want.holders);
+            entry.holders = holders;
             // What a final block names is wanted without condition, whoever else wanted it.
             entry.account = entry.account.and(want.account);
         }
@@ -193,7 +219,10 @@ impl Fetcher {
             // An error of the disk shows itself where it can stop the node: in the intake and the executor.
             let here = self.store.has_batch(&digest).unwrap_or(false);
             let Some(entry) = all.wanted.get_mut(&digest) else { continue };
-            if here || entry.tries >= MAX_TRIES {
+            // What the intake would refuse is not asked for: it is wanted anew, and fetched once there is room.
+            let has_room =
+                entry.account.is_none_or(|account| self.quotas.has_room(account, MAX_ANSWER_BYTES));
+            if here || entry.tries >= MAX_TRIES || !has_room {
                 all.wanted.remove(&digest);
                 continue;
             }

@@ -1,6 +1,8 @@
 //! Where batches come in: they are checked (all signatures in one go), made durable, and then reported to the
 //! driver, which acknowledges them. A thread of its own, so that checking never holds a vote up.
 //!
+//! What a vote or the executor waits for comes first, and is reported before pushes are looked at again ([`Entrance`]).
+//!
 //! Invariant: what is reported as held was found valid and is durable (rule P2).
 
 use std::collections::BTreeMap;
@@ -9,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use genesis::{Digest, Genesis, Height, PublicKey};
 use ledger::{CheckedBatch, Store};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::availability::Held;
-use crate::driver::Event;
+use crate::driver::{Event, Snapshot};
 use crate::metrics::Metrics;
 use crate::quota::{Account, Quotas};
 use crate::shelf::Shelf;
@@ -22,7 +24,7 @@ const AT_ONCE: usize = 64;
 /// For how long pushes are dropped after the first invalid batch; twice as long after each further one.
 const FIRST_PENALTY: Duration = Duration::from_secs(1);
 const LONGEST_PENALTY: Duration = Duration::from_secs(600);
-/// How many batches may wait to be checked.
+/// How many batches may wait to be checked, of those that are urgent and of the others.
 const QUEUE: usize = 256;
 
 /// A batch on its way in.
@@ -48,15 +50,69 @@ pub struct Intake {
     pub shelf: Arc<Shelf>,
     /// What authors have waiting.
     pub quotas: Arc<Quotas>,
+    /// How far the network is known to be.
+    pub snapshot: watch::Receiver<Snapshot>,
     /// The driver.
     pub events: mpsc::Sender<Event>,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
 
-/// The way in, and its end for [`Intake::run`].
-pub fn channel() -> (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>) {
-    mpsc::channel(QUEUE)
+impl Arrival {
+    /// Whether a vote or the executor waits for it.
+    const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Fetched(None | Some(Account::Leader(_)), _))
+    }
+}
+
+/// The way in. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    urgent: mpsc::Sender<Arrival>,
+    others: mpsc::Sender<Arrival>,
+}
+
+/// Its end, for [`Intake::run`].
+#[derive(Debug)]
+pub struct Arrivals {
+    urgent: mpsc::Receiver<Arrival>,
+    others: mpsc::Receiver<Arrival>,
+}
+
+/// The way in, and its end.
+pub fn channel() -> (Entrance, Arrivals) {
+    let ((urgent, urgent_end), (others, others_end)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
+    (Entrance { urgent, others }, Arrivals { urgent: urgent_end, others: others_end })
+}
+
+impl Entrance {
+    /// Brings a batch in; waits while too many wait.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn send(&self, arrival: Arrival) -> Result<(), mpsc::error::SendError<Arrival>> {
+        let way = if arrival.is_urgent() { &self.urgent } else { &self.others };
+        way.send(arrival).await
+    }
+}
+
+impl Arrivals {
+    /// The next batch, urgent ones first; none when no more can come.
+    async fn next(&mut self) -> Option<Arrival> {
+        tokio::select! {
+            biased;
+            Some(arrival) = self.urgent.recv() => Some(arrival),
+            Some(arrival) = self.others.recv() => Some(arrival),
+            else => None,
+        }
+    }
+
+    /// What may be checked together with the one before, without waiting. After an urgent one nothing else is: what
+    /// waits for it would wait for that too.
+    fn next_with(&mut self, is_urgent: bool) -> Option<Arrival> {
+        let urgent = self.urgent.try_recv().ok();
+        urgent.or_else(|| if is_urgent { None } else { self.others.try_recv().ok() })
+    }
 }
 
 /// Why a batch was not taken.
@@ -66,8 +122,10 @@ enum Refused {
     Invalid(#[from] ledger::BatchError),
     #[error("{pusher} pushed a batch by {author}")]
     NotItsAuthor { pusher: PublicKey, author: PublicKey },
-    #[error("it expires at height {expires_at}, but the tip is {tip} and the longest lifetime {most}")]
-    Lifetime { expires_at: Height, tip: Height, most: u64 },
+    #[error(
+        "it expires at height {expires_at}, but the newest known is {newest} and the longest lifetime {most}"
+    )]
+    Lifetime { expires_at: Height, newest: Height, most: u64 },
     #[error("as much waits on its account as may: {0:?}")]
     Quota(Account),
 }
@@ -80,18 +138,29 @@ impl Intake {
     ///
     /// # Errors
     /// When the disk fails: the node stops.
-    pub fn run(self, mut arrivals: mpsc::Receiver<Arrival>) -> Result<(), ledger::StoreError> {
+    pub fn run(self, mut arrivals: Arrivals) -> Result<(), IntakeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let mut penalties = Penalties::default();
-        while let Some(first) = arrivals.blocking_recv() {
-            let mut taken = Vec::new();
-            self.check(first, &mut taken, &mut penalties)?;
-            while taken.len() < AT_ONCE {
-                let Ok(next) = arrivals.try_recv() else { break };
-                self.check(next, &mut taken, &mut penalties)?;
-            }
-            self.keep(taken)?;
+        while let Some(first) = runtime.block_on(arrivals.next()) {
+            self.take_in(first, &mut arrivals, &mut penalties)?;
         }
         Ok(())
+    }
+
+    /// Checks `first` and what waits with it, makes them durable in one go, and reports them.
+    fn take_in(
+        &self,
+        first: Arrival,
+        arrivals: &mut Arrivals,
+        penalties: &mut Penalties,
+    ) -> Result<(), ledger::StoreError> {
+        let (mut taken, mut next, mut is_urgent) = (Vec::new(), Some(first), false);
+        while let Some(arrival) = next {
+            is_urgent |= arrival.is_urgent();
+            self.check(arrival, &mut taken, penalties)?;
+            next = if taken.len() < AT_ONCE { arrivals.next_with(is_urgent) } else { None };
+        }
+        self.keep(taken)
     }
 
     fn check(
@@ -111,9 +180,14 @@ impl Intake {
             Arrival::Fetched(account, bytes) => (account, bytes),
         };
         let digest = CheckedBatch::digest_of(&bytes);
+        if taken.iter().any(|(batch, ..)| batch.digest() == digest) {
+            return Ok(()); // Pushed and fetched at once: it is about to be reported.
+        }
         if self.store.has_batch(&digest)? {
             // It was pushed again because its author misses the acknowledgement.
-            self.report(Event::Again(digest));
+            if let Some(Account::Pusher(_)) = account {
+                self.report(Event::Again(digest));
+            }
             return Ok(());
         }
         let timer = self.metrics.batch_check_seconds.start_timer();
@@ -141,19 +215,21 @@ impl Intake {
         if let Some(account) = account.filter(|account| !self.quotas.has_room(*account, bytes.len())) {
             return Err(Refused::Quota(account));
         }
-        let batch = CheckedBatch::decode_and_check(bytes, &self.genesis)?;
+        // The signatures last: the rest costs less, and a batch that is over can be sent for ever.
+        let batch = CheckedBatch::read(bytes, &self.genesis)?;
         if let Some(Account::Pusher(from)) = account
             && batch.author() != from
         {
             return Err(Refused::NotItsAuthor { pusher: from, author: batch.author() });
         }
         // A final block's batch may be an old one. Any other must be one that coming blocks may name.
-        let (expires_at, tip) = (batch.expires_at(), self.store.tip().height);
-        let most = self.genesis.parameters().max_batch_lifetime;
-        if account.is_some() && (expires_at <= tip || expires_at.since(tip) > most) {
-            return Err(Refused::Lifetime { expires_at, tip, most });
+        // A node that is behind knows from a checkpoint how far the others are.
+        let newest = self.store.tip().height.max(self.snapshot.borrow().status.certified);
+        let (expires_at, most) = (batch.expires_at(), self.genesis.parameters().max_batch_lifetime);
+        if account.is_some() && (expires_at <= newest || expires_at.since(newest) > most) {
+            return Err(Refused::Lifetime { expires_at, newest, most });
         }
-        Ok(batch)
+        Ok(batch.check()?)
     }
 
     fn keep(&self, taken: Vec<Taken>) -> Result<(), ledger::StoreError> {
@@ -170,13 +246,22 @@ impl Intake {
                 self.quotas.charge(batch.digest(), *account, bytes.len());
             }
         }
-        let held =
-            taken.iter().map(|(batch, ..)| Held { digest: batch.digest(), expires_at: batch.expires_at() });
-        let held = held.collect();
-        for (batch, ..) in taken {
+        let (mut waiting, mut ordered) = (Vec::new(), Vec::new());
+        for (batch, _, account) in taken {
+            let held = Held { digest: batch.digest(), expires_at: batch.expires_at() };
+            if account.is_some() {
+                waiting.push(held)
+            } else {
+                ordered.push(held)
+            }
             self.shelf.put(batch);
         }
-        self.report(Event::Held(held));
+        if !waiting.is_empty() {
+            self.report(Event::Held(waiting));
+        }
+        if !ordered.is_empty() {
+            self.report(Event::Caught(ordered));
+        }
         Ok(())
     }
 
@@ -184,6 +269,17 @@ impl Intake {
         // The driver is gone only when the node stops; then nobody needs to know.
         let _ = self.events.blocking_send(event);
     }
+}
+
+/// Why taking batches in ended.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The disk failed, or is damaged.
+    #[error(transparent)]
+    Store(#[from] ledger::StoreError),
+    /// The system gives no means to wait.
+    #[error("can not wait for batches: {0}")]
+    Runtime(#[from] std::io::Error),
 }
 
 /// Members that pushed invalid batches, and until when their pushes are dropped unread: checking one costs this node
@@ -203,3 +299,6 @@ impl Penalties {
         self.0.get(&member).is_some_and(|(_, until)| Instant::now() < *until)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ use crate::fetcher::{self, Fetcher};
 use crate::health::Health;
 use crate::home::Home;
 use crate::http::{self, Pages};
-use crate::intake::{self, Arrival, Intake};
+use crate::intake::{self, Arrival, Entrance, Intake};
 use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
@@ -149,6 +149,7 @@ impl Running {
             store: Arc::clone(&store),
             shelf: Arc::clone(&common.shelf),
             quotas: Arc::clone(&common.quotas),
+            snapshot: common.snapshot.clone(),
             events: events.clone(),
             metrics: Arc::clone(&common.metrics),
         };
@@ -193,6 +194,7 @@ impl Running {
             store: Arc::clone(&store),
             network: network.clone(),
             peers,
+            quotas: Arc::clone(&common.quotas),
             intake: arrivals.clone(),
             metrics: Arc::clone(&common.metrics),
         };
@@ -276,7 +278,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
 
 async fn forward_batches(
     mut batches: mpsc::Receiver<p2p::Incoming>,
-    arrivals: mpsc::Sender<Arrival>,
+    arrivals: Entrance,
     membership: Membership,
 ) {
     while let Some(incoming) = batches.recv().await {

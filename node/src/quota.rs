@@ -44,6 +44,12 @@ impl Quotas {
         count < MAX_BATCHES && held + bytes <= MAX_BYTES
     }
 
+    /// How many more batches may wait on `account`.
+    pub fn places(&self, account: Account) -> usize {
+        let (count, held) = self.lock().accounts.get(&account).copied().unwrap_or_default();
+        if held < MAX_BYTES { MAX_BATCHES.saturating_sub(count) } else { 0 }
+    }
+
     /// A batch waits. One that was charged already, such as one that was fetched while it was pushed, stays on the account
     /// that it was charged to first: what is released is what was charged.
     pub fn charge(&self, batch: Digest, account: Account, bytes: usize) {

@@ -339,7 +339,7 @@ impl Sync {
         if run.window.hold(ticket, peer, piece) && !digests.is_empty() {
             // The batches are most of the bytes: they are fetched while the blocks wait for their turn. A fetcher that is
             // full is asked again by the executor.
-            let _ = self.fetch.try_send(Want { digests, holders: Vec::new(), account: None });
+            let _ = self.fetch.try_send(Want::of_final_blocks(digests));
         }
         Ok(())
     }
@@ -390,5 +390,5 @@ async fn range(
 ) -> Result<Checked, NoAnswer> {
     let request = network.request(&peer, encode(&Ask::Blocks(span)));
     let answer = tokio::time::timeout(ANSWERED_WITHIN, request).await.map_err(|_| NoAnswer::Slow(span))??;
-    Ok(check(&answer, span, &membership.now().context)?)
+    Ok(check(&answer, span, &membership.now())?)
 }

@@ -160,6 +160,7 @@ pub enum StartError {
 /// What the handle asks of the task.
 pub(crate) enum Command {
     Ask(PeerId, Ask),
+    Disconnect(PeerId),
     Shutdown,
 }
 
@@ -283,6 +284,13 @@ impl Network {
         self.0.roster.admit(members, self.0.own, &self.0.limits)?;
         self.0.readmit.notify_one();
         Ok(())
+    }
+
+    /// Closes all connections to a peer, which may come back. Never waits: where too much waits for the task already,
+    /// nothing happens, and false is returned.
+    pub fn disconnect(&self, peer: &PublicKey) -> bool {
+        let Some(peer) = self.0.roster.get(peer) else { return false };
+        self.0.commands.try_send(Command::Disconnect(peer.id)).is_ok()
     }
 
     /// What is known of each admitted peer now, in the order of their keys.

@@ -97,6 +97,7 @@ impl Task {
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
                 command = commands.recv() => match command {
                     Some(Command::Ask(peer, ask)) => self.on_ask(peer, ask),
+                    Some(Command::Disconnect(peer)) => self.disconnect(peer),
                     Some(Command::Shutdown) | None => break,
                 },
                 Some(report) = self.reports.recv() => self.on_report(report),
@@ -197,6 +198,15 @@ impl Task {
         }
         if let Some(surplus) = surplus {
             self.close(peer, surplus);
+        }
+    }
+
+    /// Closes all connections to a peer.
+    fn disconnect(&mut self, peer: PeerId) {
+        let connections = self.contacts.get(&peer).map(|contact| contact.connections.iter());
+        let ids: Vec<_> = connections.into_iter().flatten().map(|connection| connection.id).collect();
+        for id in ids {
+            self.close(peer, id);
         }
     }
 

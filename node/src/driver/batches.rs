@@ -8,10 +8,10 @@ use genesis::{Digest, PublicKey};
 use p2p::Channel;
 
 use super::{ACKNOWLEDGE_AGAIN, DriverError, PUSH_AGAIN, Work};
-use crate::availability::Payload;
-use crate::fetcher::Want;
-use crate::quota::Account;
-use crate::wire::MAX_DIGESTS;
+use crate::availability::{Availability, Held, Payload};
+use crate::fetcher::{Missing, Want};
+use crate::quota::{Account, Quotas};
+use crate::wire::{Gossip, MAX_DIGESTS};
 
 impl Work {
     /// Answers the replica's question about a payload, if it can be answered now (P2).
@@ -26,20 +26,54 @@ impl Work {
             Payload::Missing(digests) => {
                 let leader = self.driver.replica.context().validators.leader(block.view);
                 let Some(leader) = self.keys.get(usize::from(leader.0)).copied() else { return };
-                return self.want(digests, &[leader], Account::Leader(leader));
+                return self.want(&digests, leader);
             }
         };
         self.judging = None;
         self.step(Input::Judged { digest: block.digest(), verdict });
     }
 
-    pub(super) fn want(&self, digests: Vec<Digest>, from: &[PublicKey], account: Account) {
-        let known =
-            digests.first().map(|digest| self.driver.availability.holders(digest)).unwrap_or_default();
-        let holders =
-            from.iter().chain(&known).filter(|holder| **holder != self.driver.me).copied().collect();
-        // A fetcher that is full is asked again, by the next housekeeping or the next look at the payload.
-        let _ = self.driver.fetch.try_send(Want { digests, holders, account: Some(account) });
+    /// These batches are here.
+    pub(super) fn hold(&mut self, held: Vec<Held>) {
+        let (now, known) = (Instant::now(), &mut self.driver.availability);
+        let late: Vec<_> =
+            held.iter().map(|held| held.digest).filter(|digest| known.is_ordered(digest)).collect();
+        let offers = held.into_iter().filter_map(|held| known.hold(held, now)).collect();
+        self.driver.quotas.release(&late);
+        self.available(offers);
+        self.judge_again();
+    }
+
+    /// Whether a newer block than the newest one here is known to be final.
+    pub(super) fn is_behind(&self) -> bool {
+        self.driver.replica.status().behind
+    }
+
+    /// Tells the others what has come. A node that is behind waits with that: its word would complete quorums, and of the
+    /// blocks that name such batches it can vote for none yet.
+    pub(super) fn acknowledge(&mut self) {
+        self.acknowledge.sort_unstable();
+        self.acknowledge.dedup();
+        if self.is_behind() {
+            // What waits beyond this is acknowledged in one of the rounds that come again and again.
+            return self.acknowledge.truncate(MAX_DIGESTS);
+        }
+        for digests in std::mem::take(&mut self.acknowledge).chunks(MAX_DIGESTS) {
+            self.broadcast(&Gossip::Held(digests.to_vec()));
+        }
+    }
+
+    /// Fetches what a proposal names: from its leader, or who else is said to hold it.
+    fn want(&self, digests: &[Digest], leader: PublicKey) {
+        let missing = |digest: &Digest| {
+            let known = self.driver.availability.holders(digest);
+            let holders = std::iter::once(leader).chain(known.into_iter().filter(|holder| *holder != leader));
+            let holders = holders.filter(|holder| *holder != self.driver.me).collect();
+            Missing { digest: *digest, holders }
+        };
+        let batches = digests.iter().map(missing).collect();
+        // A fetcher that is full is asked again, by the next look at the payload.
+        let _ = self.driver.fetch.try_send(Want { batches, account: Some(Account::Leader(leader)) });
     }
 
     /// What time brings: pushes that were lost, batches that expired, segments that may go.
@@ -54,8 +88,12 @@ impl Work {
             self.driver.mempool.unsealed(&expired, self.executed);
             self.step(Input::Withdrawn(expired));
         }
-        for (digest, holders) in self.driver.availability.overdue(now) {
-            self.want(vec![digest], &holders, Account::Acknowledged);
+        // A node that is behind votes for no block that names them, and needs its requests for those that are final.
+        if !self.is_behind()
+            && let Some(want) = overdue(&self.driver.availability, &self.driver.quotas, now)
+        {
+            // A fetcher that is full is asked again, by the next housekeeping.
+            let _ = self.driver.fetch.try_send(want);
         }
         self.judge_again();
         if now.duration_since(self.acknowledged_at) >= ACKNOWLEDGE_AGAIN {
@@ -83,5 +121,47 @@ impl Work {
                 }
             }
         }
+    }
+}
+
+/// What is to be fetched because its push was lost: all in one want, and no more than may wait here.
+fn overdue(known: &Availability, quotas: &Quotas, now: Instant) -> Option<Want> {
+    let account = Account::Acknowledged;
+    let batches = known.overdue(now, quotas.places(account));
+    (!batches.is_empty()).then_some(Want { batches, account: Some(account) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn numbered(number: u64) -> Digest {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        Digest::from_bytes(bytes)
+    }
+
+    #[test]
+    fn thousands_of_lost_pushes_leave_the_fetcher_room_for_what_the_executor_waits_for() {
+        let (peers, now) = ([0, 1, 2, 3].map(|index| PublicKey::Ed25519([index; 32])), Instant::now());
+        let mut known = Availability::new(peers[0], &peers, 3, 100);
+        for digest in (0..2_000).map(numbered) {
+            assert!(peers[1..3].iter().all(|peer| known.held_by(*peer, digest, now).is_none()));
+        }
+        let (fetch, mut wants) = crate::fetcher::channel();
+        let (quotas, later) = (Quotas::default(), now + Duration::from_secs(1));
+        fetch.try_send(overdue(&known, &quotas, later).unwrap()).unwrap();
+        fetch.try_send(Want::of_final_blocks(vec![numbered(9_999)])).unwrap();
+        let first = wants.try_recv().unwrap();
+        assert!(
+            first.batches.len() > 1_000 && first.batches.iter().all(|missing| missing.holders.len() == 2)
+        );
+        assert_eq!(wants.try_recv().unwrap().batches[0].digest, numbered(9_999));
+        // What may not wait here is not fetched only to be refused.
+        (10_000..10_000 + first.batches.len() as u64)
+            .for_each(|number| quotas.charge(numbered(number), Account::Acknowledged, 1));
+        assert!(overdue(&known, &quotas, later).is_none());
     }
 }

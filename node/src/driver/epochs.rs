@@ -5,7 +5,7 @@ use std::time::Instant;
 use consensus::message::Fetch;
 use consensus::{CheckpointCertificate, Evidence, Message, Report};
 use genesis::encoding::encode;
-use genesis::{Configuration, Epoch, PublicKey, ValidatorIndex};
+use genesis::{Configuration, Digest, Epoch, PublicKey};
 use p2p::{Channel, Role};
 
 use super::{DriverError, EPOCH_PAUSE, Work};
@@ -67,23 +67,15 @@ impl Work {
     ) -> Result<(), DriverError> {
         let before = self.driver.membership.now();
         let was_validator = before.me.is_some();
-        let old = Configuration {
-            validators: before.context.validators.clone(),
-            parameters: configuration.parameters.clone(),
-        };
         self.driver.store.put_checkpoint(opening.checkpoint.height, &encode_checkpoint(&opening))?;
-        self.driver.membership.begin(epoch, configuration);
+        self.driver.membership.begin(epoch, opening.checkpoint.height, &configuration.validators);
         let members = self.driver.membership.now();
         self.epoch = epoch;
         self.keys = members.keys();
-        self.indices = (0..).map(ValidatorIndex).zip(&self.keys).map(|(index, key)| (*key, index)).collect();
         self.about_epochs.clear();
+        self.refusals.clear();
         self.judging = None;
-        let admitted = self.driver.membership.admitted(std::iter::once(&old));
-        if let Err(error) = self.driver.network.set_admitted(admitted) {
-            // A configuration was checked before it was voted on.
-            tracing::error!(%error, "the network does not take the new validators");
-        }
+        self.admit();
         let quorum = configuration.validators.quorum();
         let offers = self.driver.availability.set_members(&self.keys, quorum);
         self.available(offers);
@@ -101,6 +93,30 @@ impl Work {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A block is executed: who is voted in is let in before its epoch begins, to catch up.
+    pub(super) fn aim_at(&mut self, pending: Option<Digest>) {
+        if pending != self.pending {
+            self.pending = pending;
+            self.admit();
+        }
+    }
+
+    /// Has the network admit whom the ledger says, as it is now.
+    fn admit(&self) {
+        let (governance, membership) = (self.driver.store.governance(), &self.driver.membership);
+        // A ledger that has closed this epoch already has those in charge who are about to be.
+        let next = if governance.epoch > membership.now().context.epoch {
+            Some(&governance.configuration)
+        } else {
+            governance.pending.as_ref()
+        };
+        membership.aim_at(next.map(|next| next.validators.clone()));
+        if let Err(error) = self.driver.network.set_admitted(membership.admitted()) {
+            // A configuration was checked before it was voted on.
+            tracing::error!(%error, "the network does not take the new validators");
+        }
     }
 
     /// P13.

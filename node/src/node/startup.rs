@@ -17,7 +17,7 @@ use crate::driver::{Driver, Snapshot};
 use crate::executor;
 use crate::home::Home;
 use crate::journal::{Journal, JournalError, Owner};
-use crate::membership::Membership;
+use crate::membership::{Membership, Others};
 use crate::quota::Account;
 use crate::wire::{MAX_ANSWER_BYTES, MAX_GOSSIP_BYTES, Proof, decode_checkpoint};
 
@@ -48,6 +48,8 @@ struct Identity {
 /// Where in the chain the ledger stands, as consensus takes it up.
 pub(crate) struct Position {
     pub(crate) epoch: Epoch,
+    /// The height of the block that closed the epoch before; in the first, where the chain begins.
+    pub(crate) began: Height,
     pub(crate) configuration: Configuration,
     pub(crate) opening: Option<CheckpointCertificate>,
     pub(crate) start: Start,
@@ -65,7 +67,9 @@ pub(super) fn recover(home: &Home, config: &Config) -> anyhow::Result<Recovered>
         genesis.chain(),
         identity.consensus.public(),
         config.observers.clone(),
-        (position.epoch, &position.configuration),
+        (position.epoch, position.began),
+        &position.configuration.validators,
+        others(&store, &genesis, position.epoch)?,
     );
     let executed = position.start.tip.height;
     let config = consensus::Config {
@@ -110,8 +114,7 @@ impl Recovered {
             key: self.network_secret.take().context("the network takes its key once")?,
             chain: self.genesis.chain(),
             listen: config.p2p_listen,
-            // The founders are a way in for a node that has missed every epoch since.
-            members: self.membership.admitted(std::iter::once(&Configuration::of(&self.genesis))),
+            members: self.membership.admitted(),
             limits: limits(&self.genesis),
         })
     }
@@ -163,12 +166,12 @@ pub(crate) fn position(store: &Store, genesis: &Genesis) -> anyhow::Result<Posit
     let Some(block) = store.block(tip.height)? else {
         let tip = Tip::genesis(genesis);
         let start = Start { tip, certificate: None, executed: None, certified: Vec::new() };
-        return Ok(Position { epoch, configuration, opening, start });
+        return Ok(Position { epoch, began, configuration, opening, start });
     };
     if let Some(opening) = opening.as_ref().filter(|_| has_closed && !is_closing) {
         let tip = Tip::opening(opening);
         let start = Start { tip, certificate: None, executed: None, certified: Vec::new() };
-        return Ok(Position { epoch, configuration, opening: Some(opening.clone()), start });
+        return Ok(Position { epoch, began, configuration, opening: Some(opening.clone()), start });
     }
     let proof =
         Proof::decode(&block.proof).with_context(|| format!("the proof of block {}", block.height))?;
@@ -184,7 +187,20 @@ pub(crate) fn position(store: &Store, genesis: &Genesis) -> anyhow::Result<Posit
     let tip = Tip::of(&consensus::Block::new(proof.candidate));
     let executed = Some(Executed { checkpoint, next });
     let start = Start { tip, certificate: proof.commit, executed, certified };
-    Ok(Position { epoch, configuration, opening, start })
+    Ok(Position { epoch, began, configuration, opening, start })
+}
+
+/// Who is admitted in `epoch` beside its validators, as the ledger has it.
+fn others(store: &Store, genesis: &Genesis, epoch: Epoch) -> anyhow::Result<Others> {
+    let governance = store.governance();
+    let before = if epoch == Epoch::ZERO { None } else { store.configuration_of(epoch.previous())? };
+    let mut former: Vec<_> = before.map(|before| before.validators).into_iter().collect();
+    // The founders are a way in for a node that has missed every epoch since.
+    former.push(genesis.validators().clone());
+    // Where the newest block closes its epoch, whom the validators aimed at is in charge next.
+    let next =
+        if governance.epoch > epoch { Some(&governance.configuration) } else { governance.pending.as_ref() };
+    Ok(Others { former, pending: next.map(|next| next.validators.clone()) })
 }
 
 /// The voting record. Where it is lost, damaged, or behind the ledger, the validator must be told by the others where it

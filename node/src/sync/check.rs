@@ -4,12 +4,13 @@
 //! before it by hash. Whether it continues this node's chain is seen when it is its turn ([`super::window`]).
 
 use consensus::certificate::CertificateError;
-use consensus::{Candidate, CheckpointCertificate, Context, Finality, Verified};
+use consensus::{Candidate, CheckpointCertificate, Finality, Verified};
 use genesis::Height;
 use genesis::encoding::{DecodeError, decode};
 
 use super::serve::MAX_UNCERTIFIED;
 use super::window::{Piece, STRIDE};
+use crate::membership::Members;
 use crate::wire::{Answer, MAX_ANSWER_BYTES, Range, Span};
 
 /// Why a peer's answer is of no use.
@@ -31,6 +32,8 @@ pub enum Lie {
     NotAChain(Height),
     #[error("the checkpoint that comes with the blocks is not the one that block {0} cites")]
     AnotherCited(Height),
+    #[error("the checkpoint of block {cites}, which block {last} cites, does not come with the blocks")]
+    NoCited { cites: Height, last: Height },
 }
 
 /// A peer's answer, checked. What is of another epoch is passed over: it can be checked once that has begun here.
@@ -50,8 +53,9 @@ pub struct Blocks {
     pub cited: Option<Verified<CheckpointCertificate>>,
 }
 
-/// Checks the answer to a request for `span`.
-pub fn check(answer: &[u8], span: Span, context: &Context) -> Result<Checked, Lie> {
+/// Checks the answer to a request for `span`, by what `members` sign.
+pub fn check(answer: &[u8], span: Span, members: &Members) -> Result<Checked, Lie> {
+    let context = &members.context;
     let Answer::Blocks(range) = decode(answer, MAX_ANSWER_BYTES)? else { return Err(Lie::AnotherKind) };
     let Range { candidates, finality, cited, checkpoint } = range;
     let of_epoch = |certificate: &CheckpointCertificate| certificate.checkpoint.epoch == context.epoch;
@@ -81,6 +85,11 @@ pub fn check(answer: &[u8], span: Span, context: &Context) -> Result<Checked, Li
     let cited = cited.filter(of_epoch).map(|cited| cited.verify(context)).transpose()?;
     if cited.as_ref().is_some_and(|cited| cited.checkpoint.cited() != cites) {
         return Err(Lie::AnotherCited(end));
+    }
+    // Without it the driver could not say whether the last block closes its epoch, and would take none of them: an honest
+    // answer of no use, as often as it is asked for. What opened the epoch is here already.
+    if cited.is_none() && cites.height > members.began {
+        return Err(Lie::NoCited { cites: cites.height, last: end });
     }
     let parent = candidates.first().map_or(genesis::Digest::ZERO, |first| first.parent.digest);
     let content = Blocks { candidates, finality, cited };

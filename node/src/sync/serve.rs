@@ -112,13 +112,15 @@ fn blocks_of(store: &Store, Span { from, to }: Span) -> Result<Range, AnswerErro
             };
             let cites = candidate.cites.height;
             candidates.push(candidate);
-            if let Some(finality) = finality {
-                proven = Some((candidates.len(), finality, cites));
+            let Some(finality) = finality else { continue };
+            let cited = checkpoint_at(store, cites)?;
+            // Nobody can take blocks without it, and a crash may have lost it here: another block's proof is as good.
+            if cited.is_some() || cites == store.origin() {
+                proven = Some((candidates.len(), finality, cited));
             }
         }
     }
-    let Some((count, finality, cites)) = proven else { return Ok(Range::default()) };
+    let Some((count, finality, cited)) = proven else { return Ok(Range::default()) };
     candidates.truncate(count);
-    let cited = if cites == store.origin() { None } else { checkpoint_at(store, cites)? };
     Ok(Range { candidates, finality: Some(finality), cited, checkpoint: None })
 }

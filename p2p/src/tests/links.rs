@@ -80,6 +80,18 @@ async fn who_is_no_longer_admitted_is_disconnected_and_may_come_back_later() {
 }
 
 #[tokio::test]
+async fn who_is_disconnected_loses_its_connections_and_comes_back() {
+    let (mut left, mut right) = pair(limits()).await;
+    assert!(left.network.disconnect(&key(2)));
+    left.told(PeerEvent::Disconnected(key(2))).await;
+    left.meets(key(2)).await;
+    right.told(PeerEvent::Disconnected(key(1))).await;
+    right.meets(key(1)).await;
+    assert_well(&mut left, &mut right).await;
+    assert!(!left.network.disconnect(&key(9)), "nobody is admitted with this key");
+}
+
+#[tokio::test]
 async fn members_of_two_chains_exchange_no_frame() {
     let mut left = Node::of(1, vec![member(2, None)], limits()).await;
     let config = Config {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use client::{KeyFile, Role};
+use consensus::{Candidate, CheckpointCertificate, Finality};
+use genesis::encoding::{decode, encode};
 use genesis::{Genesis, Height, PublicKey};
 use p2p::{Inbox, IncomingRequest, Limits, Member, Network};
 use tests::harness::{Cluster, PATIENCE, eventually, figure, submit};
@@ -103,6 +105,8 @@ async fn a_validator_that_was_away_catches_up_faster_than_the_others_go_on_under
 enum Play {
     /// With what validator 0 answers, one bit of it changed.
     Lies,
+    /// With what validator 0 answers, but for the checkpoint that the blocks rest on.
+    LeavesOut,
     /// Never.
     Stalls,
 }
@@ -133,6 +137,19 @@ async fn play(cluster: &mut Cluster, play: Play) -> Network {
     network
 }
 
+/// A range of blocks as it goes over the wire (docs/formats.md): the kind of answer, the blocks, their proof, the checkpoint
+/// that the last of them cites, the newest one.
+type Blocks =
+    (u32, Vec<Candidate>, Option<Finality>, Option<CheckpointCertificate>, Option<CheckpointCertificate>);
+
+/// The answer without the checkpoint that its blocks rest on; any other answer as it is.
+fn without_cited(answer: Vec<u8>) -> Vec<u8> {
+    match decode::<Blocks>(&answer, answer.len()) {
+        Ok((kind, blocks, proof, _, newest)) => encode(&(kind, blocks, proof, None::<()>, newest)),
+        Err(_) => answer,
+    }
+}
+
 async fn answer(play: Play, network: Network, inbox: Inbox, honest: PublicKey) {
     let Inbox { mut votes, mut batches, mut requests, mut peers } = inbox;
     let mut unanswered: Vec<IncomingRequest> = Vec::new();
@@ -143,11 +160,14 @@ async fn answer(play: Play, network: Network, inbox: Inbox, honest: PublicKey) {
             Some(_) = peers.recv() => {}
             Some(request) = requests.recv() => match play {
                 Play::Stalls => unanswered.push(request),
-                Play::Lies => {
+                Play::Lies | Play::LeavesOut => {
                     let network = network.clone();
                     tokio::spawn(async move {
                         let mut answer =
                             network.request(&honest, request.bytes).await.unwrap_or_else(|_| vec![0xff; 64]);
+                        if let Play::LeavesOut = play {
+                            return request.reply.answer(without_cited(answer));
+                        }
                         let middle = answer.len() / 2;
                         answer[middle] ^= 1;
                         request.reply.answer(answer);
@@ -187,6 +207,11 @@ async fn catches_up_all_the_same(how: Play, reason: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_peer_that_lies_about_blocks_is_named_and_dropped_and_the_others_are_enough() {
     catches_up_all_the_same(Play::Lies, "invalid").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_peer_that_leaves_out_what_its_blocks_rest_on_is_named_and_dropped_and_the_others_are_enough() {
+    catches_up_all_the_same(Play::LeavesOut, "invalid").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -1,5 +1,5 @@
 use consensus::message::{Kind, VoteKind};
-use consensus::{Certificate, Checkpoint, Parent};
+use consensus::{Certificate, Checkpoint, Context, Parent};
 use genesis::encoding::encode;
 use genesis::{
     Digest, Domain, Epoch, Genesis, Parameters, SecretKey, Signature, UnixMillis, Validator, ValidatorIndex,
@@ -14,7 +14,7 @@ fn key(role: u8, index: u16) -> SecretKey {
     SecretKey::from_seed(seed)
 }
 
-fn context() -> Context {
+fn members() -> Members {
     let list = (0..4).map(|index| Validator {
         name: format!("node{index}"),
         consensus_key: key(1, index).public(),
@@ -24,12 +24,14 @@ fn context() -> Context {
     });
     let time = UnixMillis(1_000_000);
     let genesis = Genesis::new("test".into(), time, Parameters::default(), list.collect()).unwrap();
-    Context { chain: genesis.chain(), epoch: Epoch(2), validators: genesis.validators().clone() }
+    let context =
+        Context { chain: genesis.chain(), epoch: Epoch(2), validators: genesis.validators().clone() };
+    Members { context, began: Height(50), me: None }
 }
 
 /// Three validators' signatures over a statement of this kind, as it is laid out in docs/formats.md.
 fn signed(kind: Kind, number: u64, digest: Digest) -> Vec<(ValidatorIndex, Signature)> {
-    let context = context();
+    let context = members().context;
     let mut bytes = b"realdid consensus v1".to_vec();
     bytes.extend(context.chain.as_bytes());
     bytes.extend(context.epoch.0.to_le_bytes());
@@ -91,7 +93,7 @@ fn honest() -> Range {
 const SPAN: Span = Span { from: Height(101), to: Height(110) };
 
 fn checked(range: Range) -> Result<Checked, Lie> {
-    check(&encode(&Answer::Blocks(range)), SPAN, &context())
+    check(&encode(&Answer::Blocks(range)), SPAN, &members())
 }
 
 fn refused(range: Range) -> String {
@@ -116,16 +118,16 @@ fn an_answer_without_blocks_is_no_lie() {
 
 #[test]
 fn bytes_that_are_no_answer_or_another_one_are_refused() {
-    assert!(matches!(check(&[7; 100], SPAN, &context()), Err(Lie::Encoding(_))));
+    assert!(matches!(check(&[7; 100], SPAN, &members()), Err(Lie::Encoding(_))));
     assert!(
-        matches!(check(&vec![0; MAX_ANSWER_BYTES + 1], SPAN, &context()), Err(Lie::Encoding(_))),
+        matches!(check(&vec![0; MAX_ANSWER_BYTES + 1], SPAN, &members()), Err(Lie::Encoding(_))),
         "too long"
     );
     let batches = encode(&Answer::Batches(Vec::new()));
-    assert!(matches!(check(&batches, SPAN, &context()), Err(Lie::AnotherKind)));
+    assert!(matches!(check(&batches, SPAN, &members()), Err(Lie::AnotherKind)));
     let mut longer = encode(&Answer::Blocks(honest()));
     longer.push(0);
-    assert!(matches!(check(&longer, SPAN, &context()), Err(Lie::Encoding(_))), "something is left");
+    assert!(matches!(check(&longer, SPAN, &members()), Err(Lie::Encoding(_))), "something is left");
 }
 
 #[test]
@@ -207,6 +209,18 @@ fn checkpoints_that_are_forged_or_not_the_cited_one_are_refused() {
     assert!(refused(Range { cited: Some(forged), ..honest() }).contains("signature is not valid"));
     let other = Range { cited: Some(checkpoint(99)), ..honest() };
     assert!(refused(other).contains("not the one that block 110 cites"));
+}
+
+#[test]
+fn blocks_that_come_without_the_checkpoint_that_the_last_one_cites_are_refused() {
+    let without = Range { cited: None, ..honest() };
+    assert!(refused(without.clone()).contains("block 100, which block 110 cites, does not come"));
+    let mut of_another_epoch = checkpoint(100);
+    of_another_epoch.checkpoint.epoch = Epoch(1);
+    assert!(refused(Range { cited: Some(of_another_epoch), ..honest() }).contains("does not come"));
+    // What opened the epoch has been here since.
+    let opened = Members { began: Height(100), ..members() };
+    assert!(check(&encode(&Answer::Blocks(without)), SPAN, &opened).is_ok());
 }
 
 #[test]
