@@ -13,7 +13,7 @@ use crate::message::Fetch;
 use crate::output::{Action, Halt, Record};
 
 /// A gap of more views than this is not asked for block by block.
-const FETCH_VIEWS: u64 = 16;
+pub(super) const FETCH_VIEWS: u64 = 16;
 /// So many views below one that is final are kept while blocks below are missing: more than are not final at a time.
 const KEPT_VIEWS: u64 = 2 * super::MAX_UNFINAL as u64;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::finality::FETCH_VIEWS;
 use super::{Broken, Now, Phase, Replica};
 use crate::bug::{Bug, on};
 
@@ -104,9 +105,12 @@ impl Replica {
             && tally.is_some_and(|tally| tally.gave_up(self.leader()))
     }
 
-    /// P9: this replica leads, and can propose nothing before it has caught up: nobody has to wait for it.
+    /// P9: this replica leads, and can propose nothing before it has caught up from a peer's store: nobody has to wait for
+    /// it. What a few blocks overtook is worth waiting for.
     pub(super) fn leads_without_blocks(&self) -> bool {
-        let lacks_final = self.committed.is_some() || self.results.is_above(self.tip.height);
+        let newest = self.committed.as_ref().map_or(self.tip.view, |certificate| certificate.view);
+        let lacks_final = newest.since(self.tip.view) > FETCH_VIEWS
+            || self.results.is_above(self.tip.height.plus(FETCH_VIEWS));
         Some(self.leader()) == self.me
             && self.phase == Phase::Waiting
             && self.armed.is_some()
