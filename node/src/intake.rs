@@ -199,7 +199,9 @@ impl Intake {
             Err(refused) => {
                 timer.stop_and_discard();
                 self.metrics.batches_refused.inc();
-                tracing::warn!(%digest, ?account, reason = %refused, "a batch was refused");
+                if penalties.are_told() {
+                    tracing::warn!(%digest, ?account, reason = %refused, "a batch was refused");
+                }
                 if matches!(refused, Refused::Invalid(_)) {
                     if let Some(Account::Pusher(from)) = account {
                         penalties.add(from);
@@ -285,18 +287,31 @@ pub enum IntakeError {
 /// Members that pushed invalid batches, and until when their pushes are dropped unread: checking one costs this node
 /// more than making it cost them. What an honest block needs of theirs is fetched.
 #[derive(Debug, Default)]
-struct Penalties(BTreeMap<PublicKey, (u32, Instant)>);
+struct Penalties {
+    members: BTreeMap<PublicKey, (u32, Instant)>,
+    told_at: Option<Instant>,
+}
 
 impl Penalties {
     fn add(&mut self, member: PublicKey) {
-        let (count, until) = self.0.entry(member).or_insert((0, Instant::now()));
+        let (count, until) = self.members.entry(member).or_insert((0, Instant::now()));
         *count += 1;
         *until =
             Instant::now() + FIRST_PENALTY.saturating_mul(1 << (*count - 1).min(16)).min(LONGEST_PENALTY);
     }
 
+    /// Whether a refusal is logged. All are counted; a line a second is enough, and no member can fill the disk with lines.
+    fn are_told(&mut self) -> bool {
+        let now = Instant::now();
+        let are_told = self.told_at.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1));
+        if are_told {
+            self.told_at = Some(now);
+        }
+        are_told
+    }
+
     fn excludes(&self, member: PublicKey) -> bool {
-        self.0.get(&member).is_some_and(|(_, until)| Instant::now() < *until)
+        self.members.get(&member).is_some_and(|(_, until)| Instant::now() < *until)
     }
 }
 

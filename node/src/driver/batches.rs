@@ -52,6 +52,9 @@ impl Work {
     /// Tells the others what has come. A node that is behind waits with that: its word would complete quorums, and of the
     /// blocks that name such batches it can vote for none yet.
     pub(super) fn acknowledge(&mut self) {
+        if self.acknowledge.is_empty() {
+            return;
+        }
         self.acknowledge.sort_unstable();
         self.acknowledge.dedup();
         if self.is_behind() {

@@ -1,5 +1,6 @@
 //! Runs seeds of the simulation on all cores, and says how to see a failure again.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -81,9 +82,16 @@ fn run_one(seed: u64, nodes: usize, narrate: bool) -> ExitCode {
 
 fn run_many(campaign: &Campaign) -> ExitCode {
     let begin = Instant::now();
-    let last = Mutex::new(begin);
+    let told = Mutex::new((begin, BTreeSet::new()));
     let summary = campaign.run(|summary| {
-        let Ok(mut last) = last.lock() else { return };
+        let Ok(mut told) = told.lock() else { return };
+        let (last, shown) = &mut *told;
+        // At once: a long run need not end before anybody looks at what it found.
+        for (seed, failure) in &summary.failures {
+            if shown.len() < SHOWN && shown.insert(*seed) {
+                say(format_args!("\n{failure}\n"));
+            }
+        }
         if last.elapsed() >= PROGRESS_EVERY {
             *last = Instant::now();
             let rate = summary.seeds as f64 / begin.elapsed().as_secs_f64();
@@ -102,9 +110,6 @@ fn run_many(campaign: &Campaign) -> ExitCode {
     });
     tell("");
     print_summary(&summary, begin.elapsed());
-    for failure in summary.failures.values().take(SHOWN) {
-        say(format_args!("\n{failure}"));
-    }
     if summary.failures.is_empty() {
         return ExitCode::SUCCESS;
     }

@@ -61,6 +61,18 @@ impl Cluster {
         }
     }
 
+    /// Has the settings of `node`, which does not run, name no observer.
+    ///
+    /// # Panics
+    /// When they have no list of observers.
+    pub fn admit_no_observers(&self, node: usize) {
+        let config = self.home(node).join("config.toml");
+        let text = fs::read_to_string(&config).expect("a file");
+        let (before, rest) = text.split_once("observers = [").expect("a list of observers");
+        let (_, after) = rest.split_once(']').expect("its end");
+        fs::write(&config, format!("{before}observers = []{after}")).expect("written");
+    }
+
     /// Loses a part of what a node has written: `journal`, `store`, or `.` for both.
     ///
     /// # Panics

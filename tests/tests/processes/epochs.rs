@@ -111,6 +111,32 @@ async fn validators_join_leave_and_get_new_keys_and_parameters_change_while_tran
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_is_voted_in_and_who_left_is_let_in_though_no_settings_name_it_and_all_others_restart() {
+    let mut cluster = Cluster::prepare_with(4, 1);
+    for node in 0..4 {
+        cluster.admit_no_observers(node);
+        cluster.start_node(node);
+    }
+    for node in 0..4 {
+        cluster.ready(node).await;
+    }
+    cluster.start_node(JOINER);
+    let ready = cluster.readiness(&cluster.home(JOINER), "node4", &address(&cluster, JOINER));
+    cluster.decide(&[0, 1, 2], &["add-validator", text(&ready)]);
+    let all = [0, 1, 2, 3, JOINER];
+    cluster.begins(&all, 1).await;
+    cluster.votes(JOINER).await;
+    cluster.decide(&[0, 1, 2, 3], &["remove-validator", "node4"]);
+    cluster.begins(&all, 2).await;
+    for node in 0..4 {
+        cluster.stop(node);
+    }
+    (0..4).for_each(|node| cluster.start_node(node));
+    let (_, receipt) = cluster.register(0).await;
+    cluster.reaches(JOINER, receipt.height).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn governance_transactions_of_an_outsider_or_of_too_few_change_nothing() {
     let cluster = Cluster::start(4).await;
     let load = Load::start(&cluster, 32).await;
