@@ -267,10 +267,7 @@ fn another_format_is_refused_by_number() {
 pub(super) fn assert_names_row(error: StoreError, row: &str) {
     let text = error.to_string();
     assert!(matches!(error, StoreError::DamagedRow { .. }), "{text}");
-    assert!(
-        text.contains(row) && text.contains("backup") && text.contains("delete that directory (it alone"),
-        "{text}"
-    );
+    assert!(text.contains(row) && text.contains(crate::HOW_TO_REPLACE), "{text}");
 }
 
 #[test]

@@ -132,6 +132,9 @@ async fn who_is_voted_in_and_who_left_is_let_in_though_no_settings_name_it_and_a
         cluster.stop(node);
     }
     (0..4).for_each(|node| cluster.start_node(node));
+    for node in 0..4 {
+        cluster.ready(node).await;
+    }
     let (_, receipt) = cluster.register(0).await;
     cluster.reaches(JOINER, receipt.height).await;
 }

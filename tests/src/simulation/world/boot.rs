@@ -17,6 +17,11 @@ impl World {
         let machine = &mut self.machines[host.0];
         machine.clock.booted = self.now;
         let now = machine.clock.read(self.now);
+        if !machine.byzantine {
+            // Alone, it may propose with its first breath.
+            self.witness.allowed(now.clock.plus(self.plan.most_clock_bound_ms()));
+        }
+        let machine = &mut self.machines[host.0];
         let position = machine.store.position();
         let position = position.map_err(|what| self.failure(format!("{host} cannot start: {what}")))?;
         let memory = self.memory_of(host, &position);
