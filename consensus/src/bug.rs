@@ -102,6 +102,7 @@ bugs! {
     QuestionsNeverEnd: "what a proposal rests on is asked for without a time-out",
     TurnKeptWithoutBlocks: "a leader that lacks final blocks waits for its time-out",
     KeepsAllWhileBehind: "a replica that cannot follow keeps all that it hears",
+    BarredFallsSilent: "a replica that was told its bar waits without asking on",
     OpeningNotRecorded: "what opens the next epoch is not recorded before it begins",
     ClosingBodyForgotten: "after a restart the closing block's body is not served",
     LastOwnVoteShown: "of the votes in a view only the last is shown to their voter",

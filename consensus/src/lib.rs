@@ -50,7 +50,7 @@
 //!   epoch, in each run, a replica asks its peers for its own votes in the highest view, and waits for q−1 answers; one above
 //!   the records means that they are not whole. A replica that lost its records, or part of them, sends a nonce; q *others*
 //!   sign (nonce, their view) and show the certificate by which they entered; with x the highest view it signs nothing up to
-//!   x+1. A prepare certificate by q others on a block that names the nonce counts as their answers: nobody can vote and
+//!   x+1, and asks on until it is above. A prepare certificate by q others on a block that names the nonce counts as their answers: nobody can vote and
 //!   stay silent. What was told ends the loss for later epochs too. A replica answers others' nonces only above its own
 //!   bar, and none in an epoch that is over, or may be, by its ledger or its records.
 //! - **P8 Spread and heal.** Views are entered by certificate alone. Who enters a view passes the certificate on,

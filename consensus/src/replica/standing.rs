@@ -27,7 +27,7 @@ use crate::output::{Recipient, Record};
 const NONCE_VIEWS: u64 = 3;
 /// A member's nonce counts again after so many Δ: it may not keep an idle chain awake.
 const NONCE_PAUSE: u32 = 8;
-/// Who has not asked again for so many Δ has been told: it asks every Δ until then.
+/// Who has not asked again for so many Δ votes again: it asks every Δ until then.
 const NONCE_PATIENCE: u32 = 4;
 
 /// Whether this replica may sign, for status pages and metrics.
@@ -226,6 +226,7 @@ impl Replica {
         let question = match self.standing.state {
             State::Inquiring(_) => Fetch::OwnVotes,
             State::Wiped(_) => Fetch::Attestation(self.standing.nonce),
+            State::Voting if self.is_barred() => Fetch::Attestation(self.standing.nonce),
             State::Observing | State::Voting => return,
         };
         self.output.send(to, Message::Fetch(question));
@@ -233,7 +234,13 @@ impl Replica {
 
     /// Whether [`Replica::inquire`] has anything to ask.
     pub(super) fn inquires(&self) -> bool {
-        matches!(self.standing.state, State::Inquiring(_) | State::Wiped(_))
+        matches!(self.standing.state, State::Inquiring(_) | State::Wiped(_)) || self.is_barred()
+    }
+
+    /// Whether the others must go on to a later view before this replica votes again: until they have, it asks on, which
+    /// keeps their timers running (P10) however long the messages or the processes take.
+    fn is_barred(&self) -> bool {
+        self.is_voting() && self.view <= self.standing.bar && !on(Bug::BarredFallsSilent)
     }
 
     /// A peer showed the highest votes of this replica's own that it has seen.

@@ -352,3 +352,26 @@ fn p7_who_knows_of_final_blocks_that_it_lacks_tells_no_view_because_the_epoch_ma
     assert_eq!(answers(Vec::new()), 1);
     assert_eq!(answers(vec![Record::Certificate(certificate(Commit, 9, item(9)))]), 0);
 }
+
+#[test]
+fn p7_a_replica_that_was_told_asks_on_until_it_is_above_its_bar() {
+    let mut me = barred();
+    let asks = |me: &Driven| me.fetched(&Fetch::Attestation(item(999)));
+    let mut now = 1;
+    for _ in 0..10 {
+        let (before, delta) = (asks(&me), me.replica.status().delta.as_millis() as u64);
+        now += 2 * delta;
+        me.step(now, Input::Tick);
+        assert!(asks(&me) > before);
+    }
+    for view in 1..=3 {
+        me.hear(now, 1, failed(view));
+    }
+    assert_eq!((me.view(), standing(&me)), (4, Report::Voting));
+    let before = asks(&me);
+    for _ in 0..10 {
+        now += 2_000;
+        me.step(now, Input::Tick);
+    }
+    assert_eq!(asks(&me), before);
+}
