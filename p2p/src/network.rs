@@ -106,9 +106,11 @@ impl Default for Limits {
             inbox: 1024,
             handshakes: 256,
             handshakes_per_address: 64,
-            handshake_timeout: Duration::from_secs(5),
-            ping_interval: Duration::from_secs(2),
-            silence_timeout: Duration::from_secs(10),
+            // TCP sends again at intervals that double: after a cut of c it may take as long as c again. A connection that
+            // is silent for longer than this is given up, and a new one begins with short intervals.
+            handshake_timeout: Duration::from_secs(3),
+            ping_interval: Duration::from_secs(1),
+            silence_timeout: Duration::from_secs(3),
             redial_min: Duration::from_millis(100),
             // Members are few and a dial is cheap, while a network that was cut stands still until they reach one another.
             redial_max: Duration::from_secs(1),
