@@ -42,6 +42,16 @@ seeds! {
     ten_nodes: 10 nodes, 0..100;
 }
 
+/// Each of them showed a mistake once: of the consensus, the node's start, the witness, or the plan.
+#[test]
+fn seeds_that_found_something_hold() {
+    for (seed, nodes) in [(505_114, 1), (506_268, 7), (507_711, 7), (5_256, 3), (19_334, 1), (90_237, 5)] {
+        if let Err(failure) = tests::simulation::run(seed, nodes) {
+            panic!("{failure}");
+        }
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_run_again_and_another_seed_another() {
     for nodes in [1, 4, 7] {

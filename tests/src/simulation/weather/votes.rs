@@ -18,7 +18,9 @@ fn named(place: usize) -> Digest {
 
 /// Puts decision `place` to the vote. False where it is too early for that.
 pub(super) fn call(world: &mut World, place: usize) -> Result<bool, Failure> {
-    if place > 0 && world.announced.contains_key(&named(place - 1)) && !is_executed(world, named(place - 1)) {
+    // Any other, also one that comes later and could be announced before: two that are open at once may leave too few.
+    let others = (0..world.plan.votes.len()).filter(|other| *other != place).map(named);
+    if others.into_iter().any(|other| world.announced.contains_key(&other) && !is_executed(world, other)) {
         return Ok(false);
     }
     let Some((_, decision)) = world.plan.votes.get(place).cloned() else { return Ok(true) };
