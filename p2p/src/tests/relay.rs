@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +30,7 @@ pub struct Relay {
     pub there: watch::Sender<Flow>,
     /// From the target to the caller.
     pub back: watch::Sender<Flow>,
+    came_back: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -35,15 +38,22 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ((there, there_on), (back, back_on)) = (watch::channel(Flow::On), watch::channel(Flow::On));
         let address = listener.local_addr().unwrap();
+        let came_back = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&came_back);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let far = TcpStream::connect(target).await.unwrap();
                 let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-                tokio::spawn(forward(near_in, far_out, there_on.clone()));
-                tokio::spawn(forward(far_in, near_out, back_on.clone()));
+                tokio::spawn(forward(near_in, far_out, there_on.clone(), Arc::default()));
+                tokio::spawn(forward(far_in, near_out, back_on.clone(), Arc::clone(&counted)));
             }
         });
-        Self { address, there, back }
+        Self { address, there, back, came_back }
+    }
+
+    /// How many bytes of the target have reached callers.
+    pub fn came_back(&self) -> usize {
+        self.came_back.load(Ordering::Relaxed)
     }
 
     /// Lets both directions flow, or cuts both.
@@ -54,7 +64,12 @@ impl Relay {
     }
 }
 
-async fn forward(from: OwnedReadHalf, to: OwnedWriteHalf, flow: watch::Receiver<Flow>) {
+async fn forward(
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    flow: watch::Receiver<Flow>,
+    forwarded: Arc<AtomicUsize>,
+) {
     let (mut taking, mut giving) = (flow.clone(), flow);
     let (mut bytes, mut held, mut open) = ([0; 4096], Vec::new(), true);
     loop {
@@ -66,7 +81,10 @@ async fn forward(from: OwnedReadHalf, to: OwnedWriteHalf, flow: watch::Receiver<
             },
             ready = writable(&to, &mut giving), if !held.is_empty() => {
                 match ready.and_then(|()| to.try_write(&held)) {
-                    Ok(length) => drop(held.drain(..length)),
+                    Ok(length) => {
+                        forwarded.fetch_add(length, Ordering::Relaxed);
+                        drop(held.drain(..length));
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(_) => return,
                 }
