@@ -112,10 +112,7 @@ pub enum Halt {
     /// Executing the same block led to something else here than at others (P6).
     #[error(
         "after block {} at height {} this node has state {} and receipts {} (checkpoint {}), but {signers} validators signed \
-         state {} and receipts {} (checkpoint {}): one side executed it wrongly. If it is this node (its disk, its memory, \
-         its version): Stop the node and put a copy of a stopped node's data/store in the place of its own (never its data/journal, and \
-         leave this node's own, which holds what the validator voted). Where genesis.toml names no predecessor and other nodes \
-         of this build run, deleting data/store (it alone) is enough: it syncs again",
+         state {} and receipts {} (checkpoint {}): one side executed it wrongly",
         mine.block, mine.height, mine.state_root, mine.receipts_root, mine.digest(),
         theirs.state_root, theirs.receipts_root, theirs.digest()
     )]

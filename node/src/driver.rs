@@ -21,6 +21,7 @@ use consensus::{
 };
 use genesis::encoding::encode;
 use genesis::{Digest, Epoch, Height, PublicKey, UnixMillis, ValidatorIndex};
+use ledger::HOW_TO_REPLACE;
 use p2p::{Channel, Network, PeerEvent};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -86,11 +87,21 @@ pub enum DriverError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Safety was lost, or this node's ledger is not the others'.
-    #[error("{0}")]
+    #[error("{0}{way_out}", way_out = way_out(.0))]
     Halt(Halt),
     /// The ledger can not be written or read.
     #[error(transparent)]
     Store(#[from] ledger::StoreError),
+}
+
+/// What an operator can do about it, where the message itself does not say: consensus knows of no files.
+fn way_out(halt: &Halt) -> String {
+    match halt {
+        Halt::Diverged { .. } => {
+            format!(". If it is this node (its disk, its memory, its version): {HOW_TO_REPLACE}")
+        }
+        Halt::Fork { .. } | Halt::OtherBlock { .. } => String::new(),
+    }
 }
 
 /// What the driver holds.
@@ -455,5 +466,30 @@ impl Work {
             },
         };
         self.driver.metrics.messages_sent.with_label_values(&[kind]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use consensus::Checkpoint;
+
+    use super::*;
+
+    #[test]
+    fn a_node_whose_state_differs_says_how_its_ledger_is_replaced() {
+        let checkpoint = Checkpoint {
+            epoch: Epoch::ZERO,
+            height: Height(1),
+            block: Digest::ZERO,
+            time: UnixMillis(1),
+            state_root: Digest::ZERO,
+            receipts_root: Digest::ZERO,
+            configuration: Digest::ZERO,
+            pending: None,
+        };
+        let mine = Box::new(checkpoint.clone());
+        let halt = Halt::Diverged { mine, theirs: Box::new(checkpoint), signers: 3 };
+        let text = DriverError::Halt(halt).to_string();
+        assert!(text.contains("3 validators signed") && text.ends_with(HOW_TO_REPLACE), "{text}");
     }
 }

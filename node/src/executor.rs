@@ -199,28 +199,3 @@ impl Executor {
             .map_err(|problem| ExecutorError::Batch { digest: *digest, problem })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use genesis::{Epoch, Height, UnixMillis};
-
-    use super::*;
-
-    /// Consensus cannot name the ledger's text, so it has a copy.
-    #[test]
-    fn a_node_whose_state_differs_tells_the_same_way_out_as_one_whose_ledger_is_damaged() {
-        let checkpoint = Checkpoint {
-            epoch: Epoch::ZERO,
-            height: Height(1),
-            block: Digest::ZERO,
-            time: UnixMillis(1),
-            state_root: Digest::ZERO,
-            receipts_root: Digest::ZERO,
-            configuration: Digest::ZERO,
-            pending: None,
-        };
-        let mine = Box::new(checkpoint.clone());
-        let halt = consensus::Halt::Diverged { mine, theirs: Box::new(checkpoint), signers: 3 };
-        assert!(halt.to_string().ends_with(HOW_TO_REPLACE), "{halt}");
-    }
-}
