@@ -154,11 +154,13 @@ impl Intake {
         arrivals: &mut Arrivals,
         penalties: &mut Penalties,
     ) -> Result<(), ledger::StoreError> {
-        let (mut taken, mut next, mut is_urgent) = (Vec::new(), Some(first), false);
-        while let Some(arrival) = next {
+        let (mut taken, mut is_urgent) = (Vec::new(), first.is_urgent());
+        self.check(first, &mut taken, penalties)?;
+        // Refused ones count too: a member that goes on sending them must not put off the others' for ever.
+        for _ in 1..AT_ONCE {
+            let Some(arrival) = arrivals.next_with(is_urgent) else { break };
             is_urgent |= arrival.is_urgent();
             self.check(arrival, &mut taken, penalties)?;
-            next = if taken.len() < AT_ONCE { arrivals.next_with(is_urgent) } else { None };
         }
         self.keep(taken)
     }

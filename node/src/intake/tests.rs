@@ -153,3 +153,19 @@ fn a_batch_that_comes_twice_at_once_is_checked_and_reported_once() {
     assert!(bench.events.try_recv().is_err());
     assert_eq!(bench.intake.metrics.batch_check_seconds.get_sample_count(), 1);
 }
+
+#[test]
+fn a_flood_of_refused_batches_keeps_no_sound_one_from_being_made_durable() {
+    let (mut bench, (entrance, mut arrivals)) = (bench(Height::ZERO), channel());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let sound = bench.batch(50, false);
+    let expired = bench.batch(0, true);
+    for bytes in std::iter::once(sound).chain(std::iter::repeat_n(expired, QUEUE - 1)) {
+        let arrival = Arrival::Fetched(Some(Account::Acknowledged), bytes);
+        runtime.block_on(entrance.send(arrival)).unwrap();
+    }
+    let first = runtime.block_on(arrivals.next()).unwrap();
+    bench.intake.take_in(first, &mut arrivals, &mut Penalties::default()).unwrap();
+    assert!(matches!(bench.events.try_recv(), Ok(Event::Held(held)) if held.len() == 1));
+    assert_eq!(arrivals.others.len(), QUEUE - AT_ONCE, "the rest comes after it");
+}
