@@ -101,6 +101,7 @@ bugs! {
     WaitingItemsDoNotArm: "items that wait start no timer",
     QuestionsNeverEnd: "what a proposal rests on is asked for without a time-out",
     TurnKeptWithoutBlocks: "a leader that lacks final blocks waits for its time-out",
+    PreparedForgotten: "blocks that were prepared here are dropped while others are missing",
     KeepsAllWhileBehind: "a replica that cannot follow keeps all that it hears",
     BarredFallsSilent: "a replica that was told its bar waits without asking on",
     OpeningNotRecorded: "what opens the next epoch is not recorded before it begins",

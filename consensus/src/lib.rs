@@ -62,7 +62,7 @@
 //!   first after Δ, then less and less often.
 //! - **P9 Time-outs.** 2Δ for the pre-prepare, 3Δ for the view. A view that failed raises Δ by half, to a cap; a
 //!   final block lowers it one step, to its base. A leader that signed nothing for n views and Δ, while a quorum
-//!   did, is skipped at once; so is one that gave its own turn up, as one does that is far behind.
+//!   did, is skipped at once; so is one that gave its own turn up, as one does that is far behind what a quorum executed.
 //! - **P10 Idle means quiet.** View timers run only while something waits: digests that are not ordered and that a block
 //!   may carry (P6), a non-empty block that is prepared and not final, a proposal of which something is missing, a heartbeat
 //!   that is due, the end of an epoch (P12), a nonce (P7). An empty block is proposed for a heartbeat, for a nonce, to close an epoch, or when a block that

@@ -189,6 +189,13 @@ struct Own {
     view_change: Option<Vote>,
 }
 
+impl Own {
+    /// Whether it proposed or prepared this block.
+    fn is_about(&self, digest: &Digest) -> bool {
+        self.proposal == Some(*digest) || self.prepare.as_ref().is_some_and(|vote| vote.digest == *digest)
+    }
+}
+
 /// How far the current view has come. (A prepare certificate ends the view.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

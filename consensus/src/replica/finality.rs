@@ -13,7 +13,7 @@ use crate::message::Fetch;
 use crate::output::{Action, Halt, Record};
 
 /// A gap of more views than this is not asked for block by block.
-pub(super) const FETCH_VIEWS: u64 = 16;
+const FETCH_VIEWS: u64 = 16;
 /// So many views below one that is final are kept while blocks below are missing: more than are not final at a time.
 const KEPT_VIEWS: u64 = 2 * super::MAX_UNFINAL as u64;
 
@@ -174,17 +174,26 @@ impl Replica {
         self.failed_from = self.failed_from.max(above);
     }
 
-    /// What lies far below a final view while the blocks up to it are missing comes from a peer's store: kept, it would
-    /// grow for as long as this replica cannot follow. What it signed stays.
+    /// What a quorum executed comes from a peer's store, if blocks are missing below it: kept here, it would grow for as
+    /// long as this replica cannot follow. What it signed stays, and what is not executed may be in no store (P7).
     fn forget_far_below(&mut self, newest: View) {
-        let kept = View(newest.0.saturating_sub(KEPT_VIEWS));
-        if on(Bug::KeepsAllWhileBehind) || kept <= self.tip.view {
+        let near = View(newest.0.saturating_sub(KEPT_VIEWS));
+        let executed = self.results.newest_certificate().map(|newest| newest.checkpoint.height);
+        let Some(executed) = executed.filter(|executed| *executed > self.tip.height) else { return };
+        if on(Bug::KeepsAllWhileBehind) {
             return;
         }
-        self.prepared = self.prepared.split_off(&kept);
-        self.failed = self.failed.split_off(&kept);
-        self.tallies = self.tallies.split_off(&kept);
-        self.blocks.retain(|_, known| known.block.view >= kept);
+        let is_needed = |known: &Known| known.block.height > executed || known.block.view >= near;
+        let needed = self.blocks.values().filter(|known| is_needed(known)).map(|known| known.block.view);
+        let lowest = needed.min().unwrap_or(near).min(near);
+        let own = &self.own;
+        self.blocks.retain(|digest, known| {
+            let own = own.get(&known.block.view);
+            is_needed(known) || own.is_some_and(|own| own.is_about(digest)) && !on(Bug::PreparedForgotten)
+        });
+        self.prepared = self.prepared.split_off(&lowest);
+        self.failed = self.failed.split_off(&lowest);
+        self.tallies = self.tallies.split_off(&lowest);
     }
 
     pub(super) fn halt(&mut self, why: Halt) {

@@ -120,10 +120,8 @@ impl Replica {
     fn must_keep(&self, known: &Known) -> bool {
         let (view, digest) = (known.block.view, known.block.digest());
         let own = self.own.get(&view);
-        let voted = own.is_some_and(|own| {
-            own.proposal == Some(digest) || own.prepare.as_ref().is_some_and(|vote| vote.digest == digest)
-        });
-        voted || self.prepared.get(&view).is_some_and(|certificate| certificate.digest == digest)
+        own.is_some_and(|own| own.is_about(&digest))
+            || self.prepared.get(&view).is_some_and(|certificate| certificate.digest == digest)
     }
 
     fn new(config: Config, now: Now, start: Start) -> Self {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::finality::FETCH_VIEWS;
 use super::{Broken, Now, Phase, Replica};
 use crate::bug::{Bug, on};
+
+/// A leader that lacks more executed blocks than this gives its turn up.
+const CATCH_UP: u64 = 16;
 
 impl Replica {
     /// When after `now`, that of the last step, `step` must be called again with `Input::Tick`, if nothing else
@@ -64,10 +66,13 @@ impl Replica {
             _ => (true, self.pool.len() > 0),
         };
         self.unfinal = unfinal.then(|| self.unfinal.unwrap_or(now.elapsed));
-        // What a proposal rests on must not be asked for until the next heartbeat: it may not exist.
-        let asks = matches!(self.phase, Phase::Examining { .. })
-            && self.has_questions()
-            && !on(Bug::QuestionsNeverEnd);
+        // What a proposal rests on must not be asked for until the next heartbeat: it may not exist. For its payload the
+        // node asks.
+        let asks = match self.phase {
+            Phase::Examining { verdict, asked, .. } => self.has_questions() || asked && verdict.is_none(),
+            _ => false,
+        };
+        let asks = asks && !on(Bug::QuestionsNeverEnd);
         let something = unfinal
             || waiting
             || asks
@@ -106,11 +111,9 @@ impl Replica {
     }
 
     /// P9: this replica leads, and can propose nothing before it has caught up from a peer's store: nobody has to wait for
-    /// it. What a few blocks overtook is worth waiting for.
+    /// it. What a few blocks overtook is worth waiting for; so is what no ledger has, since it comes only while views last.
     pub(super) fn leads_without_blocks(&self) -> bool {
-        let newest = self.committed.as_ref().map_or(self.tip.view, |certificate| certificate.view);
-        let lacks_final = newest.since(self.tip.view) > FETCH_VIEWS
-            || self.results.is_above(self.tip.height.plus(FETCH_VIEWS));
+        let lacks_final = self.results.is_above(self.tip.height.plus(CATCH_UP));
         Some(self.leader()) == self.me
             && self.phase == Phase::Waiting
             && self.armed.is_some()

@@ -208,16 +208,81 @@ fn p9_a_leader_that_gives_its_own_turn_up_is_not_waited_for() {
 }
 
 #[test]
-fn p9_a_leader_that_lacks_many_final_blocks_gives_its_turn_up_at_once() {
+fn p9_a_leader_that_lacks_what_a_quorum_executed_gives_its_turn_up_at_once() {
     let mut me = Driven::new();
     me.step(0, Input::Available(vec![item(1).into()]));
     // It leads views 4 and 24. A block or two may only be late.
     me.hear(1, 1, Message::Certificate(certificate(Commit, 2, item(2))));
     me.hear(1, 1, Message::Certificate(certificate(Prepare, 3, item(3))));
     assert_eq!((me.view(), me.voted(ViewChange, 4).len()), (4, 0));
+    me.hear_certified(2, &result_of(&block(20, 18, genesis_parent(), &[]), None));
     me.hear(2, 1, Message::Certificate(certificate(Commit, 22, item(22))));
     me.hear(2, 1, Message::Certificate(certificate(Prepare, 23, item(23))));
     assert_eq!((me.view(), me.proposed().len(), me.voted(ViewChange, 24).len()), (24, 0, 1));
+}
+
+/// Blocks of views 1 to `last`, each on the one before.
+fn chain_to(last: u64) -> Vec<Block> {
+    let (mut chain, mut on) = (Vec::new(), genesis_parent());
+    for view in 1..=last {
+        let next = block(view, view, on, &[]);
+        on = parent(&next);
+        chain.push(next);
+    }
+    chain
+}
+
+/// The records of one that was there all the time and lacks the block of view `hole`: nobody has executed any of them.
+fn records_without(chain: &[Block], hole: u64) -> Vec<Record> {
+    let mut records = Vec::new();
+    for known in chain {
+        let (view, digest) = (known.view.0, known.digest());
+        if view != hole {
+            let Message::PrePrepare(proposal) = proposal(known) else { unreachable!() };
+            records.push(Record::PrePrepare(proposal));
+            let Message::Vote(prepared) = vote(ME, Prepare, view, digest) else { unreachable!() };
+            records.push(Record::Vote(prepared));
+        }
+        records.push(Record::Certificate(certificate(Prepare, view, digest)));
+    }
+    let last = &chain[chain.len() - 1];
+    records.push(Record::Certificate(certificate(Commit, last.view.0, last.digest())));
+    records
+}
+
+#[test]
+fn p8_a_final_block_that_no_ledger_has_is_asked_for_however_fast_the_views_fail() {
+    let chain = chain_to(40);
+    let mut me = Driven::from(records_without(&chain, 20), Tip::genesis(&founded(4)));
+    for view in 41..80 {
+        let now = (view - 40) * 10;
+        let leader = context().validators.leader(View(view)).0;
+        if leader != ME {
+            me.hear(now, leader, vote(leader, ViewChange, view, Digest::ZERO));
+        }
+        me.hear(now, 1, failed(view));
+    }
+    assert!(me.fetched(&Fetch::Candidate(chain[19].digest())) > 0);
+    assert!(me.voted(ViewChange, 44).is_empty(), "nobody can be caught up with: its turn is worth its time");
+    me.hear(1_000, 2, proposal(&chain[19]));
+    assert_eq!(me.finalized.len(), 40);
+}
+
+#[test]
+fn p7_blocks_that_no_quorum_executed_are_kept_and_served_whatever_is_missing_among_them() {
+    let chain = chain_to(200);
+    let mut me = Driven::from(records_without(&chain, 100), Tip::genesis(&founded(4)));
+    let rewritten = me.replica.records();
+    for known in [&chain[9], &chain[150]] {
+        let Message::PrePrepare(proposal) = proposal(known) else { unreachable!() };
+        assert!(rewritten.contains(&Record::PrePrepare(proposal.clone())), "view {}", known.view);
+        me.hear(1, 3, Message::Fetch(Fetch::Candidate(known.digest())));
+        assert!(me.sent.contains(&Message::PrePrepare(proposal)));
+    }
+    // Of what a quorum executed, the ledgers have it all; what was prepared here stays on record.
+    me.hear_certified(2, &result_of(&chain[199], None));
+    me.step(3, Input::Tick);
+    assert!(me.replica.blocks.contains_key(&chain[9].digest()));
 }
 
 #[test]
@@ -229,7 +294,10 @@ fn p10_a_proposal_that_can_only_wait_is_given_up_and_not_asked_about_for_ever() 
         ..block(1, 1, genesis_parent(), &[]).candidate().clone()
     };
     let orphan = Parent { view: View(1), digest: item(9) };
-    for (view, candidate) in [(1, on_nothing), (2, block(2, 2, orphan, &[]).candidate().clone())] {
+    let withheld = block(1, 1, genesis_parent(), &[item(1)]).candidate().clone();
+    for (view, candidate) in
+        [(1, on_nothing), (2, block(2, 2, orphan, &[]).candidate().clone()), (1, withheld)]
+    {
         let mut me = Driven::new();
         if view == 2 {
             me.hear(1, 1, Message::Certificate(certificate(ViewChange, 1, Digest::ZERO)));
@@ -274,6 +342,10 @@ fn p8_a_replica_that_cannot_follow_keeps_only_what_is_near_the_newest_final_view
         me.hear(view, if leader == ME { 1 } else { leader }, proposal(&next));
         me.hear(view, 1, Message::Certificate(certificate(Prepare, view, next.digest())));
         me.hear(view, 1, Message::Certificate(certificate(Commit, view, next.digest())));
+        // Executed by a quorum, a little later.
+        if view > 12 {
+            me.hear_certified(view, &result_of(&block(view - 10, view - 10, last, &[]), None));
+        }
         last = parent(&next);
     }
     assert_eq!((me.view(), me.finalized.len()), (500, 0), "the block of view 1 is missing");
