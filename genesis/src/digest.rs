@@ -3,6 +3,8 @@
 //! Invariant: two different kinds of thing never share a digest, because each kind hashes under a context string
 //! of its own (BLAKE3's `derive_key` mode, section 2.3 of the BLAKE3 paper).
 
+pub mod many;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,10 +35,16 @@ pub enum Domain {
     Configuration,
     /// What a block's execution led to, as validators sign it.
     Checkpoint,
-    /// The ledger's state after a block.
-    State,
-    /// The receipts of a block.
-    Receipts,
+    /// A key and its value in a tree.
+    Leaf,
+    /// Two subtrees of a tree.
+    Inner,
+    /// What the state tree keeps something under.
+    StateKey,
+    /// Something in the state tree.
+    StateValue,
+    /// What became of a transaction.
+    Receipt,
     /// What tells one contradiction of a validator from another.
     Evidence,
 }
@@ -53,8 +61,11 @@ impl Domain {
             Self::Record => "realdid 2026-11 record v1",
             Self::Configuration => "realdid 2026-11 configuration v1",
             Self::Checkpoint => "realdid 2026-11 checkpoint v1",
-            Self::State => "realdid 2026-11 state v1",
-            Self::Receipts => "realdid 2026-11 receipts v1",
+            Self::Leaf => "realdid 2026-11 leaf v1",
+            Self::Inner => "realdid 2026-11 inner v1",
+            Self::StateKey => "realdid 2026-11 state key v1",
+            Self::StateValue => "realdid 2026-11 state value v1",
+            Self::Receipt => "realdid 2026-11 receipt v1",
             Self::Evidence => "realdid 2026-11 evidence v1",
         }
     }

@@ -31,6 +31,7 @@ pub mod resolution;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod transaction;
+pub mod tree;
 
 pub use apply::{ApplyError, Changes, StateView, apply};
 pub use batch::{Batch, BatchError, CheckedBatch, UncheckedBatch};

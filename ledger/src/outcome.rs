@@ -37,7 +37,7 @@ impl Outcome {
     pub fn genesis(genesis: &Genesis) -> Self {
         let governance = Governance::of(genesis);
         Self {
-            state_root: Digest::of(Domain::State, &encode(&(genesis.chain(), &governance))),
+            state_root: Digest::of(Domain::StateValue, &encode(&(genesis.chain(), &governance))),
             receipts_root: receipts_root(&[]),
             configuration: governance.configuration.digest(),
             pending: None,
@@ -54,7 +54,7 @@ impl Outcome {
     ) -> Self {
         let receipts_root = receipts_root(receipts);
         let step = Step { previous: self.state_root, moment, records, governance, receipts_root };
-        let state_root = Digest::of(Domain::State, &encode(&step));
+        let state_root = Digest::of(Domain::StateValue, &encode(&step));
         let (configuration, pending) = match governance {
             Some(new) => (new.configuration.digest(), new.pending.as_ref().map(Configuration::digest)),
             None => (self.configuration, self.pending),
@@ -64,5 +64,5 @@ impl Outcome {
 }
 
 fn receipts_root(receipts: &[Receipt]) -> Digest {
-    Digest::of(Domain::Receipts, &encode(&receipts))
+    Digest::of(Domain::Receipt, &encode(&receipts))
 }

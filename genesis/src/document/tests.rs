@@ -60,7 +60,7 @@ fn successor() -> Genesis {
         chain: first.chain(),
         height: Height(41),
         block: Digest::of(Domain::Candidate, b"the last"),
-        state_root: Digest::of(Domain::State, b"the last"),
+        state_root: Digest::of(Domain::StateValue, b"the last"),
     };
     let survivors = first.validators().iter().take(2).map(|(_, member)| member.clone()).collect();
     let (network, parameters) = (first.network().to_owned(), first.parameters().clone());

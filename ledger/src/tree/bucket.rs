@@ -1,0 +1,117 @@
+//! Leaves that share a prefix, kept together.
+
+use genesis::Digest;
+
+use super::{Change, Leaf};
+
+/// A bucket with more leaves than this is split, unless it is at [`MAX_DEPTH`].
+pub const MAX_LEAVES: usize = 16;
+
+/// No bucket is deeper. Keys that share more bits than this cannot be found in numbers: 17 of them cost 2^64 hashes each.
+pub const MAX_DEPTH: u8 = 64;
+
+/// How many bytes a leaf has in a row: its key and its value.
+const LEAF_BYTES: usize = 64;
+
+/// A place for a bucket: all keys that begin with these bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BucketId {
+    /// The bits, from the most significant down; those from `depth` on are 0.
+    prefix: u64,
+    /// How many bits.
+    depth: u8,
+}
+
+/// Where buckets are kept.
+pub trait Buckets {
+    /// Why one cannot be read.
+    type Error;
+
+    /// The leaves of each of `ids`, which are in ascending order. None of them has children.
+    ///
+    /// # Errors
+    /// When one cannot be read, or holds what it should not.
+    fn read(&self, ids: &[BucketId]) -> Result<Vec<Vec<Leaf>>, Self::Error>;
+}
+
+impl BucketId {
+    /// All keys.
+    pub const ROOT: Self = Self { prefix: 0, depth: 0 };
+
+    /// How many bits the keys share.
+    pub const fn depth(self) -> u8 {
+        self.depth
+    }
+
+    /// The half of it to the left.
+    #[must_use]
+    pub const fn left(self) -> Self {
+        Self { prefix: self.prefix, depth: self.depth + 1 }
+    }
+
+    /// The half of it to the right.
+    #[must_use]
+    pub const fn right(self) -> Self {
+        Self { prefix: self.prefix | 1 << (63 - self.depth), depth: self.depth + 1 }
+    }
+
+    /// Whether `other`'s bit at `depth`, which it has, is 1.
+    pub(super) const fn is_right_at(self, depth: u8) -> bool {
+        self.prefix >> (63 - depth) & 1 == 1
+    }
+
+    /// Whether `key` belongs here.
+    pub fn contains(self, key: &Digest) -> bool {
+        let bytes = key.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        self.depth == 0 || (bytes ^ self.prefix) >> (64 - self.depth) == 0
+    }
+
+    /// The key of its row: the prefix, big-endian, and the depth.
+    pub fn to_bytes(self) -> [u8; 9] {
+        let mut bytes = [self.depth; 9];
+        bytes[..8].copy_from_slice(&self.prefix.to_be_bytes());
+        bytes
+    }
+
+    /// The place that a row's key names; none where it is not in the form that [`Self::to_bytes`] gives.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (prefix, depth) = bytes.split_first_chunk()?;
+        let (prefix, [depth]) = (u64::from_be_bytes(*prefix), depth) else { return None };
+        let beyond = prefix.checked_shl(u32::from(*depth)).unwrap_or(0);
+        (*depth <= MAX_DEPTH && beyond == 0).then_some(Self { prefix, depth: *depth })
+    }
+}
+
+/// The row of these leaves.
+pub fn to_row(leaves: &[Leaf]) -> Vec<u8> {
+    leaves.iter().flat_map(|leaf| [leaf.key, leaf.value]).flat_map(|digest| *digest.as_bytes()).collect()
+}
+
+/// The leaves of a row; none where they are not those of a bucket at `id`, in order.
+pub fn from_row(id: BucketId, row: &[u8]) -> Option<Vec<Leaf>> {
+    let (chunks, []) = row.as_chunks::<32>() else { return None };
+    let digests: Vec<Digest> = chunks.iter().map(|bytes| Digest::from_bytes(*bytes)).collect();
+    let (pairs, []) = digests.as_chunks::<2>() else { return None };
+    let leaves: Vec<Leaf> = pairs.iter().map(|[key, value]| Leaf { key: *key, value: *value }).collect();
+    let sound = leaves.is_sorted_by(|a, b| a.key < b.key) && leaves.iter().all(|leaf| id.contains(&leaf.key));
+    (sound && row.len() == leaves.len() * LEAF_BYTES).then_some(leaves)
+}
+
+/// `leaves` with `changes`, both in ascending order of their keys.
+pub(super) fn merge(leaves: &[Leaf], changes: &[Change]) -> Vec<Leaf> {
+    let mut merged = Vec::with_capacity(leaves.len() + changes.len());
+    let mut rest = leaves;
+    for (key, value) in changes {
+        let before = rest.partition_point(|leaf| leaf.key < *key);
+        merged.extend_from_slice(&rest[..before]);
+        rest = &rest[before..];
+        if let [same, after @ ..] = rest
+            && same.key == *key
+        {
+            rest = after;
+        }
+        merged.extend(value.map(|value| Leaf { key: *key, value }));
+    }
+    merged.extend_from_slice(rest);
+    merged
+}

@@ -1,0 +1,303 @@
+//! The nodes above the buckets, in memory.
+//!
+//! Invariant: a node's summary is that of all leaves below it; a node without children is a bucket's place, and a bucket
+//! without leaves has no row. A change is worked out first ([`Trie::update`]), made durable by whoever keeps the buckets, and
+//! taken over then ([`Trie::adopt`]): a crash or a failed write between leaves the tree as it was.
+
+use genesis::Digest;
+
+use super::bucket::{BucketId, Buckets, MAX_DEPTH, MAX_LEAVES, merge};
+use super::plan::{Plan, Source};
+use super::{Change, Leaf, Summary, left_of};
+
+/// The tree above its buckets. 40 bytes a node; about two nodes for eleven leaves.
+#[derive(Clone, Debug)]
+pub struct Trie {
+    /// The root first; the two children of a node side by side.
+    nodes: Vec<Node>,
+}
+
+/// A place in [`Trie::nodes`].
+type Index = u32;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Node {
+    pub(super) summary: Summary,
+    /// The left child; the right one follows. 0, the root, is nobody's child: a bucket's place.
+    children: Index,
+}
+
+/// A change of some keys, worked out.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The root that it changes.
+    base: Digest,
+    /// The root that it leads to.
+    root: Digest,
+    nodes: Vec<(Index, Node)>,
+    rows: Vec<Row>,
+}
+
+/// What becomes of a bucket.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Which.
+    pub id: BucketId,
+    /// Its leaves before.
+    pub before: Vec<Leaf>,
+    /// Its leaves after: none where all are gone, or went to its halves.
+    pub after: Vec<Leaf>,
+}
+
+/// What an update replaced: enough to look at the tree before it.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// The root before it.
+    pub root: Digest,
+    /// In ascending order.
+    pub(super) nodes: Vec<(Index, Node)>,
+    /// In ascending order.
+    pub(super) rows: Vec<(BucketId, Vec<Leaf>)>,
+}
+
+impl Update {
+    /// The root after it.
+    pub const fn root(&self) -> Digest {
+        self.root
+    }
+
+    /// The buckets that it changes.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+}
+
+impl Default for Trie {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()] }
+    }
+}
+
+impl Trie {
+    /// The root of the whole tree.
+    pub fn root(&self) -> Digest {
+        self.nodes[0].summary.digest()
+    }
+
+    /// The bytes that it occupies.
+    pub const fn memory_bytes(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>()
+    }
+
+    pub(super) fn node(&self, index: Index) -> Node {
+        self.nodes[index as usize]
+    }
+
+    /// Works out what `changes`, in ascending order of their keys and each key once, make of the tree.
+    ///
+    /// # Errors
+    /// When a bucket cannot be read.
+    pub fn update<B: Buckets>(&self, buckets: &B, changes: &[Change]) -> Result<Update, B::Error> {
+        let mut ids = Vec::with_capacity(changes.len());
+        if !changes.is_empty() {
+            self.touched(0, BucketId::ROOT, changes, &mut ids);
+        }
+        let leaves = buckets.read(&ids)?;
+        let mut work = Work {
+            trie: self,
+            plan: Plan::new(),
+            read: leaves.into_iter(),
+            next: self.nodes.len(),
+            nodes: Vec::new(),
+            rows: Vec::with_capacity(ids.len()),
+        };
+        let root = if changes.is_empty() {
+            Source::Known(self.nodes[0].summary)
+        } else {
+            work.visit(0, BucketId::ROOT, changes)
+        };
+        let Work { plan, nodes, rows, .. } = work;
+        let hashes = plan.run();
+        let node = |(index, children, source)| (index, Node { summary: hashes.summary(source), children });
+        let mut nodes: Vec<(Index, Node)> = nodes.into_iter().map(node).collect();
+        nodes.sort_unstable_by_key(|(index, _)| *index);
+        Ok(Update { base: self.root(), root: hashes.summary(root).digest(), nodes, rows })
+    }
+
+    /// Takes over an update, which is durable now.
+    ///
+    /// # Panics
+    /// When it was worked out on another tree than this: then the disk holds what this memory does not.
+    pub fn adopt(&mut self, update: Update) -> Replaced {
+        assert_eq!(update.base, self.root(), "an update is adopted by the tree that it was worked out on");
+        let mut replaced = Vec::with_capacity(update.nodes.len());
+        for (index, node) in update.nodes {
+            match self.nodes.get_mut(index as usize) {
+                Some(place) => replaced.push((index, std::mem::replace(place, node))),
+                // New nodes come in their order, from the end on.
+                None => self.nodes.push(node),
+            }
+        }
+        let mut rows: Vec<_> = update.rows.into_iter().map(|row| (row.id, row.before)).collect();
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        Replaced { root: update.base, nodes: replaced, rows }
+    }
+
+    fn touched(&self, index: Index, id: BucketId, changes: &[Change], ids: &mut Vec<BucketId>) {
+        let children = self.node(index).children;
+        if children == 0 {
+            return ids.push(id);
+        }
+        let (left, right) = changes.split_at(left_of(changes, id.depth().into(), |change| &change.0));
+        if !left.is_empty() {
+            self.touched(children, id.left(), left, ids);
+        }
+        if !right.is_empty() {
+            self.touched(children + 1, id.right(), right, ids);
+        }
+    }
+
+    /// Rebuilds the tree from the rows of its buckets, which come in any order, each once.
+    ///
+    /// # Errors
+    /// Those of `rows`.
+    pub fn load<E>(rows: impl Iterator<Item = Result<(BucketId, Vec<Leaf>), E>>) -> Result<Self, E> {
+        /// How many rows are hashed at once.
+        const ROWS: usize = 1_024;
+        let mut trie = Self::default();
+        let mut plan = Plan::new();
+        let mut places = Vec::with_capacity(ROWS);
+        for row in rows {
+            let (id, leaves) = row?;
+            places.push((trie.place(id), plan.subtree(&leaves, id.depth().into())));
+            if places.len() == ROWS {
+                trie.fill(std::mem::take(&mut plan), &mut places);
+            }
+        }
+        trie.fill(plan, &mut places);
+        trie.summarise();
+        Ok(trie)
+    }
+
+    fn fill(&mut self, plan: Plan, places: &mut Vec<(Index, Source)>) {
+        let hashes = plan.run();
+        for (index, source) in places.drain(..) {
+            self.nodes[index as usize].summary = hashes.summary(source);
+        }
+    }
+
+    /// The place of a bucket, with the nodes above it.
+    fn place(&mut self, id: BucketId) -> Index {
+        let mut index = 0;
+        for depth in 0..id.depth() {
+            let mut children = self.nodes[index as usize].children;
+            if children == 0 {
+                children = index_of(self.nodes.len());
+                self.nodes[index as usize].children = children;
+                self.nodes.extend([Node::default(); 2]);
+            }
+            index = children + Index::from(id.is_right_at(depth));
+        }
+        index
+    }
+
+    /// Computes the summaries of all nodes that have children.
+    fn summarise(&mut self) {
+        let mut levels: Vec<Vec<Index>> = Vec::new();
+        let mut level = vec![0];
+        while !level.is_empty() {
+            level.retain(|index| self.node(*index).children != 0);
+            let below = level.iter().flat_map(|index| [0, 1].map(|side| self.node(*index).children + side));
+            let below = below.collect();
+            levels.push(std::mem::replace(&mut level, below));
+        }
+        for level in levels.iter().rev() {
+            // Of one depth: none of them is above another.
+            let mut plan = Plan::new();
+            let join = |index: &Index| {
+                let children = self.node(*index).children;
+                let side = |side| Source::Known(self.node(children + side).summary);
+                (*index, plan.join(0, side(0), side(1)))
+            };
+            let mut places = level.iter().map(join).collect();
+            self.fill(plan, &mut places);
+        }
+    }
+}
+
+/// An update while it is worked out.
+struct Work<'a> {
+    trie: &'a Trie,
+    plan: Plan,
+    /// The buckets that are touched, in their order.
+    read: std::vec::IntoIter<Vec<Leaf>>,
+    /// The place of the next new node.
+    next: usize,
+    /// Place, children and content of every node that changes.
+    nodes: Vec<(Index, Index, Source)>,
+    rows: Vec<Row>,
+}
+
+impl Work<'_> {
+    fn visit(&mut self, index: Index, id: BucketId, changes: &[Change]) -> Source {
+        let children = self.trie.node(index).children;
+        if children == 0 {
+            let before = self.read.next().unwrap_or_default();
+            let after = merge(&before, changes);
+            return self.put(index, id, before, after);
+        }
+        let (left, right) = changes.split_at(left_of(changes, id.depth().into(), |change| &change.0));
+        let left = self.visit_child(children, id.left(), left);
+        let right = self.visit_child(children + 1, id.right(), right);
+        let source = self.plan.join(id.depth().into(), left, right);
+        self.nodes.push((index, children, source));
+        source
+    }
+
+    fn visit_child(&mut self, index: Index, id: BucketId, changes: &[Change]) -> Source {
+        if changes.is_empty() {
+            Source::Known(self.trie.node(index).summary)
+        } else {
+            self.visit(index, id, changes)
+        }
+    }
+
+    /// Gives a place its leaves: as one bucket, or as many as it takes.
+    fn put(&mut self, index: Index, id: BucketId, before: Vec<Leaf>, leaves: Vec<Leaf>) -> Source {
+        let depth = usize::from(id.depth());
+        if leaves.len() <= MAX_LEAVES || id.depth() == MAX_DEPTH {
+            let source = self.plan.subtree(&leaves, depth);
+            self.nodes.push((index, 0, source));
+            if !(before.is_empty() && leaves.is_empty()) {
+                self.rows.push(Row { id, before, after: leaves });
+            }
+            return source;
+        }
+        if !before.is_empty() {
+            self.rows.push(Row { id, before, after: Vec::new() });
+        }
+        let children = index_of(self.next);
+        self.next += 2;
+        let mut left = leaves;
+        let right = left.split_off(left_of(&left, depth, |leaf| &leaf.key));
+        let left = self.put(children, id.left(), Vec::new(), left);
+        let right = self.put(children + 1, id.right(), Vec::new(), right);
+        let source = self.plan.join(depth, left, right);
+        self.nodes.push((index, children, source));
+        source
+    }
+}
+
+impl Node {
+    /// The left child; none for a bucket's place.
+    pub(super) fn children(self) -> Option<Index> {
+        (self.children != 0).then_some(self.children)
+    }
+}
+
+fn index_of(place: usize) -> Index {
+    match Index::try_from(place) {
+        Ok(index) => index,
+        Err(_) => unreachable!("2^32 nodes stand above 20 thousand million leaves, and take 170 GB"),
+    }
+}
