@@ -7,12 +7,18 @@ pub mod many;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
+
+use blake3::hazmat::{HasherExt, hash_derive_key_context};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A 32-byte BLAKE3 digest. Text form: 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Digest([u8; 32]);
+
+/// How many kinds of things are hashed, the last one's place and one.
+const DOMAINS: usize = Domain::Evidence as usize + 1;
 
 /// What is being hashed. The context strings are part of the protocol: changing one is a new protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +56,12 @@ pub enum Domain {
 }
 
 impl Domain {
+    /// The context string's hash, which BLAKE3 starts from. Computed once.
+    fn context_key(self) -> &'static [u8; 32] {
+        static KEYS: [OnceLock<[u8; 32]>; DOMAINS] = [const { OnceLock::new() }; DOMAINS];
+        KEYS[self as usize].get_or_init(|| hash_derive_key_context(self.context()))
+    }
+
     const fn context(self) -> &'static str {
         match self {
             Self::Genesis => "realdid 2026-11 genesis v1",
@@ -77,7 +89,7 @@ impl Digest {
 
     /// Hashes `bytes` under `domain`.
     pub fn of(domain: Domain, bytes: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(domain.context());
+        let mut hasher = blake3::Hasher::new_from_context_key(domain.context_key());
         hasher.update(bytes);
         Self(*hasher.finalize().as_bytes())
     }

@@ -22,6 +22,7 @@ use crate::{
     CheckedBatch, CheckedTransaction, Code, DidId, Governance, GovernanceVote, Moment, Operation, Outcome,
     Propose, Receipt, Record, Version,
 };
+use crate::{state, tree};
 
 /// The state after the block before, as far as the rules read it.
 pub trait StateView {
@@ -57,6 +58,12 @@ pub trait StateView {
     /// # Errors
     /// When the state cannot be read.
     fn outcome(&self) -> Result<Outcome, Self::Error>;
+
+    /// Works out what `changes`, in ascending order of their keys and each key once, make of the state tree.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn update_tree(&self, changes: &[tree::Change]) -> Result<tree::Update, Self::Error>;
 }
 
 /// What a block changes.
@@ -68,6 +75,8 @@ pub struct Changes {
     pub receipts: Vec<Receipt>,
     /// The validators, the parameters and what is voted on, where the block changed any of it.
     pub governance: Option<Arc<Governance>>,
+    /// What becomes of the state tree.
+    pub tree: tree::Update,
     /// What it all led to.
     pub outcome: Outcome,
 }
@@ -128,8 +137,14 @@ pub fn apply<V: StateView>(
     fold.announce();
     let Fold { governance, records, receipts, .. } = fold;
     let governance = (governance != before).then_some(governance);
-    let outcome = view.outcome()?.after(now, &records, &receipts, governance.as_deref());
-    Ok(Changes { records, receipts, governance, outcome })
+    // What the chain was founded with enters the tree with its first block.
+    let is_first = before.epoch == Epoch::ZERO && now.height == before.began.next();
+    let founding = is_first.then_some(before.as_ref());
+    let receipts_root = state::receipts_root(&receipts);
+    let changes = state::changes(now, &records, governance.as_deref().or(founding), receipts_root);
+    let tree = view.update_tree(&changes)?;
+    let outcome = view.outcome()?.after(tree.root(), receipts_root, governance.as_deref());
+    Ok(Changes { records, receipts, governance, tree, outcome })
 }
 
 struct Fold<'a, V> {

@@ -9,6 +9,8 @@
 //! - [`block`]: one height of the chain: the batches that consensus put in order
 //! - [`record`]: the state of one DID at one version
 //! - [`receipt`]: what became of a transaction
+//! - [`tree`]: the authenticated tree, its proofs, and its layout in buckets
+//! - [`state`]: what the tree holds, and under which keys
 //! - [`outcome`]: the hashes of what a block led to, as checkpoints sign them
 //! - [`mod@apply`]: the pure fold `(state, block) -> changes`
 //! - [`resolution`]: records as W3C DID documents and DID resolution results
@@ -28,6 +30,7 @@ pub mod outcome;
 pub mod receipt;
 pub mod record;
 pub mod resolution;
+pub mod state;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod transaction;

@@ -1,18 +1,16 @@
 //! What a block's execution led to, as the validators sign it in a checkpoint.
 
-use genesis::encoding::encode;
-use genesis::{Configuration, Digest, Domain, Genesis};
+use genesis::{Configuration, Digest, Genesis};
 use serde::{Deserialize, Serialize};
 
-use crate::{Governance, Moment, Receipt, Record};
+use crate::Governance;
 
 /// The hashes of all that a block led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The state after the block. As yet a running hash over the changes of all blocks; the root of a tree, from which
-    /// single records can be proved, takes its place when the tree exists.
+    /// The root of the state tree after the block ([`crate::state`]).
     pub state_root: Digest,
-    /// The receipts of the block, in order.
+    /// The root of the block's receipts ([`crate::state::receipts_root`]).
     pub receipts_root: Digest,
     /// The configuration that is in charge of the next block.
     pub configuration: Digest,
@@ -20,49 +18,28 @@ pub struct Outcome {
     pub pending: Option<Digest>,
 }
 
-/// What the state's hash covers.
-#[derive(Serialize)]
-struct Step<'a> {
-    previous: Digest,
-    moment: Moment,
-    records: &'a [Record],
-    /// The whole of it, where the block changed any.
-    governance: Option<&'a Governance>,
-    /// Which transactions were ordered is part of the state.
-    receipts_root: Digest,
-}
-
 impl Outcome {
-    /// That of the chain without blocks.
+    /// That of the chain without blocks: its tree is empty, or that of the chain that it goes on from.
     pub fn genesis(genesis: &Genesis) -> Self {
-        let governance = Governance::of(genesis);
         Self {
-            state_root: Digest::of(Domain::StateValue, &encode(&(genesis.chain(), &governance))),
-            receipts_root: receipts_root(&[]),
-            configuration: governance.configuration.digest(),
+            state_root: genesis.predecessor().map_or(Digest::ZERO, |predecessor| predecessor.state_root),
+            receipts_root: Digest::ZERO,
+            configuration: Configuration::of(genesis).digest(),
             pending: None,
         }
     }
 
-    /// That of the block at `moment`, after this one.
+    /// That of the block after this one, with these roots, where the governance changed if one is given.
     pub(crate) fn after(
         &self,
-        moment: Moment,
-        records: &[Record],
-        receipts: &[Receipt],
+        state_root: Digest,
+        receipts_root: Digest,
         governance: Option<&Governance>,
     ) -> Self {
-        let receipts_root = receipts_root(receipts);
-        let step = Step { previous: self.state_root, moment, records, governance, receipts_root };
-        let state_root = Digest::of(Domain::StateValue, &encode(&step));
         let (configuration, pending) = match governance {
             Some(new) => (new.configuration.digest(), new.pending.as_ref().map(Configuration::digest)),
             None => (self.configuration, self.pending),
         };
         Self { state_root, receipts_root, configuration, pending }
     }
-}
-
-fn receipts_root(receipts: &[Receipt]) -> Digest {
-    Digest::of(Domain::Receipt, &encode(&receipts))
 }

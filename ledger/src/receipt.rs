@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use genesis::{Digest, Height};
+use genesis::encoding::encode;
+use genesis::{Digest, Domain, Height};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -58,6 +59,13 @@ pub enum Code {
     InvalidChange = 11,
     /// The vote completed a quorum, but the change no longer fits: the proposal is closed without effect.
     ChangeNoLongerFits = 12,
+}
+
+impl Receipt {
+    /// Its value in the tree of its block's receipts.
+    pub fn digest(&self) -> Digest {
+        Digest::of(Domain::Receipt, &encode(self))
+    }
 }
 
 impl Code {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use genesis::{Configuration, Digest, Domain, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator};
 
 use crate::operation::sign_ready;
+use crate::tree::{Change as TreeChange, MemoryTree, Update as TreeUpdate};
 use crate::{
     Block, Change, Changes, CheckedBatch, CheckedTransaction, Create, Deactivate, DidId, Document,
     Governance, GovernanceVote, Key, KeyNumber, Moment, Operation, Outcome, Propose, Purposes, Receipt,
@@ -137,6 +138,7 @@ pub struct Memory {
     pub governance: Arc<Governance>,
     pub configurations: BTreeMap<Digest, Configuration>,
     pub outcome: Outcome,
+    pub tree: MemoryTree,
 }
 
 impl Default for Memory {
@@ -147,6 +149,7 @@ impl Default for Memory {
             governance: Arc::new(Governance::of(&genesis())),
             configurations: BTreeMap::new(),
             outcome: Outcome::genesis(&genesis()),
+            tree: MemoryTree::default(),
         }
     }
 }
@@ -167,6 +170,7 @@ impl Memory {
             self.governance = governance;
         }
         self.outcome = changes.outcome;
+        self.tree.adopt(&changes.tree);
     }
 }
 
@@ -192,5 +196,9 @@ impl StateView for Memory {
 
     fn outcome(&self) -> Result<Outcome, Infallible> {
         Ok(self.outcome)
+    }
+
+    fn update_tree(&self, changes: &[TreeChange]) -> Result<TreeUpdate, Infallible> {
+        Ok(self.tree.update(changes))
     }
 }

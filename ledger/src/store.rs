@@ -14,6 +14,7 @@
 //! | `configurations` | digest | [`genesis::Configuration`]: of each epoch, pending, or announced in this epoch |
 //! | `epochs` | epoch | [`EpochStart`] |
 //! | `checkpoints` | height | a checkpoint certificate, in consensus's bytes |
+//! | `tree` | a bucket's prefix ‖ depth | its leaves, each its key and its value ([`crate::tree::bucket`]) |
 //! | `evidence` | consensus's key | evidence of misbehaviour, in consensus's bytes |
 //!
 //! Heights, epochs and versions in keys are big-endian, so that they sort; values are in the canonical encoding.
@@ -34,6 +35,7 @@ mod options;
 mod rows;
 mod statistics;
 mod succession;
+mod tree;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,14 +51,16 @@ pub use self::error::{Stand, StoreError};
 use self::rows::Family;
 pub use self::statistics::{Counts, Statistics};
 pub use self::succession::Adoption;
+pub use self::tree::PROVABLE_BLOCKS;
 use crate::resolution::History;
+use crate::tree::{Change, Update};
 use crate::{
     Block, Changes, CheckedBatch, DidId, Governance, Header, Outcome, Receipt, Record, StateView, Tip,
     Version,
 };
 
 /// The version of the layout above. Another one is refused when the store is opened.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The ledger of one chain in one directory, which one process at a time holds.
 pub struct Store {
@@ -65,6 +69,7 @@ pub struct Store {
     /// The height that the chain's first block follows. Blocks up to there are those of the chains before.
     origin: Height,
     head: RwLock<Head>,
+    tree: tree::Tree,
     /// Held by whoever changes what it looked at before, so that a removal and a commit never cross.
     ordering: Mutex<()>,
     /// Set by the first write that failed.
@@ -108,6 +113,7 @@ impl Store {
     fn open_any(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
         let store = Self::open_unread(path, genesis)?;
         let head = store.load_head(genesis)?;
+        store.load_tree(head.outcome.state_root)?;
         *store.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(store)
     }
@@ -121,6 +127,7 @@ impl Store {
             path: path.to_owned(),
             origin: genesis.height(),
             head: RwLock::new(Self::first_head(genesis)),
+            tree: tree::Tree::default(),
             ordering: Mutex::new(()),
             halted: AtomicBool::new(false),
         })
@@ -263,6 +270,7 @@ impl Store {
             Some(new) => (Arc::clone(new), self.put_governance(&mut batch, &governance, new, &epochs)),
             None => (governance, epochs),
         };
+        self.put_tree(&mut batch, &changes.tree);
         let outcome = changes.outcome;
         let head = Head { tip: block.tip(), counts: counts.after(changes), outcome, governance, epochs };
         self.put(&mut batch, Family::Blocks, &rows::height_key(block.height), block);
@@ -270,6 +278,7 @@ impl Store {
         self.put(&mut batch, Family::Meta, b"tip", &head.tip);
         self.put(&mut batch, Family::Meta, b"counts", &head.counts);
         self.write("committing a block", batch, Durability::Now)?;
+        self.adopt_tree(block.height, &changes.tree);
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(())
     }
@@ -484,6 +493,10 @@ impl StateView for Store {
 
     fn outcome(&self) -> Result<Outcome, StoreError> {
         Ok(Store::outcome(self))
+    }
+
+    fn update_tree(&self, changes: &[Change]) -> Result<Update, StoreError> {
+        self.work_out(changes)
     }
 }
 

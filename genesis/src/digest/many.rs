@@ -5,8 +5,8 @@
 //! BLAKE3's own tree hashing calls this entrance of its crate (`Platform::hash_many`), but does not promise to keep it:
 //! the workspace pins the crate's exact version for that reason (`docs/decisions/008-the-state-tree.md`).
 
+use blake3::IncrementCounter;
 use blake3::platform::Platform;
-use blake3::{IncrementCounter, hazmat};
 
 use super::{Digest, Domain};
 
@@ -29,8 +29,7 @@ pub struct PairHasher {
 impl PairHasher {
     /// For pairs under `domain`.
     pub fn new(domain: Domain) -> Self {
-        let key = hazmat::hash_derive_key_context(domain.context());
-        let (words, _) = key.as_chunks::<4>();
+        let (words, _) = domain.context_key().as_chunks::<4>();
         let mut key = [0; 8];
         for (word, bytes) in key.iter_mut().zip(words) {
             *word = u32::from_le_bytes(*bytes);

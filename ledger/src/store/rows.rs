@@ -33,11 +33,12 @@ pub(super) enum Family {
     Configurations,
     Epochs,
     Checkpoints,
+    Tree,
     Evidence,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Meta,
         Self::Batches,
         Self::Unordered,
@@ -50,6 +51,7 @@ impl Family {
         Self::Configurations,
         Self::Epochs,
         Self::Checkpoints,
+        Self::Tree,
         Self::Evidence,
     ];
 
@@ -67,6 +69,7 @@ impl Family {
             Self::Configurations => "configurations",
             Self::Epochs => "epochs",
             Self::Checkpoints => "checkpoints",
+            Self::Tree => "tree",
             Self::Evidence => "evidence",
         }
     }

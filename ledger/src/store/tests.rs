@@ -261,7 +261,7 @@ fn another_format_is_refused_by_number() {
     db.put_cf(db.cf_handle("meta").unwrap(), b"format", 9u32.to_le_bytes()).unwrap();
     drop(db);
     let error = Store::open(fixture.close(), &genesis()).err().unwrap().to_string();
-    assert!(error.contains("format 9") && error.contains("format 2"), "{error}");
+    assert!(error.contains("format 9") && error.contains("format 3"), "{error}");
 }
 
 pub(super) fn assert_names_row(error: StoreError, row: &str) {

@@ -8,13 +8,13 @@ use genesis::Digest;
 use super::{BucketId, Buckets, Change, Leaf, Proof, Trie, Update};
 
 /// A whole tree in memory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryTree {
     trie: Trie,
     rows: Rows,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Rows(BTreeMap<BucketId, Vec<Leaf>>);
 
 impl Buckets for Rows {
@@ -38,7 +38,7 @@ impl MemoryTree {
     }
 
     /// Takes over an update that was worked out on this tree as it is.
-    pub fn adopt(&mut self, update: Update) {
+    pub fn adopt(&mut self, update: &Update) {
         for row in update.rows() {
             if row.after.is_empty() {
                 self.rows.0.remove(&row.id);

@@ -51,7 +51,7 @@ fn apply(tree: &mut MemoryTree, map: &mut Map, changes: impl IntoIterator<Item =
     }
     let update = tree.update(&changes.into_iter().collect::<Vec<_>>());
     let root = update.root();
-    tree.adopt(update);
+    tree.adopt(&update);
     assert_eq!((tree.root(), root), (expected(map), expected(map)));
 }
 
@@ -113,7 +113,7 @@ fn the_tree_before_the_last_few_updates_can_still_be_proved() {
             (0..60).map(|place| number(place * 5)).chain((0..100).map(|place| number(block * 1_000 + place)));
         let changes: BTreeMap<_, _> = keys.map(|key| (key, (block != 3).then_some(number(block)))).collect();
         let changes: Vec<Change> = changes.into_iter().collect();
-        replaced.push(trie.adopt(tree.update(&changes)));
+        replaced.push(trie.adopt(&tree.update(&changes)));
         apply(&mut tree, &mut map, changes);
     }
     for (height, (root, map)) in states.iter().enumerate() {

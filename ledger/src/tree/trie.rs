@@ -11,7 +11,7 @@ use super::plan::{Plan, Source};
 use super::{Change, Leaf, Summary, left_of};
 
 /// The tree above its buckets. 40 bytes a node; about two nodes for eleven leaves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trie {
     /// The root first; the two children of a node side by side.
     nodes: Vec<Node>,
@@ -20,7 +20,7 @@ pub struct Trie {
 /// A place in [`Trie::nodes`].
 type Index = u32;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) summary: Summary,
     /// The left child; the right one follows. 0, the root, is nobody's child: a bucket's place.
@@ -28,7 +28,7 @@ pub(super) struct Node {
 }
 
 /// A change of some keys, worked out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// The root that it changes.
     base: Digest,
@@ -39,7 +39,7 @@ pub struct Update {
 }
 
 /// What becomes of a bucket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Which.
     pub id: BucketId,
@@ -61,6 +61,11 @@ pub struct Replaced {
 }
 
 impl Update {
+    /// The root that it changes.
+    pub const fn base(&self) -> Digest {
+        self.base
+    }
+
     /// The root after it.
     pub const fn root(&self) -> Digest {
         self.root
@@ -128,17 +133,17 @@ impl Trie {
     ///
     /// # Panics
     /// When it was worked out on another tree than this: then the disk holds what this memory does not.
-    pub fn adopt(&mut self, update: Update) -> Replaced {
+    pub fn adopt(&mut self, update: &Update) -> Replaced {
         assert_eq!(update.base, self.root(), "an update is adopted by the tree that it was worked out on");
         let mut replaced = Vec::with_capacity(update.nodes.len());
-        for (index, node) in update.nodes {
-            match self.nodes.get_mut(index as usize) {
-                Some(place) => replaced.push((index, std::mem::replace(place, node))),
+        for (index, node) in &update.nodes {
+            match self.nodes.get_mut(*index as usize) {
+                Some(place) => replaced.push((*index, std::mem::replace(place, *node))),
                 // New nodes come in their order, from the end on.
-                None => self.nodes.push(node),
+                None => self.nodes.push(*node),
             }
         }
-        let mut rows: Vec<_> = update.rows.into_iter().map(|row| (row.id, row.before)).collect();
+        let mut rows: Vec<_> = update.rows.iter().map(|row| (row.id, row.before.clone())).collect();
         rows.sort_unstable_by_key(|(id, _)| *id);
         Replaced { root: update.base, nodes: replaced, rows }
     }

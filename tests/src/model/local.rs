@@ -363,7 +363,7 @@ impl Local {
         self.view = self.replica.status().view.0;
         // The wall clock decides no fingerprint.
         let now = Now { elapsed: self.elapsed, clock: self.replica.status().tip.time };
-        self.fingerprint = Digest::of(Domain::State, &self.replica.fingerprint(now));
+        self.fingerprint = Digest::of(Domain::StateValue, &self.replica.fingerprint(now));
     }
 }
 

@@ -12,6 +12,7 @@ use consensus::{
     Block, Candidate, Certificate, Checkpoint, CheckpointCertificate, Executed, Finality, Start, Tip,
 };
 use genesis::{Configuration, Digest, Epoch, Genesis, Height};
+use ledger::tree::{Change, MemoryTree, Update};
 use ledger::{
     ApplyError, Changes, CheckedBatch, DidId, Governance, Moment, Outcome, Record, StateView, apply,
 };
@@ -66,6 +67,7 @@ struct State {
     governance: Arc<Governance>,
     configurations: BTreeMap<Digest, Configuration>,
     outcome: Outcome,
+    tree: MemoryTree,
 }
 
 /// One machine's ledger.
@@ -119,6 +121,10 @@ impl StateView for State {
     fn outcome(&self) -> Result<Outcome, Infallible> {
         Ok(self.outcome)
     }
+
+    fn update_tree(&self, changes: &[Change]) -> Result<Update, Infallible> {
+        Ok(self.tree.update(changes))
+    }
 }
 
 impl State {
@@ -131,6 +137,7 @@ impl State {
             self.configurations.extend(governance.pending.clone().map(|pending| (pending.digest(), pending)));
             self.governance = governance;
         }
+        self.tree.adopt(&changes.tree);
         self.outcome = changes.outcome;
     }
 }
@@ -144,6 +151,7 @@ impl Store {
             governance: Arc::new(Governance::of(genesis)),
             configurations: BTreeMap::new(),
             outcome: Outcome::genesis(genesis),
+            tree: MemoryTree::default(),
         };
         Self {
             blocks: Vec::new(),

@@ -129,7 +129,7 @@ impl Network {
 
     /// Checks a message's signatures, once for all who get it.
     fn check(&mut self, message: Message) -> Rc<Verified<Message>> {
-        let digest = Digest::of(Domain::State, &message.encode());
+        let digest = Digest::of(Domain::StateValue, &message.encode());
         if let Some(checked) = self.checked.get(&digest) {
             return Rc::clone(checked);
         }
@@ -404,7 +404,7 @@ impl Run<'_> {
     /// The host has executed a final block, at once.
     fn execute(&mut self, host: usize, block: &Block) -> Result<(), String> {
         let state = [self.hosts[host].state.as_bytes().as_slice(), block.digest().as_bytes()].concat();
-        let state = Digest::of(Domain::State, &state);
+        let state = Digest::of(Domain::StateValue, &state);
         self.hosts[host].state = state;
         let checkpoint = Checkpoint {
             epoch: block.epoch,

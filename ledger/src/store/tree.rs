@@ -1,0 +1,168 @@
+//! The state tree on disk: a row a bucket. The nodes above the buckets are in memory, and rebuilt from the rows at start.
+//!
+//! Invariants:
+//! - A block's changes of the tree are in the write that commits the block, and in memory after it: what a crash leaves is the
+//!   tree of the tip. Its root is compared with the tip's outcome when the store is opened, so no damaged or missing bucket is
+//!   ever built upon.
+//! - A proof is checked by its own hashes before it is given out.
+
+use std::collections::VecDeque;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use genesis::{Digest, Height};
+use rocksdb::WriteBatch;
+
+use super::rows::Family;
+use super::{Store, StoreError};
+use crate::state::StateKey;
+use crate::tree::bucket::{from_row, to_row};
+use crate::tree::trie::Replaced;
+use crate::tree::{BucketId, Buckets, Leaf, Proof, Trie, Update};
+
+/// How many blocks back the tree can be proved: a checkpoint's certificate comes a little after its block.
+pub const PROVABLE_BLOCKS: usize = 32;
+
+/// The tree as far as it is in memory.
+#[derive(Default)]
+pub(super) struct Memory {
+    trie: Trie,
+    /// What the newest blocks replaced, each with its height, the oldest first, without gaps up to the tip.
+    recent: VecDeque<(Height, Replaced)>,
+}
+
+/// The tree of a store.
+pub(super) type Tree = RwLock<Memory>;
+
+impl Buckets for Store {
+    type Error = StoreError;
+
+    fn read(&self, ids: &[BucketId]) -> Result<Vec<Vec<Leaf>>, StoreError> {
+        let keys: Vec<[u8; 9]> = ids.iter().map(|id| id.to_bytes()).collect();
+        let rows = self.db.batched_multi_get_cf(self.family(Family::Tree), &keys, true);
+        let leaves = ids.iter().zip(rows).map(|(id, row)| {
+            let row = row.map_err(|source| self.read_error(Family::Tree, &id.to_bytes(), &source))?;
+            row.map_or(Ok(Vec::new()), |row| self.bucket(*id, &row))
+        });
+        leaves.collect()
+    }
+}
+
+impl Store {
+    /// What [`crate::StateView::update_tree`] asks for.
+    pub(super) fn work_out(&self, changes: &[crate::tree::Change]) -> Result<Update, StoreError> {
+        self.memory().trie.update(self, changes)
+    }
+
+    /// The rows of an update.
+    ///
+    /// # Panics
+    /// When it was worked out on another state: the block's changes are not this ledger's.
+    pub(super) fn put_tree(&self, batch: &mut WriteBatch, update: &Update) {
+        assert_eq!(
+            update.base(),
+            self.memory().trie.root(),
+            "a block's changes are worked out on the tip's state"
+        );
+        let family = self.family(Family::Tree);
+        for row in update.rows() {
+            if row.after.is_empty() {
+                batch.delete_cf(family, row.id.to_bytes());
+            } else {
+                batch.put_cf(family, row.id.to_bytes(), to_row(&row.after));
+            }
+        }
+    }
+
+    /// Takes over an update that the block at `height` brought, and that is durable now.
+    pub(super) fn adopt_tree(&self, height: Height, update: &Update) {
+        let mut memory = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+        let replaced = memory.trie.adopt(update);
+        memory.recent.push_back((height, replaced));
+        if memory.recent.len() > PROVABLE_BLOCKS {
+            memory.recent.pop_front();
+        }
+    }
+
+    /// Rebuilds the tree from its rows, and compares its root with the one that is expected.
+    pub(super) fn load_tree(&self, expected: Digest) -> Result<(), StoreError> {
+        let rows = self.db.iterator_cf(self.family(Family::Tree), rocksdb::IteratorMode::Start).map(|row| {
+            let (key, value) = row.map_err(|source| self.read_error(Family::Tree, &[], &source))?;
+            let id = BucketId::from_bytes(&key);
+            let id = id.ok_or_else(|| self.damaged(Family::Tree, &key, "its key is no bucket's".into()))?;
+            Ok((id, self.bucket(id, &value)?))
+        });
+        let trie = Trie::load(rows)?;
+        let found = trie.root();
+        if found != expected {
+            let problem =
+                format!("its root is {found}, not {expected}: a bucket is missing, or of another height");
+            return Err(self.damaged(Family::Tree, &[], problem));
+        }
+        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = Memory { trie, recent: VecDeque::new() };
+        Ok(())
+    }
+
+    /// Whether each of `keys` is in the state after the block at `height`, and with which value. None where that is not one of the newest
+    /// [`PROVABLE_BLOCKS`], or the store was opened after it.
+    ///
+    /// # Errors
+    /// When the disk fails or a bucket is damaged.
+    pub fn prove(&self, height: Height, keys: &[StateKey]) -> Result<Option<Vec<Proof>>, StoreError> {
+        let mut proofs = Vec::with_capacity(keys.len());
+        for key in keys.iter().map(StateKey::digest) {
+            let proof = match self.prove_key(height, &key)? {
+                // A block was committed between the look at the memory and the one at the disk: now none can.
+                Some(None) => {
+                    let _ordering = self.ordering();
+                    self.prove_key(height, &key)?
+                }
+                other => other,
+            };
+            match proof {
+                Some(Some(proof)) => proofs.push(proof),
+                Some(None) => {
+                    return Err(self.damaged(
+                        Family::Tree,
+                        key.as_bytes(),
+                        "its bucket has another digest".into(),
+                    ));
+                }
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(proofs))
+    }
+
+    /// The inner option is none where the bucket is not the one that the memory knows.
+    fn prove_key(&self, height: Height, key: &Digest) -> Result<Option<Option<Proof>>, StoreError> {
+        let path = {
+            let memory = self.memory();
+            let tip = memory.recent.back().map_or_else(|| self.tip().height, |(newest, _)| *newest);
+            let since =
+                memory.recent.iter().filter(|(changed, _)| *changed > height).map(|(_, replaced)| replaced);
+            if height > tip || tip.since(height) != since.clone().count() as u64 {
+                return Ok(None);
+            }
+            memory.trie.path(since, key)
+        };
+        let read = path.missing().map(|id| self.read(&[id])).transpose()?;
+        Ok(Some(path.finish(read.into_iter().flatten().next().unwrap_or_default())))
+    }
+
+    /// What the tree's nodes occupy in memory, in bytes.
+    pub fn tree_memory_bytes(&self) -> usize {
+        self.memory().trie.memory_bytes()
+    }
+
+    fn memory(&self) -> RwLockReadGuard<'_, Memory> {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bucket(&self, id: BucketId, row: &[u8]) -> Result<Vec<Leaf>, StoreError> {
+        let problem = || self.damaged(Family::Tree, &id.to_bytes(), "it is no bucket of its place".into());
+        from_row(id, row).ok_or_else(problem)
+    }
+}
+
+#[cfg(test)]
+mod tests;
