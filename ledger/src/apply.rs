@@ -189,6 +189,9 @@ impl<V: StateView> Fold<'_, V> {
             }
             Operation::Propose(propose) => Ok((None, self.propose(id, propose, signers).map(|()| None))),
             Operation::Vote(vote) => Ok((None, self.vote(vote, signers).map(|()| None))),
+            Operation::Recover(recover) => {
+                self.change(recover.did, |current| recover.execute(signers, current, now))
+            }
         }
     }
 

@@ -46,7 +46,7 @@ pub enum Code {
     Deactivated = 5,
     /// The DID's current version is not the one that the operation replaces.
     VersionMismatch = 6,
-    /// No signer is a `capabilityInvocation` key of the DID.
+    /// Too few of the keys that the operation needs are among its signers.
     Unauthorised = 7,
     /// The signer of a proposal or vote is not, alone, the governance key of a current validator.
     NotAValidator = 8,
@@ -61,8 +61,12 @@ pub enum Code {
 }
 
 impl Code {
+    /// The keys that the record commits to for its next change are not the ones revealed.
+    NotRevealed = 13,
+    /// The keys revealed are not those that the record commits to for its recovery.
+    OtherRecovery = 14,
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Applied,
         Self::Expired,
         Self::LifetimeTooLong,
@@ -79,6 +83,8 @@ impl Code {
     ];
 
     /// Its number, in bytes.
+        Self::NotRevealed,
+        Self::OtherRecovery,
     pub const fn number(self) -> u16 {
         self as u16
     }
@@ -102,6 +108,8 @@ impl Code {
         }
     }
 }
+            Self::NotRevealed => "not_revealed",
+            Self::OtherRecovery => "other_recovery",
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,6 +172,8 @@ mod tests {
             ]
         );
     }
+                (13, "not_revealed"),
+                (14, "other_recovery"),
 
     #[test]
     fn codes_survive_bytes_and_json_and_unknown_ones_are_refused() {

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use client::api::{self, Fate, Receipt, Refused, Submitted, TimedOut, code};
-use genesis::Digest;
 use genesis::encoding::decode;
 use jsonrpsee::types::ErrorObjectOwned;
 use ledger::{CheckedTransaction, Transaction, TransactionError};
@@ -60,6 +59,8 @@ fn refused(error: &TransactionError) -> Refusal {
         TransactionError::Document(_) => ("operation.document", None),
         TransactionError::Change(_) => ("operation.change", None),
     };
+        TransactionError::Revealed(_) => ("operation.revealed", None),
+        TransactionError::SameRecovery { .. } => ("operation.recovery", None),
     let data = Refused { field: Some(Cow::Borrowed(field)), limit };
     ErrorObjectOwned::owned(code::REFUSED, error.to_string(), Some(data))
 }

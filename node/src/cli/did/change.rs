@@ -69,6 +69,10 @@ impl Change<'_> {
                 "another change came first; look at it with `realdid did resolve`, then try again"
             }
             "expired" => "it waited too long; try again",
+            "not_revealed" => "another change came first, which commits to other keys; try again",
+            "other_recovery" => {
+                "the DID was recovered already, with this key or a later one; look at it, then try again"
+            }
             "unauthorised" => "the DID's document has other keys now",
             _ => "nothing was changed",
         };
