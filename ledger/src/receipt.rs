@@ -1,6 +1,7 @@
 //! What became of a transaction.
 //!
-//! Invariant: an id has at most one receipt, the first; it never changes. Numbers and names of codes are part of
+//! Invariant: an id has at most one receipt, the first; it never changes. Only transactions that were ordered within their
+//! window (not past their expiry, and that not too far ahead) have one. Numbers and names of codes are part of
 //! the protocol and the API: they are never reused.
 
 use std::fmt;
@@ -18,7 +19,9 @@ pub struct Receipt {
     pub id: Digest,
     /// The block that ordered it.
     pub height: Height,
-    /// Its place among all transactions of that block, repeats counted, from 0.
+    /// The last height at which it could be applied: up to there the id must be remembered.
+    pub expires_at: Height,
+    /// Its place among all transactions of that block, also those without a receipt, from 0.
     pub index: u32,
     /// Applied, or why not.
     pub code: Code,
@@ -34,9 +37,9 @@ pub struct Receipt {
 pub enum Code {
     /// It took effect.
     Applied = 0,
-    /// It was ordered after the height that it expires at.
+    /// It can no longer be ordered in time. In refusals; there is no receipt of it.
     Expired = 1,
-    /// Its expiry was further ahead than `max_transaction_lifetime` allows.
+    /// Its expiry is further ahead than `max_transaction_lifetime` allows. In refusals; there is no receipt of it.
     LifetimeTooLong = 2,
     /// The DID to be created exists, active or not.
     DidExists = 3,
@@ -58,13 +61,13 @@ pub enum Code {
     InvalidChange = 11,
     /// The vote completed a quorum, but the change no longer fits: the proposal is closed without effect.
     ChangeNoLongerFits = 12,
-}
-
-impl Code {
     /// The keys that the record commits to for its next change are not the ones revealed.
     NotRevealed = 13,
     /// The keys revealed are not those that the record commits to for its recovery.
     OtherRecovery = 14,
+}
+
+impl Code {
     /// All of them.
     pub const ALL: [Self; 15] = [
         Self::Applied,
@@ -80,11 +83,11 @@ impl Code {
         Self::TooManyProposals,
         Self::InvalidChange,
         Self::ChangeNoLongerFits,
+        Self::NotRevealed,
+        Self::OtherRecovery,
     ];
 
     /// Its number, in bytes.
-        Self::NotRevealed,
-        Self::OtherRecovery,
     pub const fn number(self) -> u16 {
         self as u16
     }
@@ -105,11 +108,11 @@ impl Code {
             Self::TooManyProposals => "too_many_proposals",
             Self::InvalidChange => "invalid_change",
             Self::ChangeNoLongerFits => "change_no_longer_fits",
+            Self::NotRevealed => "not_revealed",
+            Self::OtherRecovery => "other_recovery",
         }
     }
 }
-            Self::NotRevealed => "not_revealed",
-            Self::OtherRecovery => "other_recovery",
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,11 +172,11 @@ mod tests {
                 (10, "too_many_proposals"),
                 (11, "invalid_change"),
                 (12, "change_no_longer_fits"),
+                (13, "not_revealed"),
+                (14, "other_recovery"),
             ]
         );
     }
-                (13, "not_revealed"),
-                (14, "other_recovery"),
 
     #[test]
     fn codes_survive_bytes_and_json_and_unknown_ones_are_refused() {

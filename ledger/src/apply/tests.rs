@@ -32,7 +32,9 @@ fn a_did_lives_through_create_update_and_deactivate() {
         let changes = run(&mut state, height, &[transaction]);
         let version = Some(Version(height));
         let did = Some(create(&[1]).did());
-        let receipt = Receipt { id, height: Height(height), index: 0, code: Code::Applied, did, version };
+        let expires_at = Height(1_000);
+        let receipt =
+            Receipt { id, height: Height(height), expires_at, index: 0, code: Code::Applied, did, version };
         assert_eq!(changes.receipts, [receipt]);
         assert_eq!((changes.records.len(), changes.records[0].header.version), (1, Version(height)));
         assert_eq!(changes.records[0].header.updated, moment(height));
@@ -78,8 +80,6 @@ fn no_operation_passes_without_a_key_in_control() {
     assert_eq!(state.records, before);
 }
 
-#[test]
-fn the_first_receipt_stands_and_repeats_leave_none() {
 /// Signs for DID 1, which commits to key 7 for its next change where it rotates.
 fn rotating(next: Option<u8>) -> Transaction {
     let create = Create { next_keys: next.map(|next| key_set(next).commitment()), ..create(&[1]) };
@@ -152,6 +152,8 @@ fn with_pre_rotation_a_stolen_key_changes_nothing_and_ends_nothing() {
     assert_eq!(codes(&run(&mut state, 4, &[again, ended])), [Code::NotRevealed, Code::Applied]);
 }
 
+#[test]
+fn the_first_receipt_stands_and_repeats_leave_none() {
     let mut state = Memory::default();
     // Refused at first, as there is no such DID yet.
     let early = updated(1, 1, &[2], 1);
@@ -168,7 +170,7 @@ fn with_pre_rotation_a_stolen_key_changes_nothing_and_ends_nothing() {
 }
 
 #[test]
-fn a_transaction_past_its_expiry_or_with_too_long_a_life_changes_nothing_and_says_so() {
+fn a_transaction_outside_its_window_changes_nothing_leaves_no_receipt_and_may_come_again() {
     let mut state = Memory::default();
     let sign = |subject: u8, expires_at: u64| {
         let operation = Operation::Create(create(&[subject]));
@@ -177,8 +179,14 @@ fn a_transaction_past_its_expiry_or_with_too_long_a_life_changes_nothing_and_say
     let most = genesis().parameters().max_transaction_lifetime;
     let block = [sign(1, 9), sign(2, 10), sign(3, 10 + most), sign(4, 11 + most)];
     let changes = run(&mut state, 10, &block);
-    assert_eq!(codes(&changes), [Code::Expired, Code::Applied, Code::Applied, Code::LifetimeTooLong]);
+    assert_eq!(codes(&changes), [Code::Applied; 2]);
+    let kept: Vec<_> = changes.receipts.iter().map(|receipt| (receipt.index, receipt.expires_at)).collect();
+    assert_eq!(kept, [(1, Height(10)), (2, Height(10 + most))]);
     assert_eq!(changes.records.len(), 2);
+    // The one that came too early is in its window now; the one that came too late never is again.
+    let changes = run(&mut state, 11, &block);
+    let receipts: Vec<_> = changes.receipts.iter().map(|receipt| (receipt.id, receipt.code)).collect();
+    assert_eq!(receipts, [(block[3].id(), Code::Applied)]);
 }
 
 #[test]
@@ -240,6 +248,7 @@ fn transactions() -> impl Strategy<Value = Vec<Transaction>> {
                 0 => created(subject),
                 3 => proposed(signer, version, added(subject + 3)),
                 1 => updated(subject, version, &[subject, new + 3], signer),
+                4 => recovered(subject, &[subject, new + 3], signer),
                 _ => deactivated(subject, version, signer),
             },
         );
@@ -248,7 +257,6 @@ fn transactions() -> impl Strategy<Value = Vec<Transaction>> {
         list.retain(|transaction| seen.insert(transaction.id()));
         list
     })
-                4 => recovered(subject, &[subject, new + 3], signer),
 }
 
 proptest! {

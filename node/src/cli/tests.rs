@@ -128,6 +128,7 @@ fn exit_codes_are_those_of_the_help() {
         (anyhow::anyhow!("x"), 1),
         (Ending::FateUnknown(String::new()).into(), 3),
         (call(code::TIMED_OUT), 3),
+        (call(code::EXPIRED), 5),
         (Ending::NotFound(String::new()).into(), 4),
         (call(code::NOT_FOUND), 4),
         (WalletError::Deactivated { did: DID.parse().unwrap() }.into(), 4),

@@ -154,7 +154,7 @@ impl History {
                 let receipt = match client.fate(id).await.expect("a node that is ready") {
                     // What landed since the first node was asked is not there for all: no anomaly.
                     Fate::Final { receipt } => Some(receipt).filter(|receipt| receipt.height <= highest),
-                    Fate::Pending { .. } | Fate::Unknown { .. } => None,
+                    Fate::Pending { .. } | Fate::Expired { .. } | Fate::Unknown { .. } => None,
                 };
                 found.entry(*id).or_default().push(Answer { node, receipt });
             }
