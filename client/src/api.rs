@@ -4,7 +4,7 @@
 //! | method | parameters | answer |
 //! | --- | --- | --- |
 //! | `tx_submit` | transaction (base64 of its canonical bytes) | [`Submitted`] |
-//! | `tx_wait` | id, time-out in milliseconds | [`Receipt`], or [`code::TIMED_OUT`] with [`TimedOut`] |
+//! | `tx_wait` | id, time-out in milliseconds | [`Receipt`], or [`code::TIMED_OUT`] with [`TimedOut`], or [`code::EXPIRED`] with [`Expired`] |
 //! | `tx_status` | id | [`Fate`] |
 //! | `did_resolve` | DID, [`ResolveOptions`] or none | a DID Resolution result |
 //! | `chain_status` | | [`ChainStatus`] |
@@ -70,6 +70,8 @@ pub mod code {
     pub const BUSY: i32 = -32022;
     /// No receipt within the time given; data: [`super::TimedOut`]. The transaction may still land.
     pub const TIMED_OUT: i32 = -32030;
+    /// The transaction was not ordered in time, and never will be; data: [`super::Expired`]. Sign it again.
+    pub const EXPIRED: i32 = -32033;
     /// The thing asked for, such as a block, is not there (yet).
     pub const NOT_FOUND: i32 = -32031;
     /// The node is stopping, or has not caught up yet. Ask another node.
@@ -107,6 +109,8 @@ pub struct Receipt {
     pub id: Digest,
     /// The block that ordered it.
     pub height: Height,
+    /// The last height at which it could be applied.
+    pub expires_at: Height,
     /// Its place in that block, from 0.
     pub index: u32,
     /// 0 where it was applied, else why not ([`ledger::Code::number`]).
@@ -127,6 +131,7 @@ impl Receipt {
         Self {
             id: receipt.id,
             height: receipt.height,
+            expires_at: receipt.expires_at,
             index: receipt.index,
             code: receipt.code.number(),
             result: Cow::Borrowed(receipt.code.name()),
@@ -155,6 +160,13 @@ pub enum Fate {
         /// The last height at which it can be applied.
         expires_at: Height,
     },
+    /// The node holds it, but it was not ordered in time: it never takes effect.
+    Expired {
+        /// The last height at which it could be applied.
+        expires_at: Height,
+        /// The node's height.
+        height: Height,
+    },
     /// The node does not hold it, and it was not ordered up to `height`.
     Unknown {
         /// The node's height.
@@ -170,6 +182,7 @@ impl Fate {
         match self {
             Self::Final { .. } => "final",
             Self::Pending { .. } => "pending",
+            Self::Expired { .. } => "expired",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -185,6 +198,18 @@ pub struct TimedOut {
     pub state: Cow<'static, str>,
     /// The last height at which it can be applied.
     pub can_land_until: Height,
+    /// The node's height.
+    pub height: Height,
+}
+
+/// Data of [`code::EXPIRED`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Expired {
+    /// The transaction.
+    pub id: Digest,
+    /// The last height at which it could be applied.
+    pub expires_at: Height,
     /// The node's height.
     pub height: Height,
 }

@@ -40,6 +40,10 @@ pub struct Entry {
     pub chain: Digest,
     /// Every key that was ever made for it, oldest first. Which of them count is in its document.
     pub keys: Vec<HeldKey>,
+    /// Every key that was ever made to recover it, oldest first. Which of them counts, the ledger commits to.
+    pub recovery: Vec<SecretKey>,
+    /// Every key that was ever made for its next change, oldest first. Which of them counts, the ledger commits to.
+    pub next: Vec<SecretKey>,
     /// The change whose receipt was not seen yet.
     pub pending: Option<Pending>,
 }
@@ -51,6 +55,17 @@ pub struct HeldKey {
     pub number: KeyNumber,
     /// The key.
     pub secret: SecretKey,
+}
+
+/// The keys that a change brings.
+#[derive(Debug, Default)]
+pub struct NewKeys {
+    /// For the document.
+    pub key: Option<HeldKey>,
+    /// To recover the DID from then on.
+    pub recovery: Option<SecretKey>,
+    /// For the change after this one.
+    pub next: Option<SecretKey>,
 }
 
 /// A signed change whose receipt was not seen yet.
@@ -108,6 +123,10 @@ struct Content<'a> {
     chain: Digest,
     #[serde(borrow)]
     keys: Vec<KeyContent<'a>>,
+    #[serde(borrow)]
+    recovery: Vec<ReserveContent<'a>>,
+    #[serde(borrow)]
+    next: Vec<ReserveContent<'a>>,
     pending: Option<PendingContent<'a>>,
 }
 
@@ -115,6 +134,13 @@ struct Content<'a> {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct KeyContent<'a> {
     number: KeyNumber,
+    public_key_multibase: &'a str,
+    secret_key_multibase: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ReserveContent<'a> {
     public_key_multibase: &'a str,
     secret_key_multibase: &'a str,
 }
@@ -215,16 +241,19 @@ impl Keyring {
         Ok(private_file::write(&self.path(&entry.did), &entry.to_text(), Existing::Keep)?)
     }
 
-    /// Notes a change before it is submitted, with the `key` that it brings; on the disk when this returns.
+    /// Notes a change before it is submitted, with the keys that it brings; on the disk when this returns.
     ///
     /// # Errors
     /// When another change is unsettled, or the file cannot be read or written.
-    pub fn begin(&self, did: &Did, key: Option<HeldKey>, pending: Pending) -> Result<(), KeyringError> {
+    pub fn begin(&self, did: &Did, keys: NewKeys, pending: Pending) -> Result<(), KeyringError> {
         self.change(did, |entry| {
             if let Some(other) = entry.pending.as_ref().filter(|other| other.id != pending.id) {
                 return Err(KeyringError::Unsettled { did: did.clone(), id: other.id });
             }
+            let NewKeys { key, recovery, next } = keys;
             entry.keys.extend(key);
+            entry.recovery.extend(recovery);
+            entry.next.extend(next);
             entry.pending = Some(pending);
             Ok(())
         })
@@ -302,6 +331,12 @@ impl Entry {
         self.keys.iter().find(|key| key.secret.public() == *public)
     }
 
+    /// The secret key with this public half, whatever it was made for.
+    pub fn secret(&self, public: &PublicKey) -> Option<&SecretKey> {
+        let reserves = self.recovery.iter().chain(&self.next);
+        self.keys.iter().map(|key| &key.secret).chain(reserves).find(|secret| secret.public() == *public)
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let content: Content<'_> = serde_json::from_str(text).map_err(|error| json_problem(&error))?;
         if content.keys.is_empty() {
@@ -312,6 +347,7 @@ impl Entry {
             Ok(HeldKey { number: key.number, secret })
         };
         let keys = content.keys.into_iter().map(held).collect::<Result<_, String>>()?;
+        let (recovery, next) = (reserves(content.recovery)?, reserves(content.next)?);
         let pending = content.pending.map(|pending| {
             let bytes = from_base64(pending.transaction)
                 .map_err(|error| format!("its pending transaction is not base64: {error}"))?;
@@ -321,14 +357,16 @@ impl Entry {
             let is_it = found.id == pending.id;
             is_it.then_some(found).ok_or_else(|| format!("its pending transaction is not {}", pending.id))
         });
-        Ok(Self { did: content.did, chain: content.chain, keys, pending: pending.transpose()? })
+        let (did, chain) = (content.did, content.chain);
+        Ok(Self { did, chain, keys, recovery, next, pending: pending.transpose()? })
     }
 
     /// The file's text. Written by hand: a serializer's buffer grows and leaves copies of secrets behind. Nothing
     /// here needs escaping.
     fn to_text(&self) -> Zeroizing<String> {
         let pending = self.pending.as_ref().map(|pending| (pending.id, to_base64(&pending.bytes())));
-        let length = 1_024 + 512 * self.keys.len() + pending.as_ref().map_or(0, |(_, text)| text.len());
+        let secrets = self.keys.len() + self.recovery.len() + self.next.len();
+        let length = 1_024 + 512 * secrets + pending.as_ref().map_or(0, |(_, text)| text.len());
         let mut text = Zeroizing::new(String::with_capacity(length));
         text.push_str(&format!("{{\n  \"did\": \"{}\",\n  \"chain\": \"{}\",\n", self.did, self.chain));
         text.push_str("  \"keys\": [");
@@ -344,6 +382,18 @@ impl Entry {
             text.push_str("\" }");
         }
         text.push_str("\n  ]");
+        for (name, secrets) in [("recovery", &self.recovery), ("next", &self.next)] {
+            text.push_str(&format!(",\n  \"{name}\": ["));
+            for (index, secret) in secrets.iter().enumerate() {
+                text.push_str(if index == 0 { "\n" } else { ",\n" });
+                let public = secret.public();
+                text.push_str(&format!("    {{ \"publicKeyMultibase\": \"{public}\",\n"));
+                text.push_str("      \"secretKeyMultibase\": \"");
+                text.push_str(&secret_text(secret));
+                text.push_str("\" }");
+            }
+            text.push_str("\n  ]");
+        }
         if let Some((id, transaction)) = pending {
             text.push_str(&format!(
                 ",\n  \"pending\": {{ \"id\": \"{id}\",\n    \"transaction\": \"{transaction}\" }}"
@@ -352,6 +402,10 @@ impl Entry {
         text.push_str("\n}\n");
         text
     }
+}
+
+fn reserves(list: Vec<ReserveContent<'_>>) -> Result<Vec<SecretKey>, String> {
+    list.into_iter().map(|key| parse_secret(key.public_key_multibase, key.secret_key_multibase)).collect()
 }
 
 #[cfg(test)]

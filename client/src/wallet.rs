@@ -11,13 +11,13 @@ use std::iter;
 
 use genesis::{Digest, Genesis, Height, PublicKey, SecretKey};
 use ledger::{
-    Create, Deactivate, Did, Document, Key, KeyNumber, Operation, Purposes, Salt, Transaction, Update,
-    Version,
+    Create, Deactivate, Did, Document, Key, KeyNumber, KeySet, Operation, Purposes, Recover, Salt,
+    Transaction, Update, Version,
 };
 use serde_json::Value;
 
 use crate::api::ChainStatus;
-use crate::keyring::{Entry, HeldKey, Pending};
+use crate::keyring::{Entry, HeldKey, NewKeys, Pending};
 
 /// How many heights a transaction may wait: long enough for a stalled network to recover, short enough that its
 /// fate is certain soon after.
@@ -43,6 +43,10 @@ pub struct Current {
     pub deactivated: bool,
     /// The keys in its document, in their order.
     pub keys: Vec<ShownKey>,
+    /// The commitment to the keys that recover it.
+    pub recovery: Digest,
+    /// The commitment to the keys that make its next change; none where those in the document do.
+    pub next_keys: Option<Digest>,
 }
 
 /// A key in a DID document.
@@ -104,6 +108,19 @@ pub enum WalletError {
         /// How many keys the keyring has.
         held: usize,
     },
+    /// The key that has to be revealed was made elsewhere.
+    #[error(
+        "the keyring does not hold the {purpose} key that {did} is committed to ({commitment}): use the keyring where its \
+         last change was made, or a backup of it{}", if *purpose == "next" { ", or `realdid did recover`" } else { "" }
+    )]
+    NotHeld {
+        /// Which DID.
+        did: Did,
+        /// What the key is for: `next` or `recovery`.
+        purpose: &'static str,
+        /// What the ledger commits to.
+        commitment: Digest,
+    },
     /// A key would be kept that this keyring did not make.
     #[error(
         "the document of {did} has a key that this keyring did not make, `{number}` {public}: leave --add-key out to \
@@ -131,6 +148,15 @@ pub enum WalletError {
         /// Which DID.
         did: Did,
     },
+}
+
+/// By which keys a DID is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// Those that make its next change.
+    Next,
+    /// Those that recover it.
+    Recovery,
 }
 
 /// What becomes of the present keys when a new one is added.
@@ -166,23 +192,33 @@ impl Terms {
     }
 }
 
-/// A new DID with one key for everything, its registration pending.
+/// A new DID with one key for everything, one that recovers it, and one for its next change; its registration pending.
 pub fn create(terms: &Terms) -> Entry {
-    let secret = SecretKey::generate();
-    let (did, transaction) = registration(terms, &secret);
+    let (secret, recovery, next) = (SecretKey::generate(), SecretKey::generate(), SecretKey::generate());
+    let document = document_of(vec![document_key(KeyNumber::FIRST, &secret)]);
+    let (commitment, next_keys) = (committed(&recovery), Some(committed(&next)));
+    let operation = Create { document, recovery: commitment, next_keys, salt: fresh_salt() };
+    let (did, transaction) = register(terms, operation, &secret);
     let keys = vec![HeldKey { number: KeyNumber::FIRST, secret }];
-    Entry { did, chain: terms.chain, keys, pending: Some(Pending::new(transaction)) }
+    let (recovery, next, pending) = (vec![recovery], vec![next], Some(Pending::new(transaction)));
+    Entry { did, chain: terms.chain, keys, recovery, next, pending }
 }
 
-/// The registration of a new DID whose only key is `secret`, with a fresh salt.
+/// The registration of a new DID whose only key is `secret`, which recovers it too, with a fresh salt: for load. People's
+/// come from [`create`].
 pub fn registration(terms: &Terms, secret: &SecretKey) -> (Did, Transaction) {
-    let document = Document { keys: vec![document_key(KeyNumber::FIRST, secret)] };
-    let operation = Create { document, salt: fresh_salt() };
+    let document = document_of(vec![document_key(KeyNumber::FIRST, secret)]);
+    let recovery = committed(secret);
+    register(terms, Create { document, recovery, next_keys: None, salt: fresh_salt() }, secret)
+}
+
+fn register(terms: &Terms, operation: Create, secret: &SecretKey) -> (Did, Transaction) {
     let did = Did::new(&terms.network, operation.did());
     (did, Transaction::sign(terms.chain, Operation::Create(operation), terms.expires_at, &[secret]))
 }
 
-/// A new key for the DID, and the update that brings it.
+/// A new key in the DID's document, and the update that brings it: the key that the ledger commits to for this, where it
+/// commits to one, else a fresh one. A fresh one is committed to for the change after.
 ///
 /// # Errors
 /// When the DID is over, on another chain, or no held key may change it.
@@ -192,9 +228,9 @@ pub fn update(
     current: &Current,
     present: Present,
     max_keys: u64,
-) -> Result<(HeldKey, Pending), WalletError> {
+) -> Result<(NewKeys, Pending), WalletError> {
     terms.check(entry)?;
-    let signer = controlling_key(entry, current)?;
+    let (signer, revealed) = changing_key(entry, current)?;
     let mut keys = Vec::new();
     if present == Present::Keep {
         if current.keys.len() as u64 >= max_keys {
@@ -208,24 +244,69 @@ pub fn update(
             keys.push(Key { number: *number, public: *public, purposes: *purposes });
         }
     }
-    let number =
-        unused_number(entry, current).ok_or_else(|| WalletError::NoNumberLeft { did: entry.did.clone() })?;
-    let held = HeldKey { number, secret: SecretKey::generate() };
-    keys.push(document_key(number, &held.secret));
-    let operation = Update { did: entry.did.id(), replaces: current.version, document: Document { keys } };
-    let transaction =
-        Transaction::sign(terms.chain, Operation::Update(operation), terms.expires_at, &[signer]);
-    Ok((held, Pending::new(transaction)))
+    let secret = if revealed.is_some() { signer.clone() } else { SecretKey::generate() };
+    let held = HeldKey { number: unused_number(entry, current)?, secret };
+    keys.push(document_key(held.number, &held.secret));
+    let next = SecretKey::generate();
+    let operation = Operation::Update(Update {
+        did: entry.did.id(),
+        replaces: current.version,
+        document: document_of(keys),
+        revealed,
+        next_keys: Some(committed(&next)),
+    });
+    let transaction = Transaction::sign(terms.chain, operation, terms.expires_at, &[signer]);
+    let brought = NewKeys { key: Some(held), recovery: None, next: Some(next) };
+    Ok((brought, Pending::new(transaction)))
+}
+
+/// New keys of every kind for the DID, and the recovery that brings them, whatever became of those in its document.
+///
+/// # Errors
+/// When the DID is over, on another chain, or its recovery key is not held.
+pub fn recover(terms: &Terms, entry: &Entry, current: &Current) -> Result<(NewKeys, Pending), WalletError> {
+    terms.check(entry)?;
+    check_active(entry, current)?;
+    let signer = recovery_key(entry, current)?;
+    let held = HeldKey { number: unused_number(entry, current)?, secret: SecretKey::generate() };
+    let (recovery, next) = (SecretKey::generate(), SecretKey::generate());
+    let operation = Operation::Recover(Recover {
+        did: entry.did.id(),
+        revealed: KeySet::of(signer.public()),
+        document: document_of(vec![document_key(held.number, &held.secret)]),
+        recovery: committed(&recovery),
+        next_keys: Some(committed(&next)),
+    });
+    let transaction = Transaction::sign(terms.chain, operation, terms.expires_at, &[signer]);
+    let brought = NewKeys { key: Some(held), recovery: Some(recovery), next: Some(next) };
+    Ok((brought, Pending::new(transaction)))
 }
 
 /// The end of the DID.
 ///
 /// # Errors
-/// When the DID is over already, on another chain, or no held key may change it.
-pub fn deactivate(terms: &Terms, entry: &Entry, current: &Current) -> Result<Pending, WalletError> {
+/// When the DID is over already, on another chain, or no held key may end it.
+pub fn deactivate(
+    terms: &Terms,
+    entry: &Entry,
+    current: &Current,
+    authority: Authority,
+) -> Result<Pending, WalletError> {
     terms.check(entry)?;
-    let signer = controlling_key(entry, current)?;
-    let operation = Operation::Deactivate(Deactivate { did: entry.did.id(), replaces: current.version });
+    let did = entry.did.id();
+    let (signer, operation) = match authority {
+        Authority::Next => {
+            let (signer, revealed) = changing_key(entry, current)?;
+            (signer, Deactivate { did, replaces: Some(current.version), revealed })
+        }
+        Authority::Recovery => {
+            check_active(entry, current)?;
+            let signer = recovery_key(entry, current)?;
+            let revealed = Some(KeySet::of(signer.public()));
+            (signer, Deactivate { did, replaces: None, revealed })
+        }
+    };
+    let operation = Operation::Deactivate(operation);
     Ok(Pending::new(Transaction::sign(terms.chain, operation, terms.expires_at, &[signer])))
 }
 
@@ -267,15 +348,27 @@ fn signed_again(
         .transaction
         .signers
         .iter()
-        .map(|signer| entry.key(signer).map(|key| &key.secret).ok_or_else(no_control))
+        .map(|signer| entry.secret(signer).ok_or_else(no_control))
         .collect::<Result<_, _>>()?;
     let operation = pending.transaction.operation.clone();
     Ok(Pending::new(Transaction::sign(chain, operation, expires_at, &signers)))
 }
 
-fn controlling_key<'a>(entry: &'a Entry, current: &Current) -> Result<&'a SecretKey, WalletError> {
-    if current.deactivated {
-        return Err(WalletError::Deactivated { did: entry.did.clone() });
+fn check_active(entry: &Entry, current: &Current) -> Result<(), WalletError> {
+    if current.deactivated { Err(WalletError::Deactivated { did: entry.did.clone() }) } else { Ok(()) }
+}
+
+/// The key that signs the DID's next change, and what it reveals.
+fn changing_key<'a>(
+    entry: &'a Entry,
+    current: &Current,
+) -> Result<(&'a SecretKey, Option<KeySet>), WalletError> {
+    check_active(entry, current)?;
+    if let Some(commitment) = current.next_keys {
+        let did = || entry.did.clone();
+        let held = entry.next.iter().find(|secret| committed(secret) == commitment);
+        let secret = held.ok_or_else(|| WalletError::NotHeld { did: did(), purpose: "next", commitment })?;
+        return Ok((secret, Some(KeySet::of(secret.public()))));
     }
     let held = current
         .keys
@@ -283,7 +376,23 @@ fn controlling_key<'a>(entry: &'a Entry, current: &Current) -> Result<&'a Secret
         .filter(|key| key.purposes.contains(Purposes::CAPABILITY_INVOCATION))
         .find_map(|key| entry.key(&key.public));
     let no_control = || WalletError::NoControl { did: entry.did.clone(), held: entry.keys.len() };
-    held.map(|key| &key.secret).ok_or_else(no_control)
+    held.map(|key| (&key.secret, None)).ok_or_else(no_control)
+}
+
+fn recovery_key<'a>(entry: &'a Entry, current: &Current) -> Result<&'a SecretKey, WalletError> {
+    let commitment = current.recovery;
+    let held = entry.recovery.iter().find(|secret| committed(secret) == commitment);
+    let not_held = || WalletError::NotHeld { did: entry.did.clone(), purpose: "recovery", commitment };
+    held.ok_or_else(not_held)
+}
+
+/// What the ledger keeps of a key that signs alone.
+fn committed(secret: &SecretKey) -> Digest {
+    KeySet::of(secret.public()).commitment()
+}
+
+fn document_of(keys: Vec<Key>) -> Document {
+    Document { threshold: 1, keys }
 }
 
 fn document_key(number: KeyNumber, secret: &SecretKey) -> Key {
@@ -293,12 +402,13 @@ fn document_key(number: KeyNumber, secret: &SecretKey) -> Key {
 /// The number above all that the keyring ever gave and the document shows, so that a number never stands for two
 /// keys. Where there is none above, the lowest that is in neither: a node that claims a high number must not be able
 /// to end the DID's updates.
-fn unused_number(entry: &Entry, current: &Current) -> Option<KeyNumber> {
+fn unused_number(entry: &Entry, current: &Current) -> Result<KeyNumber, WalletError> {
     let held = entry.keys.iter().map(|key| key.number);
     let used: BTreeSet<KeyNumber> = held.chain(current.keys.iter().map(|key| key.number)).collect();
     let above = used.last().map_or(Some(KeyNumber::FIRST), |highest| highest.next());
     let numbers = || iter::successors(Some(KeyNumber::FIRST), |number| number.next());
-    above.or_else(|| numbers().find(|number| !used.contains(number)))
+    let number = above.or_else(|| numbers().find(|number| !used.contains(number)));
+    number.ok_or_else(|| WalletError::NoNumberLeft { did: entry.did.clone() })
 }
 
 /// 16 fresh random bytes from where secret keys come from.
@@ -326,9 +436,13 @@ impl Current {
         let version = metadata["versionId"].as_str().and_then(|text| text.parse().ok());
         let version = Version(version.ok_or_else(|| malformed("it has no versionId"))?);
         let deactivated = metadata["deactivated"].as_bool().unwrap_or(false);
+        let digest = |name: &str| metadata[name].as_str().and_then(|text| text.parse().ok());
+        let recovery =
+            digest("recoveryCommitment").ok_or_else(|| malformed("it has no recoveryCommitment"))?;
+        let next_keys = digest("nextKeysCommitment");
         let document = &resolution["didDocument"];
         if document.is_null() && deactivated {
-            return Ok(Self { version, deactivated, keys: Vec::new() });
+            return Ok(Self { version, deactivated, keys: Vec::new(), recovery, next_keys });
         }
         let subject = did.to_string();
         if document["id"].as_str() != Some(&subject) {
@@ -357,7 +471,7 @@ impl Current {
                 .fold(Purposes::NONE, |set, (purpose, _)| set.and(purpose));
             Ok(ShownKey { number, public, purposes })
         });
-        Ok(Self { version, deactivated, keys: keys.collect::<Result<_, _>>()? })
+        Ok(Self { version, deactivated, keys: keys.collect::<Result<_, _>>()?, recovery, next_keys })
     }
 }
 

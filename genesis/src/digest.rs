@@ -35,6 +35,8 @@ pub enum Domain {
     Inception,
     /// A DID document.
     Document,
+    /// Keys that a record commits to without showing them.
+    KeySet,
     /// A record of a DID: document, version and the digest of the record before it.
     Record,
     /// The validators and parameters of an epoch.
@@ -70,6 +72,7 @@ impl Domain {
             Self::Transaction => "realdid 2026-11 transaction v1",
             Self::Inception => "realdid 2026-11 inception v1",
             Self::Document => "realdid 2026-11 document v1",
+            Self::KeySet => "realdid 2026-11 key set v1",
             Self::Record => "realdid 2026-11 record v1",
             Self::Configuration => "realdid 2026-11 configuration v1",
             Self::Checkpoint => "realdid 2026-11 checkpoint v1",

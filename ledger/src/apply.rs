@@ -1,10 +1,14 @@
 //! The fold that gives the agreed order its meaning: `(state, block) -> changes`.
 //!
-//! Every transaction of a block gets a receipt, in order, and sees the changes of those before it. The rules:
+//! Every transaction of a block sees the changes of those before it, and gets a receipt, in order, with two exceptions:
 //!
 //! - The first receipt of an id stands: a transaction that has one is skipped and leaves no second one.
-//! - A transaction past its expiry changes nothing and its receipt says `expired`; so whoever sees the chain past
-//!   that height without the receipt `applied` knows that it never took effect and never will.
+//! - A transaction past its expiry, or with one too far ahead, is skipped and leaves none. So whoever sees the chain past that
+//!   height without a receipt knows that it never took effect and never will; and an id need not be remembered longer, so
+//!   that nodes which forgot old receipts agree with those which did not.
+//!
+//! The other rules:
+//!
 //! - A transaction that breaks a rule changes nothing, and its receipt says which.
 //! - The parameters are those of the current configuration, which stays the same within a block. Where the block closes
 //!   its epoch, the next one takes its place after the last transaction.
@@ -165,22 +169,23 @@ type Effect = (Option<DidId>, Result<Option<Version>, Code>);
 
 impl<V: StateView> Fold<'_, V> {
     fn step(&mut self, index: u32, checked: &CheckedTransaction) -> Result<(), V::Error> {
+        let transaction = checked.transaction();
+        let parameters = &self.governance.configuration.parameters;
+        if transaction.check_expiry(self.now.height, parameters).is_err() {
+            return Ok(());
+        }
         let id = checked.id();
         if self.seen.contains(&id) || self.view.has_receipt(&id)? {
             return Ok(());
         }
         self.seen.insert(id);
-        let transaction = checked.transaction();
-        let parameters = &self.governance.configuration.parameters;
-        let (did, effect) = match transaction.check_expiry(self.now.height, parameters) {
-            Ok(()) => self.execute(id, &transaction.operation, &transaction.signers)?,
-            Err(code) => (transaction.operation.did(), Err(code)),
-        };
+        let (did, effect) = self.execute(id, &transaction.operation, &transaction.signers)?;
         let (code, version) = match effect {
             Ok(version) => (Code::Applied, version),
             Err(code) => (code, None),
         };
-        self.receipts.push(Receipt { id, height: self.now.height, index, code, did, version });
+        let (height, expires_at) = (self.now.height, transaction.expires_at);
+        self.receipts.push(Receipt { id, height, expires_at, index, code, did, version });
         Ok(())
     }
 
@@ -198,6 +203,9 @@ impl<V: StateView> Fold<'_, V> {
             }
             Operation::Update(update) => {
                 self.change(update.did, |current| update.execute(signers, current, now))
+            }
+            Operation::Recover(recover) => {
+                self.change(recover.did, |current| recover.execute(signers, current, now))
             }
             Operation::Deactivate(deactivate) => {
                 self.change(deactivate.did, |current| deactivate.execute(signers, current, now))

@@ -3,8 +3,8 @@
 //! There is no text in it, no service and no name, and a key is called by a number: nothing that could say who the
 //! subject is.
 //!
-//! Invariant: a document that passed [`Document::check`] has at least one key that may change it, no two keys or
-//! numbers alike, and only keys that are registrable ([`PublicKey::is_registrable`]). Who may replace it is left to
+//! Invariant: a document that passed [`Document::check`] has as many keys that may change it as its threshold asks
+//! for, no two keys or numbers alike, and only keys that are registrable ([`PublicKey::is_registrable`]). Who may replace it is left to
 //! [`crate::operation`], its W3C form to [`crate::resolution`].
 
 pub mod key_number;
@@ -22,6 +22,8 @@ pub use key_number::KeyNumber;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
+    /// How many of the `capabilityInvocation` keys have to sign a change.
+    pub threshold: u16,
     /// The keys, in the order that resolution shows.
     pub keys: Vec<Key>,
 }
@@ -86,6 +88,16 @@ pub enum DocumentError {
         /// Its number.
         number: KeyNumber,
     },
+    /// A threshold that the keys cannot reach, or that none has to.
+    #[error(
+        "the threshold is {threshold}, but must be 1 to {keys}, the number of keys with the purpose capabilityInvocation"
+    )]
+    Threshold {
+        /// The threshold.
+        threshold: u16,
+        /// How many keys count.
+        keys: usize,
+    },
     /// Nobody could ever change the document again.
     #[error("no key has the purpose capabilityInvocation: nobody could ever update or deactivate the DID")]
     NoInvocationKey,
@@ -107,8 +119,12 @@ impl Document {
         if count == 0 || count as u64 > most {
             return Err(DocumentError::KeyCount { count, most });
         }
-        if !self.keys.iter().any(|key| key.purposes.contains(Purposes::CAPABILITY_INVOCATION)) {
+        let (threshold, keys) = (self.threshold, self.invocation_keys().count());
+        if keys == 0 {
             return Err(DocumentError::NoInvocationKey);
+        }
+        if threshold == 0 || usize::from(threshold) > keys {
+            return Err(DocumentError::Threshold { threshold, keys });
         }
         let (mut numbers, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for (index, Key { number, public: key, purposes }) in self.keys.iter().enumerate() {
@@ -133,11 +149,15 @@ impl Document {
         }
     }
 
-    /// Whether one of `signers` may change this document.
+    /// Whether `signers` may change this document: enough of its `capabilityInvocation` keys are among them.
     pub fn is_controlled_by(&self, signers: &[PublicKey]) -> bool {
-        self.keys.iter().any(|key| {
-            key.purposes.contains(Purposes::CAPABILITY_INVOCATION) && signers.contains(&key.public)
-        })
+        let signed = self.invocation_keys().filter(|key| signers.contains(&key.public)).count();
+        // A document that was checked has a threshold of at least 1; no other one is anybody's.
+        signed >= usize::from(self.threshold.max(1))
+    }
+
+    fn invocation_keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(|key| key.purposes.contains(Purposes::CAPABILITY_INVOCATION))
     }
 
     /// The digest of its canonical bytes.

@@ -2,7 +2,8 @@
 //!
 //! - [`did`]: `did:realdid:<network>:<id>`, an id that only the holder of its first keys can register
 //! - [`document`]: the numbered keys of a DID and what each may be used for; no text at all
-//! - [`operation`]: create, update, deactivate: who may, on which version, with what effect; propose and vote
+//! - [`key_set`]: keys that a record commits to without showing them: for recovery, and for the next change
+//! - [`operation`]: create, update, recover, deactivate: who may, on which version, with what effect; propose and vote
 //! - [`governance`]: the validators and parameters in charge, those aimed at, and what is voted on
 //! - [`transaction`]: an operation with its chain, expiry, signers and signatures, and the check of all of them
 //! - [`batch`]: what validators exchange: many transactions by one author, checked in one go
@@ -25,6 +26,7 @@ pub mod block;
 pub mod did;
 pub mod document;
 pub mod governance;
+pub mod key_set;
 pub mod operation;
 pub mod outcome;
 pub mod receipt;
@@ -42,10 +44,11 @@ pub use block::{Block, Tip};
 pub use did::{Did, DidId};
 pub use document::{Document, Key, KeyNumber, Purposes};
 pub use governance::{Governance, Proposal};
-pub use operation::{Change, Create, Deactivate, GovernanceVote, Operation, Propose, Salt, Update};
+pub use key_set::KeySet;
+pub use operation::{Change, Create, Deactivate, GovernanceVote, Operation, Propose, Recover, Salt, Update};
 pub use outcome::Outcome;
 pub use receipt::{Code, Receipt};
-pub use record::{Header, Moment, Record, Version};
+pub use record::{Commitments, Header, Moment, Record, Version};
 #[cfg(feature = "store")]
 pub use store::{Adoption, Stand, Store, StoreError};
 pub use transaction::{CheckedTransaction, Transaction, TransactionError};

@@ -1,8 +1,10 @@
 //! What a transaction asks for, and the rule of each.
 //!
 //! - [`create`]: registers a DID; authorised by the inception's own keys
-//! - [`update`]: replaces the document; authorised by the current one's keys
-//! - [`deactivate`]: ends the DID for good; authorised likewise
+//! - [`update`]: replaces the document; authorised by the current one's keys or, with pre-rotation, the keys that the
+//!   record commits to
+//! - [`recover`]: replaces the document and both commitments; authorised by the keys committed to for that
+//! - [`deactivate`]: ends the DID for good; authorised like either
 //! - [`propose`], [`vote`]: what the validators decide about themselves; authorised by their governance keys, by the
 //!   rules in [`crate::governance`]
 //!
@@ -10,11 +12,13 @@
 //! counts. Signatures are checked before (by [`crate::transaction`]), so a signer here has signed.
 //!
 //! Invariant (compare-and-set): a change takes effect only on the version that it names, so of two changes to one
-//! version at most one is applied, whatever the order.
+//! version at most one is applied, whatever the order. Those of the recovery keys name none, so that a thief of the
+//! others cannot outrun them; a recovery commitment that was used is replaced, so each is made once.
 
 pub mod create;
 pub mod deactivate;
 pub mod propose;
+pub mod recover;
 pub mod update;
 pub mod vote;
 
@@ -22,11 +26,12 @@ pub use create::{Create, Salt};
 pub use deactivate::Deactivate;
 use genesis::PublicKey;
 pub use propose::{Change, ChangeError, Propose, sign_ready};
+pub use recover::Recover;
 use serde::{Deserialize, Serialize};
 pub use update::Update;
 pub use vote::GovernanceVote;
 
-use crate::{Code, DidId, Document, Record, Version};
+use crate::{Code, DidId, Document, KeySet, Record, Version};
 
 /// What a transaction asks for. The order of the variants is part of the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +47,8 @@ pub enum Operation {
     Propose(Box<Propose>),
     /// Votes on a proposal.
     Vote(GovernanceVote),
+    /// Gives a DID back to its owner.
+    Recover(Recover),
 }
 
 impl Operation {
@@ -50,7 +57,18 @@ impl Operation {
         match self {
             Self::Create(create) => Some(&create.document),
             Self::Update(update) => Some(&update.document),
+            Self::Recover(recover) => Some(&recover.document),
             Self::Deactivate(_) | Self::Propose(_) | Self::Vote(_) => None,
+        }
+    }
+
+    /// The keys that it reveals.
+    pub const fn revealed(&self) -> Option<&KeySet> {
+        match self {
+            Self::Recover(recover) => Some(&recover.revealed),
+            Self::Update(update) => update.revealed.as_ref(),
+            Self::Deactivate(deactivate) => deactivate.revealed.as_ref(),
+            Self::Create(_) | Self::Propose(_) | Self::Vote(_) => None,
         }
     }
 
@@ -59,26 +77,37 @@ impl Operation {
         match self {
             Self::Create(create) => Some(create.did()),
             Self::Update(update) => Some(update.did),
+            Self::Recover(recover) => Some(recover.did),
             Self::Deactivate(deactivate) => Some(deactivate.did),
             Self::Propose(_) | Self::Vote(_) => None,
         }
     }
 }
 
-/// The record that a change may build on: of an active DID, at the version that it replaces, with one of the
-/// signers in control. In this order, so that the code says what the sender must mend first.
+/// The record of an active DID, and its document.
+fn active(current: Option<&Record>) -> Result<(&Record, &Document), Code> {
+    let record = current.ok_or(Code::NoSuchDid)?;
+    Ok((record, record.document.as_ref().ok_or(Code::Deactivated)?))
+}
+
+/// The record that a change may build on: of an active DID, at the version that it replaces, with the signers in
+/// control. In this order, so that the code says what the sender must mend first.
 fn replaceable<'a>(
     current: Option<&'a Record>,
-    replaces: Version,
+    replaces: Option<Version>,
+    revealed: Option<&KeySet>,
     signers: &[PublicKey],
 ) -> Result<&'a Record, Code> {
-    let record = current.ok_or(Code::NoSuchDid)?;
-    let document = record.document.as_ref().ok_or(Code::Deactivated)?;
-    if record.header.version != replaces {
+    let (record, document) = active(current)?;
+    if replaces != Some(record.header.version) {
         return Err(Code::VersionMismatch);
     }
-    if !document.is_controlled_by(signers) {
-        return Err(Code::Unauthorised);
-    }
-    Ok(record)
+    let in_control = match (record.header.next_keys, revealed) {
+        (None, None) => document.is_controlled_by(signers),
+        (Some(committed), Some(revealed)) if revealed.commitment() == committed => {
+            revealed.is_satisfied_by(signers)
+        }
+        (None, Some(_)) | (Some(_), _) => return Err(Code::NotRevealed),
+    };
+    if in_control { Ok(record) } else { Err(Code::Unauthorised) }
 }

@@ -1,6 +1,7 @@
 //! What became of a transaction.
 //!
-//! Invariant: an id has at most one receipt, the first; it never changes. Numbers and names of codes are part of
+//! Invariant: an id has at most one receipt, the first; it never changes. Only transactions that were ordered within their
+//! window (not past their expiry, and that not too far ahead) have one. Numbers and names of codes are part of
 //! the protocol and the API: they are never reused.
 
 use std::fmt;
@@ -19,7 +20,9 @@ pub struct Receipt {
     pub id: Digest,
     /// The block that ordered it.
     pub height: Height,
-    /// Its place among all transactions of that block, repeats counted, from 0.
+    /// The last height at which it could be applied: up to there the id must be remembered.
+    pub expires_at: Height,
+    /// Its place among all transactions of that block, also those without a receipt, from 0.
     pub index: u32,
     /// Applied, or why not.
     pub code: Code,
@@ -35,9 +38,9 @@ pub struct Receipt {
 pub enum Code {
     /// It took effect.
     Applied = 0,
-    /// It was ordered after the height that it expires at.
+    /// It can no longer be ordered in time. In refusals; there is no receipt of it.
     Expired = 1,
-    /// Its expiry was further ahead than `max_transaction_lifetime` allows.
+    /// Its expiry is further ahead than `max_transaction_lifetime` allows. In refusals; there is no receipt of it.
     LifetimeTooLong = 2,
     /// The DID to be created exists, active or not.
     DidExists = 3,
@@ -47,7 +50,7 @@ pub enum Code {
     Deactivated = 5,
     /// The DID's current version is not the one that the operation replaces.
     VersionMismatch = 6,
-    /// No signer is a `capabilityInvocation` key of the DID.
+    /// Too few of the keys that the operation needs are among its signers.
     Unauthorised = 7,
     /// The signer of a proposal or vote is not, alone, the governance key of a current validator.
     NotAValidator = 8,
@@ -59,6 +62,10 @@ pub enum Code {
     InvalidChange = 11,
     /// The vote completed a quorum, but the change no longer fits: the proposal is closed without effect.
     ChangeNoLongerFits = 12,
+    /// The keys that the record commits to for its next change are not the ones revealed.
+    NotRevealed = 13,
+    /// The keys revealed are not those that the record commits to for its recovery.
+    OtherRecovery = 14,
 }
 
 impl Receipt {
@@ -70,7 +77,7 @@ impl Receipt {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Applied,
         Self::Expired,
         Self::LifetimeTooLong,
@@ -84,6 +91,8 @@ impl Code {
         Self::TooManyProposals,
         Self::InvalidChange,
         Self::ChangeNoLongerFits,
+        Self::NotRevealed,
+        Self::OtherRecovery,
     ];
 
     /// Its number, in bytes.
@@ -107,6 +116,8 @@ impl Code {
             Self::TooManyProposals => "too_many_proposals",
             Self::InvalidChange => "invalid_change",
             Self::ChangeNoLongerFits => "change_no_longer_fits",
+            Self::NotRevealed => "not_revealed",
+            Self::OtherRecovery => "other_recovery",
         }
     }
 }
@@ -169,6 +180,8 @@ mod tests {
                 (10, "too_many_proposals"),
                 (11, "invalid_change"),
                 (12, "change_no_longer_fits"),
+                (13, "not_revealed"),
+                (14, "other_recovery"),
             ]
         );
     }

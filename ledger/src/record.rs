@@ -36,12 +36,25 @@ pub struct Header {
     pub version: Version,
     /// The document's digest; none once the DID is deactivated.
     pub document: Option<Digest>,
+    /// The commitment to the keys that recover the DID.
+    pub recovery: Digest,
+    /// The commitment to the keys that make the next change; none where the document's own do.
+    pub next_keys: Option<Digest>,
     /// The digest of the header before it; zero at version 1.
     pub previous: Digest,
     /// When the DID was created.
     pub created: Moment,
     /// When this version was made.
     pub updated: Moment,
+}
+
+/// What a record commits to without showing it: [`KeySet::commitment`](crate::KeySet::commitment) of two sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commitments {
+    /// The keys that recover the DID.
+    pub recovery: Digest,
+    /// The keys that make the next change, with pre-rotation.
+    pub next_keys: Option<Digest>,
 }
 
 /// A DID at one version.
@@ -79,11 +92,14 @@ impl Header {
 
 impl Record {
     /// Version 1 of `did`.
-    pub(crate) fn first(did: DidId, document: Document, now: Moment) -> Self {
+    pub(crate) fn first(did: DidId, document: Document, commitments: Commitments, now: Moment) -> Self {
+        let Commitments { recovery, next_keys } = commitments;
         let header = Header {
             did,
             version: Version::FIRST,
             document: Some(document.digest()),
+            recovery,
+            next_keys,
             previous: Digest::ZERO,
             created: now,
             updated: now,
@@ -92,11 +108,19 @@ impl Record {
     }
 
     /// The version after this one, with `document`, or deactivated where there is none.
-    pub(crate) fn successor(&self, document: Option<Document>, now: Moment) -> Self {
+    pub(crate) fn successor(
+        &self,
+        document: Option<Document>,
+        commitments: Commitments,
+        now: Moment,
+    ) -> Self {
+        let Commitments { recovery, next_keys } = commitments;
         let header = Header {
             did: self.header.did,
             version: self.header.version.next(),
             document: document.as_ref().map(Document::digest),
+            recovery,
+            next_keys,
             previous: self.header.digest(),
             created: self.header.created,
             updated: now,
@@ -113,16 +137,18 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{document, moment};
+    use crate::samples::{commitments, document, moment};
 
     #[test]
     fn every_version_names_the_header_before_it() {
         let did = DidId(Digest::from_bytes([1; 32]));
-        let first = Record::first(did, document(&[1]), moment(1));
-        let second = first.successor(Some(document(&[2])), moment(2));
-        let last = second.successor(None, moment(3));
+        let (old, new) = (commitments(1), commitments(2));
+        let first = Record::first(did, document(&[1]), old, moment(1));
+        let second = first.successor(Some(document(&[2])), new, moment(2));
+        let last = second.successor(None, new, moment(3));
         assert_eq!((first.header.version, first.header.previous), (Version(1), Digest::ZERO));
         assert_eq!((second.header.version, second.header.previous), (Version(2), first.header.digest()));
+        assert_eq!((second.header.recovery, second.header.next_keys), (new.recovery, new.next_keys));
         assert_eq!((last.header.version, last.header.previous), (Version(3), second.header.digest()));
         assert_eq!((last.header.created, last.header.updated), (moment(1), moment(3)));
         assert!(last.is_deactivated() && last.document.is_none() && !second.is_deactivated());
@@ -130,13 +156,15 @@ mod tests {
 
     #[test]
     fn the_digest_covers_every_field_of_the_header() {
-        let header = Record::first(DidId(Digest::ZERO), document(&[1]), moment(1)).header;
+        let header = Record::first(DidId(Digest::ZERO), document(&[1]), commitments(1), moment(1)).header;
         let other = Digest::from_bytes([1; 32]);
         for changed in [
             Header { did: DidId(other), ..header.clone() },
             Header { version: Version(2), ..header.clone() },
             Header { document: None, ..header.clone() },
             Header { document: Some(other), ..header.clone() },
+            Header { recovery: other, ..header.clone() },
+            Header { next_keys: Some(other), ..header.clone() },
             Header { previous: other, ..header.clone() },
             Header { created: moment(2), ..header.clone() },
             Header { updated: moment(2), ..header.clone() },

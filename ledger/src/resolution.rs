@@ -168,6 +168,10 @@ impl Found {
             put("updated", time::rfc3339(updated).into());
         }
         put("versionId", record.header.version.to_string().into());
+        put("recoveryCommitment", record.header.recovery.to_string().into());
+        if let Some(next_keys) = record.header.next_keys {
+            put("nextKeysCommitment", next_keys.to_string().into());
+        }
         if let Some(next) = next {
             put("nextUpdate", time::rfc3339(next.header.updated.time).into());
             put("nextVersionId", next.header.version.to_string().into());

@@ -9,9 +9,9 @@ use genesis::{Configuration, Digest, Domain, Genesis, Height, Parameters, Secret
 use crate::operation::sign_ready;
 use crate::tree::{Change as TreeChange, MemoryTree, Update as TreeUpdate};
 use crate::{
-    Block, Change, Changes, CheckedBatch, CheckedTransaction, Create, Deactivate, DidId, Document,
-    Governance, GovernanceVote, Key, KeyNumber, Moment, Operation, Outcome, Propose, Purposes, Receipt,
-    Record, Salt, StateView, Tip, Transaction, Update, Version,
+    Block, Change, Changes, CheckedBatch, CheckedTransaction, Commitments, Create, Deactivate, DidId,
+    Document, Governance, GovernanceVote, Key, KeyNumber, KeySet, Moment, Operation, Outcome, Propose,
+    Purposes, Receipt, Record, Recover, Salt, StateView, Tip, Transaction, Update, Version,
 };
 
 /// A network of four with the default parameters.
@@ -73,11 +73,22 @@ pub fn document(seeds: &[u8]) -> Document {
         public: key(*seed).public(),
         purposes: Purposes::ALL,
     };
-    Document { keys: seeds.iter().map(key).collect() }
+    Document { threshold: 1, keys: seeds.iter().map(key).collect() }
 }
 
 pub fn create(seeds: &[u8]) -> Create {
-    Create { document: document(seeds), salt: Salt([0; 16]) }
+    let Commitments { recovery, next_keys } = commitments(1);
+    Create { document: document(seeds), recovery, next_keys, salt: Salt([0; 16]) }
+}
+
+/// The `number`th key that recovers a DID of the samples.
+pub fn recovery_key(number: u8) -> SecretKey {
+    key(150 + number)
+}
+
+/// The commitment to [`recovery_key`], without pre-rotation.
+pub fn commitments(number: u8) -> Commitments {
+    Commitments { recovery: KeySet::of(recovery_key(number).public()).commitment(), next_keys: None }
 }
 
 /// The moment of the block at `height`, one second after the one before.
@@ -96,12 +107,22 @@ pub fn created(subject: u8) -> Transaction {
 
 pub fn updated(subject: u8, replaces: u64, seeds: &[u8], signer: u8) -> Transaction {
     let (did, replaces) = (create(&[subject]).did(), Version(replaces));
-    signed(Operation::Update(Update { did, replaces, document: document(seeds) }), signer)
+    let update = Update { did, replaces, document: document(seeds), revealed: None, next_keys: None };
+    signed(Operation::Update(update), signer)
 }
 
 pub fn deactivated(subject: u8, replaces: u64, signer: u8) -> Transaction {
-    let (did, replaces) = (create(&[subject]).did(), Version(replaces));
-    signed(Operation::Deactivate(Deactivate { did, replaces }), signer)
+    let (did, replaces) = (create(&[subject]).did(), Some(Version(replaces)));
+    signed(Operation::Deactivate(Deactivate { did, replaces, revealed: None }), signer)
+}
+
+/// The recovery of a DID that [`recovery_key`] `number` recovers; the next number recovers it from then on.
+pub fn recovered(subject: u8, seeds: &[u8], number: u8) -> Transaction {
+    let secret = recovery_key(number);
+    let Commitments { recovery, next_keys } = commitments(number + 1);
+    let (did, revealed) = (create(&[subject]).did(), KeySet::of(secret.public()));
+    let recover = Recover { did, revealed, document: document(seeds), recovery, next_keys };
+    Transaction::sign(genesis().chain(), Operation::Recover(recover), Height(1_000), &[&secret])
 }
 
 pub fn checked(transaction: Transaction) -> Arc<CheckedTransaction> {

@@ -13,6 +13,7 @@ use genesis::{Digest, Domain, Genesis, Height, Parameters, PublicKey, SecretKey,
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::document::DocumentError;
+use crate::key_set::KeySetError;
 use crate::operation::ChangeError;
 use crate::{Code, Operation};
 
@@ -103,6 +104,15 @@ pub enum TransactionError {
     /// The operation's document is refused.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// A key that it reveals is refused.
+    #[error("revealed: {0}")]
+    Revealed(#[from] KeySetError),
+    /// A recovery that commits to the keys which it makes known.
+    #[error("`recovery` {commitment} commits to the keys that this recovery reveals: commit to others")]
+    SameRecovery {
+        /// The commitment.
+        commitment: Digest,
+    },
     /// The operation's change of the validators or parameters is refused.
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -195,8 +205,12 @@ impl CheckedTransaction {
         if let Some(document) = transaction.operation.document() {
             document.check_form(parameters)?;
         }
-        if let Operation::Propose(propose) = &transaction.operation {
-            propose.change.check_form(genesis)?;
+        match &transaction.operation {
+            Operation::Propose(propose) => propose.change.check_form(genesis)?,
+            Operation::Recover(recover) if !recover.brings_other_keys() => {
+                return Err(TransactionError::SameRecovery { commitment: recover.recovery });
+            }
+            _ => {}
         }
         Ok(Self { id: Digest::of(Domain::Transaction, &unsigned), length, transaction })
     }
@@ -227,11 +241,15 @@ impl CheckedTransaction {
 
     /// Whether the keys that the operation brings are sound, and a joining validator's is ready.
     pub(crate) fn check_keys(&self) -> Result<(), TransactionError> {
-        match &self.transaction.operation {
-            Operation::Create(create) => create.document.check_keys()?,
-            Operation::Update(update) => update.document.check_keys()?,
-            Operation::Propose(propose) => propose.change.check_keys(&self.transaction.chain)?,
-            Operation::Deactivate(_) | Operation::Vote(_) => {}
+        let Transaction { chain, operation, .. } = &self.transaction;
+        if let Some(document) = operation.document() {
+            document.check_keys()?;
+        }
+        if let Some(revealed) = operation.revealed() {
+            revealed.check_keys()?;
+        }
+        if let Operation::Propose(propose) = operation {
+            propose.change.check_keys(chain)?;
         }
         Ok(())
     }

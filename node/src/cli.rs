@@ -221,7 +221,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             return match error.call().map(|error| error.code) {
                 Some(code::TIMED_OUT) => 3,
                 Some(code::NOT_FOUND) => 4,
-                Some(code::REFUSED | code::MALFORMED) => 5,
+                Some(code::REFUSED | code::MALFORMED | code::EXPIRED) => 5,
                 _ => 1,
             };
         }

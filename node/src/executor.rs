@@ -144,7 +144,7 @@ impl Executor {
             let (height, transactions) = (row.height.0, changes.receipts.len());
             tracing::debug!(height, transactions, "executed");
         }
-        self.mempool.executed(&row.batches, &changes.receipts);
+        self.mempool.executed(row.height, &row.batches, &changes.receipts);
         if row.height.0.is_multiple_of(CLEAN_AFTER) {
             let removed = self.store.remove_expired_batches()?;
             if removed > 0 {

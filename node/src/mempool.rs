@@ -1,10 +1,10 @@
 //! Transactions between their submission here and their receipt, and who waits for one.
 //!
 //! Invariant: while the node runs, a transaction that was accepted leaves by its receipt or by its expiry, in no other
-//! way, and is in the queue or in one batch; a batch that expires gives it back. Bounded in bytes; beyond, submission says
+//! way; whoever waits for it is told of either as soon as the block that decides it is executed. It is in the queue or in one batch; a batch that expires gives it back. Bounded in bytes; beyond, submission says
 //! "busy". What was not in a batch when the node stopped is gone: its fate is "unknown" until it expires.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -31,11 +31,22 @@ struct Content {
     oldest: Option<Instant>,
     /// Accepted, without a receipt: with their expiry.
     pending: HashMap<Digest, Height>,
+    /// The same, by expiry, as long as it is ahead.
+    expiring: BTreeSet<(Height, Digest)>,
     pending_bytes: usize,
     /// Sealed, by the digest of their batch.
     sealed: HashMap<Digest, Vec<Arc<CheckedTransaction>>>,
-    waiting: HashMap<Digest, Vec<oneshot::Sender<Receipt>>>,
+    waiting: HashMap<Digest, Vec<oneshot::Sender<Ended>>>,
     waiters: usize,
+}
+
+/// How the wait for a transaction ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was ordered in time.
+    Ordered(Receipt),
+    /// It can no longer be: the last height at which it could is past.
+    Expired(Height),
 }
 
 /// The mempool is full.
@@ -82,8 +93,7 @@ impl Mempool {
         if content.pending_bytes + length > self.max_bytes {
             return Err(Busy { held: content.pending_bytes, most: self.max_bytes });
         }
-        content.pending.insert(transaction.id(), transaction.transaction().expires_at);
-        content.pending_bytes += length;
+        content.hold(&transaction);
         content.enqueue(Arc::new(transaction));
         drop(content);
         self.changed.notify_one();
@@ -133,28 +143,26 @@ impl Mempool {
     pub fn adopt(&self, batch: Digest, transactions: &[Arc<CheckedTransaction>]) {
         let mut content = self.lock();
         for transaction in transactions {
-            let expires_at = transaction.transaction().expires_at;
-            if content.pending.insert(transaction.id(), expires_at).is_none() {
-                content.pending_bytes += transaction.length();
-            }
+            content.hold(transaction);
         }
         content.sealed.insert(batch, transactions.to_vec());
     }
 
-    /// A block was executed: these batches are done, these receipts are there.
-    pub fn executed(&self, batches: &[Digest], receipts: &[Receipt]) {
+    /// The block at `height` was executed: these batches are done, these receipts are there, and what expires here without
+    /// one is over.
+    pub fn executed(&self, height: Height, batches: &[Digest], receipts: &[Receipt]) {
         let mut content = self.lock();
+        for receipt in receipts {
+            content.tell(&receipt.id, &Ended::Ordered(receipt.clone()));
+        }
+        while let Some((expires_at, id)) = content.expiring.first().copied().filter(|(at, _)| *at <= height) {
+            content.expiring.remove(&(expires_at, id));
+            content.tell(&id, &Ended::Expired(expires_at));
+        }
         for digest in batches {
             // A repeat leaves no receipt: what the batch held is done all the same.
             for transaction in content.sealed.remove(digest).unwrap_or_default() {
                 content.release(&transaction);
-            }
-        }
-        for receipt in receipts {
-            for waiter in content.waiting.remove(&receipt.id).unwrap_or_default() {
-                content.waiters -= 1;
-                // Who no longer waits has seen its own time-out.
-                drop(waiter.send(receipt.clone()));
             }
         }
         drop(content);
@@ -183,8 +191,8 @@ impl Mempool {
         self.changed.notify_one();
     }
 
-    /// Where the receipt of `id` will be sent; none where too many wait already.
-    pub fn wait(&self, id: Digest) -> Option<oneshot::Receiver<Receipt>> {
+    /// Where the end of `id` will be sent; none where too many wait already.
+    pub fn wait(&self, id: Digest) -> Option<oneshot::Receiver<Ended>> {
         let mut content = self.lock();
         if content.waiters >= MAX_WAITING {
             content.sweep();
@@ -238,9 +246,26 @@ impl Content {
         held.any(|transaction| transaction.id() == *id)
     }
 
+    fn hold(&mut self, transaction: &CheckedTransaction) {
+        let (id, expires_at) = (transaction.id(), transaction.transaction().expires_at);
+        if self.pending.insert(id, expires_at).is_none() {
+            self.pending_bytes += transaction.length();
+            self.expiring.insert((expires_at, id));
+        }
+    }
+
     fn release(&mut self, transaction: &CheckedTransaction) {
-        if self.pending.remove(&transaction.id()).is_some() {
+        if let Some(expires_at) = self.pending.remove(&transaction.id()) {
             self.pending_bytes -= transaction.length();
+            self.expiring.remove(&(expires_at, transaction.id()));
+        }
+    }
+
+    fn tell(&mut self, id: &Digest, ended: &Ended) {
+        for waiter in self.waiting.remove(id).unwrap_or_default() {
+            self.waiters -= 1;
+            // Who no longer waits has seen its own time-out.
+            drop(waiter.send(ended.clone()));
         }
     }
 
@@ -250,5 +275,67 @@ impl Content {
             !waiters.is_empty()
         });
         self.waiters = self.waiting.values().map(Vec::len).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use client::wallet::{Terms, registration};
+    use genesis::{Genesis, Parameters, SecretKey, UnixMillis, Validator};
+    use ledger::Code;
+
+    use super::*;
+
+    fn network() -> Genesis {
+        let key = |seed: u8| SecretKey::from_seed([seed; 32]).public();
+        let validator = Validator {
+            name: "node0".into(),
+            consensus_key: key(1),
+            network_key: key(2),
+            governance_key: key(3),
+            address: "127.0.0.1:26600".into(),
+        };
+        Genesis::new("test".into(), UnixMillis(1), Parameters::default(), vec![validator]).unwrap()
+    }
+
+    fn expiring(at: u64) -> CheckedTransaction {
+        let terms = Terms { network: "test".into(), chain: network().chain(), expires_at: Height(at) };
+        let (_, transaction) = registration(&terms, &SecretKey::from_seed([9; 32]));
+        CheckedTransaction::check(transaction, &network()).unwrap()
+    }
+
+    fn receipt(transaction: &CheckedTransaction, height: u64) -> Receipt {
+        let (id, expires_at) = (transaction.id(), transaction.transaction().expires_at);
+        let (did, version) = (transaction.transaction().operation.did(), Some(ledger::Version::FIRST));
+        Receipt { id, height: Height(height), expires_at, index: 0, code: Code::Applied, did, version }
+    }
+
+    #[test]
+    fn who_waits_is_told_of_the_expiry_by_the_block_that_makes_it_certain() {
+        let mempool = Mempool::new(1 << 20);
+        let (queued, sealed) = (expiring(5), expiring(5));
+        let mut ends = [&queued, &sealed].map(|transaction| mempool.wait(transaction.id()).unwrap());
+        mempool.submit(queued.clone()).unwrap();
+        let batch = Digest::from_bytes([1; 32]);
+        mempool.adopt(batch, &[Arc::new(sealed.clone())]);
+        mempool.executed(Height(4), &[], &[]);
+        assert!(ends.iter_mut().all(|end| end.try_recv().is_err()));
+        // The block that expires it holds its batch, too late for a receipt.
+        mempool.executed(Height(5), &[batch], &[]);
+        for mut end in ends {
+            assert_eq!(end.try_recv(), Ok(Ended::Expired(Height(5))));
+        }
+        assert_eq!((mempool.expiry(&queued.id()), mempool.expiry(&sealed.id())), (Some(Height(5)), None));
+    }
+
+    #[test]
+    fn a_receipt_in_the_last_block_counts_and_not_the_expiry() {
+        let mempool = Mempool::new(1 << 20);
+        let transaction = expiring(5);
+        let mut end = mempool.wait(transaction.id()).unwrap();
+        mempool.submit(transaction.clone()).unwrap();
+        let receipt = receipt(&transaction, 5);
+        mempool.executed(Height(5), &[], std::slice::from_ref(&receipt));
+        assert_eq!(end.try_recv(), Ok(Ended::Ordered(receipt)));
     }
 }

@@ -13,6 +13,7 @@ fn receipt(code: ledger::Code) -> ledger::Receipt {
     ledger::Receipt {
         id: digest(1),
         height: Height(7),
+        expires_at: Height(90),
         index: 3,
         code,
         did: Some(DidId(digest(2))),
@@ -29,7 +30,7 @@ fn a_receipt_shows_number_name_and_full_did() {
     assert_eq!(
         json,
         json!({
-            "id": digest(1).to_string(), "height": 7, "index": 3, "code": 0, "result": "applied",
+            "id": digest(1).to_string(), "height": 7, "expiresAt": 90, "index": 3, "code": 0, "result": "applied",
             "did": did, "version": 1,
         })
     );
@@ -47,8 +48,7 @@ fn a_receipt_of_a_failure_has_no_version() {
 
 #[test]
 fn a_receipt_with_a_code_of_a_later_version_is_read() {
-    let json =
-        json!({ "id": digest(1).to_string(), "height": 1, "index": 0, "code": 999, "result": "later" });
+    let json = json!({ "id": digest(1).to_string(), "height": 1, "expiresAt": 2, "index": 0, "code": 999, "result": "later" });
     let receipt: Receipt = serde_json::from_value(json).unwrap();
     assert_eq!((receipt.code, receipt.is_applied()), (999, false));
 }
@@ -57,13 +57,14 @@ fn a_receipt_with_a_code_of_a_later_version_is_read() {
 fn the_fate_is_tagged_by_its_state() {
     let unknown = Fate::Unknown { height: Height(5), can_land_until: Height(105) };
     let pending = Fate::Pending { expires_at: Height(9) };
+    let expired = Fate::Expired { expires_at: Height(9), height: Height(12) };
     let settled = Fate::Final { receipt: Receipt::new(&receipt(ledger::Code::Applied), "test") };
     assert_eq!(
         serde_json::to_value(&unknown).unwrap(),
         json!({ "state": "unknown", "height": 5, "canLandUntil": 105 })
     );
     assert_eq!(serde_json::to_value(&pending).unwrap(), json!({ "state": "pending", "expiresAt": 9 }));
-    for fate in [unknown, pending, settled] {
+    for fate in [unknown, pending, expired, settled] {
         let json = serde_json::to_value(&fate).unwrap();
         assert_eq!(json["state"], fate.state());
         assert_eq!(serde_json::from_value::<Fate>(json).unwrap(), fate);

@@ -14,7 +14,8 @@ fn ring() -> (tempfile::TempDir, Keyring) {
 }
 
 fn publics(entry: &Entry) -> Vec<PublicKey> {
-    entry.keys.iter().map(|key| key.secret.public()).collect()
+    let reserves = entry.recovery.iter().chain(&entry.next);
+    entry.keys.iter().map(|key| &key.secret).chain(reserves).map(SecretKey::public).collect()
 }
 
 #[test]
@@ -63,20 +64,27 @@ fn a_change_is_pending_until_settled_and_its_key_stays() {
     ring.insert(&entry).unwrap();
     let first = entry.pending.clone().unwrap();
     let (did, other) = (&entry.did, Pending::new(wallet::registration(&terms(), &SecretKey::generate()).1));
-    let key = || HeldKey { number: KeyNumber::LAST, secret: SecretKey::from_seed([2; 32]) };
+    let secret = |seed| SecretKey::from_seed([seed; 32]);
+    let keys = || NewKeys {
+        key: Some(HeldKey { number: KeyNumber::LAST, secret: secret(2) }),
+        recovery: Some(secret(3)),
+        next: Some(secret(4)),
+    };
 
-    let error = ring.begin(did, Some(key()), other.clone()).unwrap_err().to_string();
+    let error = ring.begin(did, keys(), other.clone()).unwrap_err().to_string();
     assert!(error.contains("realdid did resume") && error.contains(&first.id.to_string()), "{error}");
     assert_eq!(ring.read(did).unwrap().keys.len(), 1);
 
     ring.settle(did, &other.id).unwrap();
     assert_eq!(ring.read(did).unwrap().pending, Some(first.clone()), "another id settles nothing");
     ring.settle(did, &first.id).unwrap();
-    ring.begin(did, Some(key()), other.clone()).unwrap();
+    ring.begin(did, keys(), other.clone()).unwrap();
     ring.settle(did, &other.id).unwrap();
     let read = ring.read(did).unwrap();
     let numbers: Vec<KeyNumber> = read.keys.iter().map(|key| key.number).collect();
-    assert_eq!((numbers, read.pending), (vec![KeyNumber::FIRST, KeyNumber::LAST], None));
+    assert_eq!((numbers, &read.pending), (vec![KeyNumber::FIRST, KeyNumber::LAST], &None));
+    assert_eq!((read.recovery.len(), read.next.len()), (2, 2), "what may still be committed to stays");
+    assert!([2, 3, 4].iter().all(|seed| read.secret(&secret(*seed).public()).is_some()));
 }
 
 #[test]
@@ -117,6 +125,7 @@ fn a_damaged_entry_is_named_without_its_secrets() {
     let text = fs::read_to_string(&path).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     let secret = json["keys"][0]["secretKeyMultibase"].as_str().unwrap();
+    let reserve = json["next"][0]["secretKeyMultibase"].as_str().unwrap();
     let public = json["keys"][0]["publicKeyMultibase"].as_str().unwrap();
     let id = json["pending"]["id"].as_str().unwrap();
     let other = wallet::create(&terms()).did.to_string();
@@ -124,6 +133,8 @@ fn a_damaged_entry_is_named_without_its_secrets() {
         String::new(),
         text[..text.len() / 2].to_owned(),
         text.replace(secret, &secret[..20]),
+        text.replace(reserve, secret),
+        text.replace("\"recovery\"", "\"recoveries\""),
         text.replace(public, &SecretKey::generate().public().to_string()),
         text.replace(id, &Digest::ZERO.to_string()),
         text.replace(&entry.did.to_string(), &other),
@@ -167,7 +178,7 @@ fn changes_at_the_same_time_lose_no_key() {
             scope.spawn(move || {
                 let number = KeyNumber::new(2 + u16::from(seed)).unwrap();
                 let key = HeldKey { number, secret: SecretKey::from_seed([seed; 32]) };
-                ring.begin(did, Some(key), pending.clone()).unwrap();
+                ring.begin(did, NewKeys { key: Some(key), ..NewKeys::default() }, pending.clone()).unwrap();
             });
         }
     });

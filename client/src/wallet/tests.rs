@@ -26,12 +26,24 @@ fn resolution(did: &Did, transaction: &Transaction, version: u64) -> Value {
     let document = match &transaction.operation {
         Operation::Create(create) => Some(&create.document),
         Operation::Update(update) => Some(&update.document),
+        Operation::Recover(recover) => Some(&recover.document),
         Operation::Deactivate(_) | Operation::Propose(_) | Operation::Vote(_) => None,
+    };
+    let (recovery, next_keys) = match &transaction.operation {
+        Operation::Create(create) => (create.recovery, create.next_keys),
+        Operation::Update(update) => (Digest::ZERO, update.next_keys),
+        Operation::Recover(recover) => (recover.recovery, recover.next_keys),
+        Operation::Deactivate(_) | Operation::Propose(_) | Operation::Vote(_) => (Digest::ZERO, None),
     };
     json!({
         "didDocument": document.map(|document| did_document(did, document)),
         "didResolutionMetadata": {},
-        "didDocumentMetadata": { "versionId": version.to_string(), "deactivated": document.is_none() },
+        "didDocumentMetadata": {
+            "versionId": version.to_string(),
+            "deactivated": document.is_none(),
+            "recoveryCommitment": recovery.to_string(),
+            "nextKeysCommitment": next_keys.map(|commitment| commitment.to_string()),
+        },
     })
 }
 
@@ -61,24 +73,73 @@ fn a_registration_is_valid_and_names_the_did() {
 }
 
 #[test]
-fn a_rotation_holds_the_new_key_alone_and_is_signed_by_the_old_one() {
-    let (entry, current) = created();
-    let (key, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
+fn a_rotation_holds_the_key_that_was_committed_to_and_is_signed_by_it_and_commits_to_the_next() {
+    let (mut entry, current) = created();
+    let first = entry.next[0].public();
+    let (brought, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
     sound(&pending);
-    let Operation::Update(update) = &pending.transaction.operation else { panic!("an update") };
-    let numbers: Vec<u16> = update.document.keys.iter().map(|key| key.number.get()).collect();
-    assert_eq!((numbers, update.replaces), (vec![2], Version(1)));
-    assert_eq!(update.document.keys[0].public, key.secret.public());
+    let Operation::Update(operation) = &pending.transaction.operation else { panic!("an update") };
+    let numbers: Vec<u16> = operation.document.keys.iter().map(|key| key.number.get()).collect();
+    assert_eq!((numbers, operation.replaces), (vec![2], Version(1)));
+    assert_eq!(operation.document.keys[0].public, first);
+    assert_eq!((&operation.revealed, &pending.transaction.signers), (&Some(KeySet::of(first)), &vec![first]));
+    assert_eq!(operation.next_keys, brought.next.as_ref().map(committed));
+    // The next one is signed by the key that this one commits to, also where this one never lands.
+    let answer = resolution(&entry.did, &pending.transaction, 2);
+    entry.keys.extend(brought.key);
+    entry.next.extend(brought.next);
+    let later = Current::from_resolution(&entry.did, &answer).unwrap();
+    let signers = |current: &Current| {
+        let (_, pending) = update(&terms(), &entry, current, Present::Drop, 20).unwrap();
+        sound(&pending);
+        pending.transaction.signers
+    };
+    assert_eq!(signers(&later), [entry.next[1].public()]);
+    assert_eq!(signers(&current), [first]);
+}
+
+#[test]
+fn without_a_commitment_a_current_key_signs_and_a_fresh_one_comes() {
+    let (entry, mut current) = created();
+    current.next_keys = None;
+    let (brought, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
+    sound(&pending);
     assert_eq!(pending.transaction.signers, [entry.keys[0].secret.public()]);
+    let Operation::Update(operation) = &pending.transaction.operation else { panic!("an update") };
+    assert_eq!(operation.document.keys[0].public, brought.key.unwrap().secret.public());
+    assert!(operation.revealed.is_none() && operation.next_keys.is_some());
+}
+
+#[test]
+fn a_recovery_brings_keys_of_every_kind_and_is_signed_by_the_recovery_key_alone() {
+    let (entry, current) = created();
+    let (brought, pending) = recover(&terms(), &entry, &current).unwrap();
+    sound(&pending);
+    assert_eq!(pending.transaction.signers, [entry.recovery[0].public()]);
+    let Operation::Recover(operation) = &pending.transaction.operation else { panic!("a recovery") };
+    assert_eq!(operation.document.keys[0].public, brought.key.unwrap().secret.public());
+    assert_eq!(Some(operation.recovery), brought.recovery.as_ref().map(committed));
+    assert_eq!(operation.next_keys, brought.next.as_ref().map(committed));
+}
+
+#[test]
+fn a_key_that_is_committed_to_but_not_held_is_named_with_the_way_out() {
+    let (entry, mut current) = created();
+    (current.recovery, current.next_keys) = (Digest::ZERO, Some(Digest::ZERO));
+    let error = update(&terms(), &entry, &current, Present::Drop, 20).unwrap_err().to_string();
+    assert!(error.contains("next key") && error.contains("realdid did recover"), "{error}");
+    let error = recover(&terms(), &entry, &current).unwrap_err().to_string();
+    assert!(error.contains("recovery key") && error.contains(&Digest::ZERO.to_string()), "{error}");
 }
 
 #[test]
 fn an_added_key_stands_beside_the_present_ones() {
     let (mut entry, current) = created();
-    let (key, pending) = update(&terms(), &entry, &current, Present::Keep, 20).unwrap();
+    let (brought, pending) = update(&terms(), &entry, &current, Present::Keep, 20).unwrap();
     let Operation::Update(operation) = &pending.transaction.operation else { panic!("an update") };
     assert_eq!(operation.document.keys.len(), 2);
-    entry.keys.push(key);
+    entry.keys.extend(brought.key);
+    entry.next.extend(brought.next);
     let current =
         Current::from_resolution(&entry.did, &resolution(&entry.did, &pending.transaction, 2)).unwrap();
     assert_eq!((current.keys.len(), current.version), (2, Version(2)));
@@ -102,7 +163,7 @@ fn a_key_that_a_node_slips_in_is_never_signed_for() {
 fn a_number_is_never_given_to_a_second_key() {
     let (mut entry, mut current) = created();
     let next = |entry: &Entry, current: &Current| {
-        update(&terms(), entry, current, Present::Drop, 20).unwrap().0.number.get()
+        update(&terms(), entry, current, Present::Drop, 20).unwrap().0.key.unwrap().number.get()
     };
     // Held, though it never reached the document.
     entry.keys.push(HeldKey { number: number(7), secret: SecretKey::generate() });
@@ -119,9 +180,9 @@ fn a_node_that_claims_the_last_number_does_not_end_the_updates() {
     entry.keys.push(HeldKey { number: number(2), secret: SecretKey::generate() });
     let foreign = SecretKey::from_seed([9; 32]).public();
     current.keys.push(ShownKey { number: KeyNumber::LAST, public: foreign, purposes: Purposes::ALL });
-    let (key, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
+    let (brought, pending) = update(&terms(), &entry, &current, Present::Drop, 20).unwrap();
     sound(&pending);
-    assert_eq!(key.number, number(3));
+    assert_eq!(brought.key.unwrap().number, number(3));
     current.keys.extend((1..u16::MAX).map(|given| ShownKey {
         number: number(given),
         public: foreign,
@@ -135,19 +196,26 @@ fn a_node_that_claims_the_last_number_does_not_end_the_updates() {
 fn without_a_controlling_key_nothing_is_signed() {
     let (entry, mut current) = created();
     current.keys[0].purposes = Purposes::AUTHENTICATION;
-    let error = deactivate(&terms(), &entry, &current).unwrap_err();
+    current.next_keys = None;
+    let error = deactivate(&terms(), &entry, &current, Authority::Next).unwrap_err();
     assert!(matches!(error, WalletError::NoControl { held: 1, .. }), "{error}");
 }
 
 #[test]
 fn a_deactivated_did_is_not_changed() {
     let (entry, current) = created();
-    let pending = deactivate(&terms(), &entry, &current).unwrap();
+    let by_recovery = deactivate(&terms(), &entry, &current, Authority::Recovery).unwrap();
+    sound(&by_recovery);
+    assert_eq!(by_recovery.transaction.signers, [entry.recovery[0].public()]);
+    let pending = deactivate(&terms(), &entry, &current, Authority::Next).unwrap();
     sound(&pending);
+    assert_eq!(pending.transaction.signers, [entry.next[0].public()]);
     let current =
         Current::from_resolution(&entry.did, &resolution(&entry.did, &pending.transaction, 2)).unwrap();
     assert!(current.deactivated);
     let error = update(&terms(), &entry, &current, Present::Drop, 20).unwrap_err();
+    assert!(matches!(error, WalletError::Deactivated { .. }), "{error}");
+    let error = recover(&terms(), &entry, &current).unwrap_err();
     assert!(matches!(error, WalletError::Deactivated { .. }), "{error}");
 }
 
@@ -155,7 +223,7 @@ fn a_deactivated_did_is_not_changed() {
 fn a_change_for_another_chain_is_refused() {
     let (entry, current) = created();
     let other = Terms { chain: Digest::ZERO, ..terms() };
-    let error = deactivate(&other, &entry, &current).unwrap_err().to_string();
+    let error = deactivate(&other, &entry, &current, Authority::Next).unwrap_err().to_string();
     assert!(error.contains(&Digest::ZERO.to_string()) && error.contains("--rpc"), "{error}");
 }
 
@@ -193,6 +261,8 @@ fn an_answer_that_is_no_resolution_is_refused() {
         assert!(error.contains("#key-<n>"), "{error}");
     }
     assert!(with(&|answer| answer["didDocumentMetadata"]["versionId"] = json!("x")).contains("versionId"));
+    let unsaid = with(&|answer| answer["didDocumentMetadata"]["recoveryCommitment"] = json!(null));
+    assert!(unsaid.contains("recoveryCommitment"), "{unsaid}");
     let error = json!({ "detail": "did:x is not registered" });
     assert!(
         with(&|answer| answer["didResolutionMetadata"]["error"] = error.clone()).contains("not registered")

@@ -51,6 +51,23 @@ fn only_a_key_for_capability_invocation_controls_the_document() {
 }
 
 #[test]
+fn a_threshold_counts_distinct_keys_for_capability_invocation() {
+    let mut document = document(&[1, 2, 3]);
+    document.threshold = 2;
+    assert_eq!(document.check(&Parameters::default()), Ok(()));
+    let publics = |seeds: &[u8]| seeds.iter().map(|seed| key(*seed).public()).collect::<Vec<_>>();
+    for (signers, enough) in [(&[1, 2][..], true), (&[1, 1], false), (&[1, 9], false), (&[3], false)] {
+        assert_eq!(document.is_controlled_by(&publics(signers)), enough, "{signers:?}");
+    }
+    document.keys[0].purposes = Purposes::AUTHENTICATION;
+    for (threshold, fits) in [(0, false), (1, true), (2, true), (3, false)] {
+        document.threshold = threshold;
+        let expected = if fits { Ok(()) } else { Err(DocumentError::Threshold { threshold, keys: 2 }) };
+        assert_eq!(document.check(&Parameters::default()), expected);
+    }
+}
+
+#[test]
 fn purposes_survive_json_by_name_and_bytes_by_bit() {
     let both = Purposes::AUTHENTICATION.and(Purposes::CAPABILITY_DELEGATION);
     let json = serde_json::to_string(&both).unwrap();
@@ -64,8 +81,9 @@ fn purposes_survive_json_by_name_and_bytes_by_bit() {
 
 #[test]
 fn unknown_fields_in_json_are_refused() {
-    let text = r#"{"keys": [], "alsoKnownAs": "Zhang San"}"#;
-    assert!(serde_json::from_str::<Document>(text).is_err());
+    let text = r#"{"threshold": 1, "keys": [], "alsoKnownAs": "Zhang San"}"#;
+    let error = serde_json::from_str::<Document>(text).unwrap_err().to_string();
+    assert!(error.contains("`alsoKnownAs`"), "{error}");
     let mut json = serde_json::to_value(document(&[1])).unwrap();
     json["keys"][0]["name"] = "zhang-san".into();
     assert!(serde_json::from_value::<Document>(json).unwrap_err().to_string().contains("`name`"));
@@ -75,6 +93,6 @@ fn unknown_fields_in_json_are_refused() {
 #[test]
 fn a_document_has_the_same_length_whatever_its_values() {
     let length = |seeds: &[u8]| encoding::encode(&document(seeds)).len();
-    assert_eq!((length(&[1]), length(&[255])), (8 + 39, 8 + 39));
-    assert_eq!((length(&[1, 2]), length(&[254, 255])), (8 + 2 * 39, 8 + 2 * 39));
+    assert_eq!((length(&[1]), length(&[255])), (2 + 8 + 39, 2 + 8 + 39));
+    assert_eq!((length(&[1, 2]), length(&[254, 255])), (2 + 8 + 2 * 39, 2 + 8 + 2 * 39));
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use genesis::{Digest, Domain, PublicKey, encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Code, DidId, Document, Moment, Record};
+use crate::{Code, Commitments, DidId, Document, Moment, Record};
 
 /// The inception of a DID. Its hash is the DID's id, so nobody can register the id with other keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,10 @@ use crate::{Code, DidId, Document, Moment, Record};
 pub struct Create {
     /// The first document.
     pub document: Document,
+    /// The commitment to the keys that recover the DID.
+    pub recovery: Digest,
+    /// The commitment to the keys that make the next change; none where the document's own do.
+    pub next_keys: Option<Digest>,
     /// Makes the id unpredictable, and gives one set of keys as many DIDs as it likes.
     pub salt: Salt,
 }
@@ -27,7 +31,7 @@ impl Create {
         DidId(Digest::of(Domain::Inception, &encoding::encode(self)))
     }
 
-    /// Authorised by one of the inception's own `capabilityInvocation` keys.
+    /// Authorised by the inception's own `capabilityInvocation` keys, as many as its threshold asks for.
     pub(crate) fn execute(
         &self,
         did: DidId,
@@ -41,7 +45,8 @@ impl Create {
         if !self.document.is_controlled_by(signers) {
             return Err(Code::Unauthorised);
         }
-        Ok(Record::first(did, self.document.clone(), now))
+        let commitments = Commitments { recovery: self.recovery, next_keys: self.next_keys };
+        Ok(Record::first(did, self.document.clone(), commitments, now))
     }
 }
 
@@ -84,7 +89,7 @@ impl<'de> Deserialize<'de> for Salt {
 mod tests {
     use super::*;
     use crate::KeyNumber;
-    use crate::samples::{create, document, key, moment};
+    use crate::samples::{commitments, create, document, key, moment};
 
     fn execute(create: &Create, signers: &[PublicKey], current: Option<&Record>) -> Result<Record, Code> {
         create.execute(create.did(), signers, current, moment(5))
@@ -94,7 +99,7 @@ mod tests {
     fn a_did_is_created_at_version_1_by_one_of_its_own_keys() {
         let create = create(&[1, 2]);
         let record = execute(&create, &[key(2).public()], None).unwrap();
-        assert_eq!(record, Record::first(create.did(), document(&[1, 2]), moment(5)));
+        assert_eq!(record, Record::first(create.did(), document(&[1, 2]), commitments(1), moment(5)));
     }
 
     #[test]
@@ -105,10 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn as_many_of_its_own_keys_sign_as_the_threshold_asks_for() {
+        let mut create = create(&[1, 2, 3]);
+        create.document.threshold = 2;
+        for (signers, enough) in [(&[1, 2][..], true), (&[2, 3, 9], true), (&[1, 1], false), (&[1, 9], false)]
+        {
+            let signers: Vec<PublicKey> = signers.iter().map(|seed| key(*seed).public()).collect();
+            let expected = if enough { Ok(()) } else { Err(Code::Unauthorised) };
+            assert_eq!(execute(&create, &signers, None).map(drop), expected, "{signers:?}");
+        }
+    }
+
+    #[test]
     fn a_did_is_created_once_even_after_its_end() {
         let create = create(&[1]);
         let record = execute(&create, &[key(1).public()], None).unwrap();
-        let ended = record.successor(None, moment(6));
+        let ended = record.successor(None, commitments(1), moment(6));
         for current in [record, ended] {
             assert_eq!(execute(&create, &[key(1).public()], Some(&current)), Err(Code::DidExists));
         }
@@ -120,7 +137,11 @@ mod tests {
         let mut renumbered = base.clone();
         renumbered.document.keys[0].number = KeyNumber::LAST;
         let salted = Create { salt: Salt([9; 16]), ..base.clone() };
-        for changed in [create(&[1]), create(&[2, 1]), renumbered, salted] {
+        let mut joint = base.clone();
+        joint.document.threshold = 2;
+        let recoverable = Create { recovery: commitments(2).recovery, ..base.clone() };
+        let rotating = Create { next_keys: Some(base.recovery), ..base.clone() };
+        for changed in [create(&[1]), create(&[2, 1]), renumbered, salted, joint, recoverable, rotating] {
             assert_ne!(changed.did(), base.did());
         }
     }

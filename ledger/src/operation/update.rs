@@ -1,12 +1,12 @@
 //! Update: replaces a DID's document.
 
-use genesis::PublicKey;
+use genesis::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
 
 use super::replaceable;
-use crate::{Code, DidId, Document, Moment, Record, Version};
+use crate::{Code, Commitments, DidId, Document, KeySet, Moment, Record, Version};
 
-/// Replaces the document of a DID.
+/// Replaces the document of a DID. Never touches the commitment to its recovery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Update {
@@ -16,19 +16,24 @@ pub struct Update {
     pub replaces: Version,
     /// The whole new document.
     pub document: Document,
+    /// The keys that the record commits to for this change; none where it commits to none.
+    pub revealed: Option<KeySet>,
+    /// The commitment to the keys that make the next change; none where the document's own do.
+    pub next_keys: Option<Digest>,
 }
 
 impl Update {
-    /// Authorised by one of the current document's `capabilityInvocation` keys; the new document's count for
-    /// nothing.
+    /// Authorised by the current document's `capabilityInvocation` keys or, where the record commits to keys for its next
+    /// change, by these alone; the new document's count for nothing.
     pub(crate) fn execute(
         &self,
         signers: &[PublicKey],
         current: Option<&Record>,
         now: Moment,
     ) -> Result<Record, Code> {
-        let record = replaceable(current, self.replaces, signers)?;
-        Ok(record.successor(Some(self.document.clone()), now))
+        let record = replaceable(current, Some(self.replaces), self.revealed.as_ref(), signers)?;
+        let commitments = Commitments { recovery: record.header.recovery, next_keys: self.next_keys };
+        Ok(record.successor(Some(self.document.clone()), commitments, now))
     }
 }
 
@@ -36,24 +41,27 @@ impl Update {
 mod tests {
     use super::*;
     use crate::Purposes;
-    use crate::samples::{create, document, key, moment};
+    use crate::samples::{commitments, create, document, key, moment};
 
     fn current() -> Record {
         let mut document = document(&[1, 2]);
         document.keys[1].purposes = Purposes::AUTHENTICATION;
-        Record::first(create(&[1]).did(), document, moment(1))
+        Record::first(create(&[1]).did(), document, commitments(1), moment(1))
+    }
+
+    fn update(replaces: u64) -> Update {
+        let (did, document) = (create(&[1]).did(), document(&[3]));
+        Update { did, replaces: Version(replaces), document, revealed: None, next_keys: None }
     }
 
     fn execute(replaces: u64, signer: u8, current: Option<&Record>) -> Result<Record, Code> {
-        let update =
-            Update { did: create(&[1]).did(), replaces: Version(replaces), document: document(&[3]) };
-        update.execute(&[key(signer).public()], current, moment(2))
+        update(replaces).execute(&[key(signer).public()], current, moment(2))
     }
 
     #[test]
     fn a_current_key_replaces_the_version_that_it_names() {
         let record = execute(1, 1, Some(&current())).unwrap();
-        assert_eq!(record, current().successor(Some(document(&[3])), moment(2)));
+        assert_eq!(record, current().successor(Some(document(&[3])), commitments(1), moment(2)));
     }
 
     #[test]
@@ -61,8 +69,7 @@ mod tests {
         for signer in [9, 3, 2] {
             assert_eq!(execute(1, signer, Some(&current())), Err(Code::Unauthorised), "signer {signer}");
         }
-        let update = Update { did: create(&[1]).did(), replaces: Version(1), document: document(&[3]) };
-        assert_eq!(update.execute(&[], Some(&current()), moment(2)), Err(Code::Unauthorised));
+        assert_eq!(update(1).execute(&[], Some(&current()), moment(2)), Err(Code::Unauthorised));
     }
 
     #[test]
@@ -75,9 +82,30 @@ mod tests {
     #[test]
     fn a_did_that_is_unknown_or_ended_is_not_updated() {
         assert_eq!(execute(1, 1, None), Err(Code::NoSuchDid));
-        let ended = current().successor(None, moment(2));
+        let ended = current().successor(None, commitments(1), moment(2));
         for replaces in [1, 2] {
             assert_eq!(execute(replaces, 1, Some(&ended)), Err(Code::Deactivated));
         }
+    }
+
+    #[test]
+    fn with_pre_rotation_only_the_keys_committed_to_update_and_only_when_revealed() {
+        let next = KeySet::of(key(7).public());
+        let rotating = Commitments { next_keys: Some(next.commitment()), ..commitments(1) };
+        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, moment(1));
+        let run = |revealed: Option<KeySet>, signer: u8| {
+            let update = Update { revealed, ..update(1) };
+            update.execute(&[key(signer).public()], Some(&record), moment(2))
+        };
+        assert_eq!(run(None, 1), Err(Code::NotRevealed));
+        assert_eq!(run(None, 7), Err(Code::NotRevealed));
+        assert_eq!(run(Some(KeySet::of(key(1).public())), 1), Err(Code::NotRevealed));
+        assert_eq!(run(Some(next.clone()), 1), Err(Code::Unauthorised));
+        let made = run(Some(next.clone()), 7).unwrap();
+        assert_eq!((made.header.version, made.header.next_keys), (Version(2), None));
+        // Where nothing was committed to, nothing is revealed.
+        let plain = Update { revealed: Some(next), ..update(1) };
+        let refused = plain.execute(&[key(1).public(), key(7).public()], Some(&current()), moment(2));
+        assert_eq!(refused, Err(Code::NotRevealed));
     }
 }

@@ -1,8 +1,8 @@
 use std::convert::Infallible;
 
 use super::*;
-use crate::Purposes;
-use crate::samples::{Memory, create, document, key, moment};
+use crate::samples::{Memory, commitments, create, document, key, moment};
+use crate::{Commitments, Purposes};
 
 impl History for Memory {
     type Error = Infallible;
@@ -18,9 +18,10 @@ impl History for Memory {
 
 /// A DID with three versions, the last one deactivated where asked for.
 fn history(ended: bool) -> (Memory, String) {
-    let first = Record::first(create(&[1]).did(), document(&[1]), moment(1));
-    let second = first.successor(Some(document(&[2])), moment(2));
-    let third = second.successor((!ended).then(|| document(&[3])), moment(3));
+    let first = Record::first(create(&[1]).did(), document(&[1]), commitments(1), moment(1));
+    let second = first.successor(Some(document(&[2])), commitments(1), moment(2));
+    let rotating = Commitments { next_keys: Some(commitments(9).recovery), ..commitments(1) };
+    let third = second.successor((!ended).then(|| document(&[3])), rotating, moment(3));
     let did = Did::new("test", first.header.did).to_string();
     let records =
         [first, second, third].into_iter().map(|record| ((record.header.did, record.header.version), record));
@@ -43,7 +44,13 @@ fn the_newest_version_resolves_with_its_metadata() {
     assert_eq!(json["didResolutionMetadata"], json!({ "contentType": "application/did" }));
     assert_eq!(
         json["didDocumentMetadata"],
-        json!({ "created": "2023-11-14T22:13:21Z", "updated": "2023-11-14T22:13:23Z", "versionId": "3" })
+        json!({
+            "created": "2023-11-14T22:13:21Z",
+            "updated": "2023-11-14T22:13:23Z",
+            "versionId": "3",
+            "recoveryCommitment": commitments(1).recovery.to_string(),
+            "nextKeysCommitment": commitments(9).recovery.to_string(),
+        })
     );
     assert_eq!(
         json["didDocument"]["verificationMethod"][0]["publicKeyMultibase"],
@@ -61,6 +68,7 @@ fn an_old_version_resolves_and_names_the_next() {
         json!({
             "created": "2023-11-14T22:13:21Z",
             "versionId": "1",
+            "recoveryCommitment": commitments(1).recovery.to_string(),
             "nextUpdate": "2023-11-14T22:13:22Z",
             "nextVersionId": "2",
         })

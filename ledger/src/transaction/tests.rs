@@ -1,8 +1,11 @@
 use genesis::encoding::decode;
 
 use super::*;
-use crate::samples::{create, created, deactivated, document, genesis, genesis_with, key, signed, updated};
-use crate::{Create, Deactivate, Document, Key, KeyNumber, Purposes, Salt, Update, Version};
+use crate::samples::{
+    commitments, create, created, deactivated, document, genesis, genesis_with, key, recovered, recovery_key,
+    signed, updated,
+};
+use crate::{Create, Deactivate, Document, Key, KeyNumber, KeySet, Purposes, Recover, Salt, Update, Version};
 
 fn fault(change: impl FnOnce(&mut Transaction)) -> String {
     let mut transaction = signed(Operation::Create(create(&[1, 2])), 1);
@@ -10,20 +13,23 @@ fn fault(change: impl FnOnce(&mut Transaction)) -> String {
     CheckedTransaction::check(transaction, &genesis()).unwrap_err().to_string()
 }
 
-/// The DID, the id of its create, the digest of the whole create, the ids of an update and a deactivate.
-const FROZEN: [&str; 5] = [
-    "z9283CeUQXey3pkSFoxGaATQvKQUP7HcDevL5RXoGHm77",
-    "e7ef12383425b1a0981aaa9efab15428d2d91bbd8fea9e08b864e89484eea386",
-    "0b4076c7776ec1d15ed2bf5f5ab91a2798d98a5420828078a9c6b68735b8a69f",
-    "63d15e6fd27762757fbe447dc37631dd7777dd7ca36c00ad4e7bc0d65a2d6769",
-    "172dd0919290a465f1174ae6d7b1c3302d4c79b82631d5b50272be8719c702d0",
+/// The DID, the id of its create, the digest of the whole create, the ids of an update, a deactivate and a recover.
+const FROZEN: [&str; 6] = [
+    "zECyvA4nunEzqKjR78qKaHr2Y9cGKPqBkaw17UbVLw2LU",
+    "01a2c18c94a2be4108ae9c9def1022c9e1d0b727229b5c2d76e6ac18856ee805",
+    "4a31827bfdc63b57dafa1cc012935f161a36ace6ec2de3a43141fb1af4f13009",
+    "baf5cae73a3c33134412ac1f9dec7ec83f4909625ba0737813ab34a2b1dabd0f",
+    "f02387851f2dbf558a24c304a5e4f1436c830b3017b99cd3fba912fd7b7d875c",
+    "3f29fe5e0333d19f84d3f7eb84d04e5c90ee9017bb6fa88cdf293ec1aa3f619d",
 ];
 
 /// A transaction made of bytes that stand here, not of the samples: its id must never change.
 fn frozen() -> Transaction {
     let public = key(1).public();
     let keys = vec![Key { number: KeyNumber::FIRST, public, purposes: Purposes::ALL }];
-    let create = Create { document: Document { keys }, salt: Salt([7; 16]) };
+    let document = Document { threshold: 1, keys };
+    let recovery = Digest::from_bytes([5; 32]);
+    let create = Create { document, recovery, next_keys: None, salt: Salt([7; 16]) };
     let chain = Digest::from_bytes([9; 32]);
     Transaction::sign(chain, Operation::Create(create), Height(1_000), &[&key(1)])
 }
@@ -34,21 +40,26 @@ fn the_did_the_ids_and_the_encoding_are_frozen() {
     let create = frozen();
     let did = create.operation.did().unwrap();
     let id_of = |operation| Transaction { operation, ..frozen() }.id();
-    let update = Update { did, replaces: Version(1), document: document(&[2]) };
-    let deactivate = Deactivate { did, replaces: Version(1) };
+    let (revealed, next_keys) = (None, Some(Digest::from_bytes([6; 32])));
+    let update = Update { did, replaces: Version(1), document: document(&[2]), revealed, next_keys };
+    let revealed = KeySet::of(key(3).public());
+    let deactivate = Deactivate { did, replaces: Some(Version(1)), revealed: Some(revealed.clone()) };
+    let recovery = Digest::from_bytes([5; 32]);
+    let recover = Recover { did, revealed, document: document(&[2]), recovery, next_keys };
     let found = [
         did.to_string(),
         create.id().to_string(),
         Digest::of(Domain::Transaction, &encode(&create)).to_string(),
         id_of(Operation::Update(update)).to_string(),
         id_of(Operation::Deactivate(deactivate)).to_string(),
+        id_of(Operation::Recover(recover)).to_string(),
     ];
     assert_eq!(found, FROZEN);
 }
 
 #[test]
 fn a_signed_transaction_passes_and_survives_its_bytes_and_its_json() {
-    for transaction in [created(1), updated(1, 1, &[2], 1), deactivated(1, 1, 1)] {
+    for transaction in [created(1), updated(1, 1, &[2], 1), deactivated(1, 1, 1), recovered(1, &[2], 1)] {
         let bytes = encode(&transaction);
         assert_eq!(decode::<Transaction>(&bytes, bytes.len()).unwrap(), transaction);
         let json = serde_json::to_string(&transaction).unwrap();
@@ -139,4 +150,23 @@ fn a_document_with_an_unsound_key_is_refused_by_its_place() {
     unsound.document.keys[1].public = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
     let error = CheckedTransaction::check(signed(Operation::Create(unsound), 1), &genesis()).unwrap_err();
     assert!(error.to_string().starts_with("keys[1]: `z6Mk"), "{error}");
+}
+
+#[test]
+fn an_unsound_key_that_is_revealed_is_refused_by_its_place() {
+    let unsound = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
+    let revealed = Some(KeySet::of(unsound));
+    let operation = Operation::Deactivate(Deactivate { did: create(&[1]).did(), replaces: None, revealed });
+    let error = CheckedTransaction::check(signed(operation, 1), &genesis()).unwrap_err();
+    assert!(error.to_string().starts_with("revealed: keys[0]: `z6Mk"), "{error}");
+}
+
+#[test]
+fn a_recovery_that_commits_to_the_keys_it_shows_is_refused() {
+    let mut transaction = recovered(1, &[2], 1);
+    let Operation::Recover(recover) = &mut transaction.operation else { panic!("a recovery") };
+    recover.recovery = commitments(1).recovery;
+    let again = Transaction::sign(transaction.chain, transaction.operation, Height(9), &[&recovery_key(1)]);
+    let error = CheckedTransaction::check(again, &genesis()).unwrap_err();
+    assert_eq!(error, TransactionError::SameRecovery { commitment: commitments(1).recovery });
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use client::api::{ChainStatus, Receipt, ResolveOptions};
-use client::wallet::{self, Current, Present, Terms};
+use client::keyring::NewKeys;
+use client::wallet::{self, Authority, Current, Present, Terms};
 use client::{Client, Keyring, RpcError};
 use ledger::Did as DidText;
 use serde_json::{Value, json};
@@ -26,11 +27,12 @@ use change::Change;
 /// restore for you: back it up.
 #[derive(Debug, Subcommand)]
 pub(super) enum Did {
-    /// Make a key and register a DID for it; prints the DID.
+    /// Make keys and register a DID for them; prints the DID.
     ///
-    /// When it returns, the DID is final: every node that is up to date resolves it. The key is in the keyring folder
-    /// before anything is sent, so an interruption cannot lose it: `realdid did resume` finishes what was begun. Only
-    /// the public key and random bytes are sent, and nothing about you.
+    /// When it returns, the DID is final: every node that is up to date resolves it. Three keys are in the
+    /// keyring folder before anything is sent, so an interruption cannot lose them: one to use, one that makes the DID's next
+    /// change, and one that recovers it should the others be stolen. Only the first one's public half, hashes of the others
+    /// and random bytes are sent, and nothing about you.
     #[command(after_help = "Example:\n  realdid did create --rpc http://127.0.0.1:26601")]
     Create {
         #[command(flatten)]
@@ -38,8 +40,8 @@ pub(super) enum Did {
     },
     /// Give a DID a new key in place of the present ones, or beside them with --add-key.
     ///
-    /// The DID stays the same. The new key is made here and goes into the keyring, which must hold one of the present
-    /// keys too, to sign the change. Keys are numbered, #key-1, #key-2 and so on, and no number is used twice.
+    /// The DID stays the same. The new key is the one that was made for this with the last change, and that the network knows
+    /// only a hash of: whoever stole the present keys cannot make the change. The keyring must hold it. Keys are numbered, #key-1, #key-2 and so on, and no number is used twice.
     #[command(after_help = "Examples:\n  realdid did update did:realdid:test:z…\n  \
                             realdid did update did:realdid:test:z… --add-key")]
     Update {
@@ -51,13 +53,28 @@ pub(super) enum Did {
         #[command(flatten)]
         common: Common,
     },
+    /// Take a DID back with its recovery key, for when its other keys are lost or stolen.
+    ///
+    /// The DID stays the same and gets new keys of every kind, a new recovery key too. Whatever a thief did with it or does
+    /// meanwhile, this counts, unless the DID was ended.
+    #[command(after_help = "Example:\n  realdid did recover did:realdid:test:z…")]
+    Recover {
+        /// The DID, as `realdid did create` printed it.
+        did: DidText,
+        #[command(flatten)]
+        common: Common,
+    },
     /// End a DID, for good: nobody can use or change it again.
     ///
     /// It resolves to no document any more, but its old versions stay: `realdid did resolve DID --version 1`.
-    #[command(after_help = "Example:\n  realdid did deactivate did:realdid:test:z…")]
+    #[command(after_help = "Examples:\n  realdid did deactivate did:realdid:test:z…\n  \
+                            realdid did deactivate did:realdid:test:z… --recovery")]
     Deactivate {
         /// The DID, as `realdid did create` printed it.
         did: DidText,
+        /// Sign with the recovery key: for when the other keys are lost or stolen.
+        #[arg(long)]
+        recovery: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -119,7 +136,11 @@ impl Did {
                 let present = if add_key { Present::Keep } else { Present::Drop };
                 update(&common.ready().await?, output, &did, present).await
             }
-            Self::Deactivate { did, common } => deactivate(&common.ready().await?, output, &did).await,
+            Self::Recover { did, common } => recover(&common.ready().await?, output, &did).await,
+            Self::Deactivate { did, recovery, common } => {
+                let authority = if recovery { Authority::Recovery } else { Authority::Next };
+                deactivate(&common.ready().await?, output, &did, authority).await
+            }
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
             Self::Resolve { did, version, rpc } => resolve(&rpc.client, output, &did, version).await,
@@ -129,9 +150,11 @@ impl Did {
     /// What to say of what Ctrl-C leaves.
     pub(super) const fn left_by_interruption(&self) -> &'static str {
         match self {
-            Self::Create { .. } | Self::Update { .. } | Self::Deactivate { .. } | Self::Resume { .. } => {
-                "; what was begun is in the keyring: `realdid did resume`"
-            }
+            Self::Create { .. }
+            | Self::Update { .. }
+            | Self::Recover { .. }
+            | Self::Deactivate { .. }
+            | Self::Resume { .. } => "; what was begun is in the keyring: `realdid did resume`",
             Self::Follow { .. } | Self::Resolve { .. } => "",
         }
     }
@@ -182,7 +205,7 @@ async fn create(ready: &Ready, output: &Output) -> anyhow::Result<()> {
     ready.keyring.insert(&entry)?;
     let receipt = ready.change(&entry.did, output).finish(entry.pending.as_ref()).await?;
     output.note(&format!(
-        "Registered in block {}. Its key is in {}.",
+        "Registered in block {}. Its keys are in {}: back that folder up.",
         receipt.height,
         ready.keyring.folder().display()
     ));
@@ -195,26 +218,51 @@ async fn update(ready: &Ready, output: &Output, did: &DidText, present: Present)
     let entry = ready.keyring.read(did)?;
     let current = ready.current(did).await?;
     let most = ready.status.parameters.max_document_keys;
-    let (key, pending) = wallet::update(&ready.terms(), &entry, &current, present, most)?;
-    let number = key.number;
-    ready.keyring.begin(did, Some(key), pending.clone())?;
+    let (keys, pending) = wallet::update(&ready.terms(), &entry, &current, present, most)?;
+    let number = named(&keys);
+    ready.keyring.begin(did, keys, pending.clone())?;
     let receipt = change.finish(Some(&pending)).await?;
     let version = receipt.version.map(|version| version.to_string()).unwrap_or_default();
     let done = match present {
         Present::Drop => "is now the only key of",
         Present::Keep => "was added to",
     };
-    let text = format!("`{number}` {done} {did}: version {version}, in block {}.", receipt.height);
+    let text = format!("{number} {done} {did}: version {version}, in block {}.", receipt.height);
     ready.report(output, did, &receipt, text)
 }
 
-async fn deactivate(ready: &Ready, output: &Output, did: &DidText) -> anyhow::Result<()> {
+/// What the key that a change brings is called.
+fn named(keys: &NewKeys) -> String {
+    keys.key.as_ref().map_or_else(|| "A key".to_owned(), |key| format!("`{}`", key.number))
+}
+
+async fn recover(ready: &Ready, output: &Output, did: &DidText) -> anyhow::Result<()> {
     let change = ready.change(did, output);
     change.resume(&ready.terms()).await?;
     let entry = ready.keyring.read(did)?;
     let current = ready.current(did).await?;
-    let pending = wallet::deactivate(&ready.terms(), &entry, &current)?;
-    ready.keyring.begin(did, None, pending.clone())?;
+    let (keys, pending) = wallet::recover(&ready.terms(), &entry, &current)?;
+    let number = named(&keys);
+    ready.keyring.begin(did, keys, pending.clone())?;
+    let receipt = change.finish(Some(&pending)).await?;
+    let version = receipt.version.map(|version| version.to_string()).unwrap_or_default();
+    let text =
+        format!("{did} is yours: {number} is its only key, version {version}, in block {}.", receipt.height);
+    ready.report(output, did, &receipt, text)
+}
+
+async fn deactivate(
+    ready: &Ready,
+    output: &Output,
+    did: &DidText,
+    authority: Authority,
+) -> anyhow::Result<()> {
+    let change = ready.change(did, output);
+    change.resume(&ready.terms()).await?;
+    let entry = ready.keyring.read(did)?;
+    let current = ready.current(did).await?;
+    let pending = wallet::deactivate(&ready.terms(), &entry, &current, authority)?;
+    ready.keyring.begin(did, NewKeys::default(), pending.clone())?;
     let receipt = change.finish(Some(&pending)).await?;
     let text = format!("{did} is deactivated, for good, in block {}.", receipt.height);
     ready.report(output, did, &receipt, text)

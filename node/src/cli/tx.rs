@@ -114,6 +114,9 @@ async fn fate(rpc: &Rpc, output: &Output, id: &Digest) -> anyhow::Result<()> {
         Fate::Pending { expires_at } => {
             format!("{id} is pending: the node holds it; it can be applied until height {expires_at}.")
         }
+        Fate::Expired { expires_at, height } => format!(
+            "{id} is expired: it could be applied until height {expires_at}, and the chain is at {height}. It never will be."
+        ),
         Fate::Unknown { height, can_land_until } => format!(
             "{id} is unknown to this node: up to height {height} it is not in the chain. If another node holds it, \
              it can be applied until height {can_land_until} at most."
@@ -122,6 +125,7 @@ async fn fate(rpc: &Rpc, output: &Output, id: &Digest) -> anyhow::Result<()> {
     match fate {
         Fate::Final { receipt } => applied(&receipt),
         Fate::Pending { .. } => Ok(()),
+        Fate::Expired { .. } => Err(Ending::NotApplied(format!("transaction {id} is expired")).into()),
         Fate::Unknown { .. } => Err(Ending::NotFound(format!("transaction {id} is not known here")).into()),
     }
 }

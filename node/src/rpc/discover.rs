@@ -29,11 +29,11 @@ pub(super) fn document() -> Value {
                     param("timeoutMs", true, "how long to wait, in milliseconds", integer()),
                 ],
                 ("receipt", "what became of it", object()),
-                &["timedOut", "busy", "unavailable"],
+                &["timedOut", "expired", "busy", "unavailable"],
             ),
             described(
                 method::TX_STATUS,
-                "What is known of a transaction now: final, pending, or unknown with the height until which it can land.",
+                "What is known of a transaction now: final, pending, expired, or unknown with the height until which it can land.",
                 vec![param("id", true, "the transaction's id: 64 hex digits", text())],
                 ("fate", "its state", object()),
                 &[],
@@ -144,6 +144,7 @@ fn errors() -> Value {
         "refused": error(code::REFUSED, "breaks a rule that needs no state: mend it"),
         "busy": error(code::BUSY, "the node is full: submit again after data.retryAfterMs"),
         "timedOut": error(code::TIMED_OUT, "no receipt in time: it can still land until data.canLandUntil"),
+        "expired": error(code::EXPIRED, "it can never be applied: sign it again with a later expiry"),
         "notFound": error(code::NOT_FOUND, "not there (yet)"),
         "unavailable": error(code::UNAVAILABLE, "the node is stopping: ask another"),
     })

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use client::api::{self, Fate, Receipt, Refused, Submitted, TimedOut, code};
-use genesis::Digest;
 use genesis::encoding::decode;
+use genesis::{Digest, Height};
 use jsonrpsee::types::ErrorObjectOwned;
 use ledger::{CheckedTransaction, Transaction, TransactionError};
 
 use super::{Api, Refusal, internal, refusal};
+use crate::mempool::Ended;
 
 /// When to try again where the mempool is full: a block or a few later.
 const RETRY_AFTER_MS: u64 = 250;
@@ -58,6 +59,8 @@ fn refused(error: &TransactionError) -> Refusal {
         TransactionError::SignerCount { .. } | TransactionError::SignerOrder { .. } => ("signers", None),
         TransactionError::SignatureCount { .. } | TransactionError::Signature { .. } => ("signatures", None),
         TransactionError::Document(_) => ("operation.document", None),
+        TransactionError::Revealed(_) => ("operation.revealed", None),
+        TransactionError::SameRecovery { .. } => ("operation.recovery", None),
         TransactionError::Change(_) => ("operation.change", None),
     };
     let data = Refused { field: Some(Cow::Borrowed(field)), limit };
@@ -74,13 +77,16 @@ pub(super) async fn wait(api: &Api, id: Digest, timeout_ms: u64) -> Result<Recei
             "too many calls wait for receipts at this node: ask another, or tx_status",
         ));
     };
-    // It may have come between the look and the wait.
-    if let Some(receipt) = receipt(api, &id)? {
-        return Ok(receipt);
+    // It may have come, or expired, between the look and the wait.
+    match status(api, id)? {
+        Fate::Final { receipt } => return Ok(receipt),
+        Fate::Expired { expires_at, height } => return Err(expired(id, expires_at, height)),
+        Fate::Pending { .. } | Fate::Unknown { .. } => {}
     }
     let timeout = Duration::from_millis(timeout_ms.min(api.config.wait_timeout_max_ms));
     match tokio::time::timeout(timeout, waiting).await {
-        Ok(Ok(receipt)) => Ok(Receipt::new(&receipt, api.genesis.network())),
+        Ok(Ok(Ended::Ordered(receipt))) => Ok(Receipt::new(&receipt, api.genesis.network())),
+        Ok(Ok(Ended::Expired(expires_at))) => Err(expired(id, expires_at, api.store.tip().height)),
         Ok(Err(_)) => Err(refusal(code::UNAVAILABLE, "the node is stopping: ask another for this id")),
         Err(_) => timed_out(api, id, timeout),
     }
@@ -91,6 +97,7 @@ fn timed_out(api: &Api, id: Digest, timeout: Duration) -> Result<Receipt, Refusa
     let fate = status(api, id)?;
     let can_land_until = match &fate {
         Fate::Final { receipt } => return Ok(receipt.clone()),
+        Fate::Expired { expires_at, height } => return Err(expired(id, *expires_at, *height)),
         Fate::Pending { expires_at } => *expires_at,
         Fate::Unknown { can_land_until, .. } => *can_land_until,
     };
@@ -114,6 +121,7 @@ pub(super) fn status(api: &Api, id: Digest) -> Result<Fate, Refusal> {
         return Ok(Fate::Final { receipt });
     }
     Ok(match api.mempool.expiry(&id) {
+        Some(expires_at) if expires_at <= height => Fate::Expired { expires_at, height },
         Some(expires_at) => Fate::Pending { expires_at },
         None => Fate::Unknown {
             height,
@@ -121,6 +129,15 @@ pub(super) fn status(api: &Api, id: Digest) -> Result<Fate, Refusal> {
                 .plus(api.store.governance().configuration.parameters.max_transaction_lifetime),
         },
     })
+}
+
+fn expired(id: Digest, expires_at: Height, height: Height) -> Refusal {
+    let message = format!(
+        "the transaction is expired: it could be applied until height {expires_at}, and up to height {height} it was not \
+         ordered. It never will be: sign it again with a later expiry"
+    );
+    let data = api::Expired { id, expires_at, height };
+    ErrorObjectOwned::owned(code::EXPIRED, message, Some(data))
 }
 
 fn receipt(api: &Api, id: &Digest) -> Result<Option<Receipt>, Refusal> {

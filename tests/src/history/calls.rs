@@ -137,12 +137,8 @@ impl State {
         }
     }
 
-    /// Whether a receipt with this code and version is one that `change` may get in this state. Expiry is the chain's
-    /// affair: it fits every state.
+    /// Whether a receipt with this code and version is one that `change` may get in this state. What expired has none.
     pub fn explains(self, change: Change, receipt: &Receipt) -> bool {
-        if receipt.code == Code::Expired.number() {
-            return receipt.version.is_none();
-        }
         match self.after(change) {
             Ok(next) => receipt.is_applied() && receipt.version == Some(next.version()),
             Err(code) => receipt.code == code.number() && receipt.version.is_none(),

@@ -16,8 +16,8 @@ use client::{Client, RpcError};
 use genesis::encoding::encode;
 use genesis::{Digest, Height, SecretKey};
 use ledger::{
-    Create, Deactivate, Did, DidId, Document, Key, KeyNumber, Operation, Purposes, Salt, Transaction, Update,
-    Version,
+    Create, Deactivate, Did, DidId, Document, Key, KeyNumber, KeySet, Operation, Purposes, Salt, Transaction,
+    Update, Version,
 };
 use tokio::task::JoinHandle;
 
@@ -154,7 +154,7 @@ impl History {
                 let receipt = match client.fate(id).await.expect("a node that is ready") {
                     // What landed since the first node was asked is not there for all: no anomaly.
                     Fate::Final { receipt } => Some(receipt).filter(|receipt| receipt.height <= highest),
-                    Fate::Pending { .. } | Fate::Unknown { .. } => None,
+                    Fate::Pending { .. } | Fate::Expired { .. } | Fate::Unknown { .. } => None,
                 };
                 found.entry(*id).or_default().push(Answer { node, receipt });
             }
@@ -192,7 +192,8 @@ impl Caller {
         let document = document(&[(KeyNumber::FIRST, &secret)]);
         let mut salt = [0; 16];
         salt.copy_from_slice(&SecretKey::generate().seed()[..16]);
-        let create = Create { document: document.clone(), salt: Salt(salt) };
+        let recovery = KeySet::of(secret.public()).commitment();
+        let create = Create { document: document.clone(), recovery, next_keys: None, salt: Salt(salt) };
         let did = Did::new(&self.shared.network, create.did());
         let subject = Subject { did: did.clone(), secret };
         {
@@ -214,13 +215,13 @@ impl Caller {
         let document = document(&[(KeyNumber::FIRST, &subject.secret), (number, &SecretKey::generate())]);
         let replaces = self.version(&subject.did);
         let change = Change::Update { replaces, document: document.digest() };
-        let update = Update { did: subject.did.id(), replaces, document };
+        let update = Update { did: subject.did.id(), replaces, document, revealed: None, next_keys: None };
         self.write(node, subject, Operation::Update(update), change).await;
     }
 
     async fn deactivate(&mut self, node: usize, subject: &Subject) {
         let replaces = self.version(&subject.did);
-        let deactivate = Deactivate { did: subject.did.id(), replaces };
+        let deactivate = Deactivate { did: subject.did.id(), replaces: Some(replaces), revealed: None };
         self.write(node, subject, Operation::Deactivate(deactivate), Change::Deactivate { replaces }).await;
     }
 
@@ -308,7 +309,7 @@ fn document(keys: &[(KeyNumber, &SecretKey)]) -> Document {
         public: secret.public(),
         purposes: Purposes::ALL,
     });
-    Document { keys: keys.collect() }
+    Document { threshold: 1, keys: keys.collect() }
 }
 
 async fn submit_and_wait(client: &Client, id: &Digest, bytes: &[u8]) -> Result<Receipt, RpcError> {
@@ -331,7 +332,7 @@ async fn look(client: &Client, did: &Did) -> Result<(Height, State, Height), Rpc
     } else {
         let keys = current.keys.iter();
         let keys = keys.map(|key| Key { number: key.number, public: key.public, purposes: key.purposes });
-        State::Active { version, document: Document { keys: keys.collect() }.digest() }
+        State::Active { version, document: Document { threshold: 1, keys: keys.collect() }.digest() }
     };
     Ok((from, seen, to))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use genesis::{Digest, Genesis, Height, SecretKey};
 use ledger::{
-    CheckedBatch, CheckedTransaction, Create, Document, Key, KeyNumber, Operation, Purposes, Salt,
+    CheckedBatch, CheckedTransaction, Create, Document, Key, KeyNumber, KeySet, Operation, Purposes, Salt,
     Transaction,
 };
 
@@ -38,7 +38,9 @@ impl Contents {
         salt.copy_from_slice(&item.as_bytes()[..16]);
         let number = KeyNumber::new(1).expect("1 is a key's number");
         let keys = vec![Key { number, public: self.wallet.public(), purposes: Purposes::ALL }];
-        let create = Create { document: Document { keys }, salt: Salt(salt) };
+        let document = Document { threshold: 1, keys };
+        let recovery = KeySet::of(self.wallet.public()).commitment();
+        let create = Create { document, recovery, next_keys: None, salt: Salt(salt) };
         let transaction = self.sign(Operation::Create(create), &self.wallet);
         self.put(item, vec![transaction])
     }

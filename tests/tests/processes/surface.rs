@@ -33,7 +33,13 @@ async fn a_did_is_made_changed_resolved_at_each_version_and_ended_by_the_command
     };
     assert!(key("1") && key("2"), "each version has the key of its time");
 
-    let (code, ended) = run(&["did", "deactivate", did, "--rpc", &first, "--keyring", keyring]);
+    let (code, recovered) = run(&["did", "recover", did, "--rpc", &first, "--keyring", keyring]);
+    assert_eq!((code, &recovered["version"]), (Some(0), &Value::from(3)), "{recovered}");
+    let (code, changed) = run(&["did", "update", did, "--add-key", "--rpc", &first, "--keyring", keyring]);
+    assert_eq!((code, &changed["version"]), (Some(0), &Value::from(4)), "{changed}");
+    assert!(key("3") && key("4"), "what recovery brought stays beside what came after");
+
+    let (code, ended) = run(&["did", "deactivate", did, "--recovery", "--rpc", &first, "--keyring", keyring]);
     assert_eq!(code, Some(0), "{ended}");
     let (code, resolved) = run(&["did", "resolve", did, "--rpc", &first]);
     assert_eq!(code, Some(4), "{resolved}");

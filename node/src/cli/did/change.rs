@@ -32,7 +32,7 @@ impl Change<'_> {
         terms.check(&entry)?;
         self.output.note(&format!("Finishing the change that was interrupted ({}).", pending.id));
         let renewed = match self.client.fate(&pending.id).await? {
-            Fate::Unknown { height, .. } if height > pending.expires_at() => {
+            Fate::Expired { height, .. } | Fate::Unknown { height, .. } if height >= pending.expires_at() => {
                 let renewed = wallet::renew(terms, &entry, pending)?;
                 self.keyring.renew(self.did, &pending.id, renewed.clone())?;
                 Some(renewed)
@@ -68,8 +68,11 @@ impl Change<'_> {
             "version_mismatch" => {
                 "another change came first; look at it with `realdid did resolve`, then try again"
             }
-            "expired" => "it waited too long; try again",
             "unauthorised" => "the DID's document has other keys now",
+            "not_revealed" => "another change came first, which commits to other keys; try again",
+            "other_recovery" => {
+                "the DID was recovered already, with this key or a later one; look at it, then try again"
+            }
             _ => "nothing was changed",
         };
         let Receipt { id, height, result, .. } = &receipt;
@@ -107,6 +110,10 @@ impl Change<'_> {
             };
         }
         let did = self.did;
+        if error.call().is_some_and(|error| error.code == code::EXPIRED) {
+            let advice = format!("Sign and submit it again with: realdid did resume {did}");
+            return Ending::NotApplied(format!("{error}\n{advice}")).into();
+        }
         let why = no_receipt(self.client, self.timeout, &error).await.unwrap_or_else(|| {
             format!("{error}\nThe transaction can still be applied until height {}.", pending.expires_at())
         });
