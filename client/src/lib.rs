@@ -7,18 +7,30 @@
 //! - [`governance`]: what operators sign: proposals, votes, and that a joining validator is ready
 //! - [`private_file`]: files that only their owner may read, written whole or not at all
 //! - [`wallet`]: signs transactions with a keyring's keys
+//! - [`light`]: answers that are checked against the genesis document alone
 //!
-//! Depends on the ledger's rules alone: no RocksDB, no libp2p, and the wallet needs no runtime. A node's answer is
-//! taken at its word here; proofs come with the light client.
+//! No RocksDB, no libp2p, and the wallet and the light client need no runtime. All but the light client is behind the feature
+//! `wallet`, which is on unless turned off: a browser needs none of it.
 
+#[cfg(feature = "wallet")]
 pub mod api;
+#[cfg(feature = "wallet")]
 pub mod governance;
+#[cfg(feature = "wallet")]
 pub mod key_file;
+#[cfg(feature = "wallet")]
 pub mod keyring;
+pub mod light;
+#[cfg(feature = "wallet")]
 pub mod private_file;
+#[cfg(feature = "wallet")]
 pub mod rpc;
+#[cfg(feature = "wallet")]
 pub mod wallet;
 
+#[cfg(feature = "wallet")]
 pub use key_file::{KeyFile, Role};
+#[cfg(feature = "wallet")]
 pub use keyring::{Entry, Keyring};
+#[cfg(feature = "wallet")]
 pub use rpc::{Client, RpcError};

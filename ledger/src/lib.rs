@@ -12,6 +12,7 @@
 //! - [`receipt`]: what became of a transaction
 //! - [`tree`]: the authenticated tree, its proofs, and its layout in buckets
 //! - [`state`]: what the tree holds, and under which keys
+//! - [`proof`]: what shows a DID's state to whoever knows the root
 //! - [`outcome`]: the hashes of what a block led to, as checkpoints sign them
 //! - [`mod@apply`]: the pure fold `(state, block) -> changes`
 //! - [`resolution`]: records as W3C DID documents and DID resolution results
@@ -29,6 +30,7 @@ pub mod governance;
 pub mod key_set;
 pub mod operation;
 pub mod outcome;
+pub mod proof;
 pub mod receipt;
 pub mod record;
 pub mod resolution;

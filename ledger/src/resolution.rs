@@ -190,6 +190,12 @@ impl Resolution {
         self.outcome.as_ref().ok().and_then(|found| found.document.as_ref())
     }
 
+    /// The version that was found; none where the DID does not resolve.
+    pub fn version(&self) -> Option<Version> {
+        let found = self.outcome.as_ref().ok()?;
+        found.metadata.get("versionId")?.as_str()?.parse().ok().map(Version)
+    }
+
     /// Why it does not resolve.
     pub fn problem(&self) -> Option<&Problem> {
         self.outcome.as_ref().err()
