@@ -1,0 +1,286 @@
+//! What a ledger of many DIDs costs on this machine: `scripts/bench-ledger`.
+//!
+//! One store is filled with blocks of 1,000 new DIDs each. Whenever it holds as many as a step asks for, this is measured on it:
+//! a block's execution and commit, the part of that which is the state tree, bytes written and on disk, memory, resolving and
+//! proving DIDs picked at random, and opening the store anew. The check of one signature is measured beside it, as what
+//! the tree's cost is compared with. Transactions are signed by one key, and not checked again: that is the batches' affair.
+
+// A program of the tests: what does not hold ends it.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use client::wallet::{Terms, registration};
+use genesis::{Configuration, Digest, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator};
+use ledger::resolution::{Options as ResolveOptions, resolve};
+use ledger::state::StateKey;
+use ledger::tree::{Change, Update};
+use ledger::{
+    Batch, Block, CheckedBatch, Did, DidId, Governance, Outcome, Record, StateView, Store, StoreError, apply,
+};
+use serde_json::json;
+use tests::simulation::chance::Chance;
+
+/// How many new DIDs a block has.
+const BLOCK: usize = 1_000;
+/// Over how many blocks a figure is taken.
+const BLOCKS: usize = 50;
+/// Over how many DIDs a figure is taken.
+const PICKS: usize = 2_000;
+
+/// Fills a ledger with DIDs, and measures what it costs at each size.
+#[derive(Parser)]
+#[command(name = "bench-ledger")]
+struct Options {
+    /// At how many DIDs it is measured, ascending
+    #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000], value_name = "N,…")]
+    dids: Vec<usize>,
+    /// Where the ledger is made; it is removed at the end
+    #[arg(long, value_name = "DIR")]
+    dir: Option<std::path::PathBuf>,
+    /// A line of JSON for each size
+    #[arg(long)]
+    json: bool,
+}
+
+/// A store that tells how long its tree took.
+struct Timed<'a> {
+    store: &'a Store,
+    tree_ns: AtomicU64,
+}
+
+impl StateView for Timed<'_> {
+    type Error = StoreError;
+
+    fn record(&self, did: &DidId) -> Result<Option<Record>, StoreError> {
+        self.store.record(did)
+    }
+
+    fn has_receipt(&self, id: &Digest) -> Result<bool, StoreError> {
+        self.store.has_receipt(id)
+    }
+
+    fn governance(&self) -> Result<Arc<Governance>, StoreError> {
+        Ok(self.store.governance())
+    }
+
+    fn configuration(&self, digest: &Digest) -> Result<Option<Configuration>, StoreError> {
+        self.store.configuration(digest)
+    }
+
+    fn outcome(&self) -> Result<Outcome, StoreError> {
+        Ok(self.store.outcome())
+    }
+
+    fn update_tree(&self, changes: &[Change]) -> Result<Update, StoreError> {
+        let start = Instant::now();
+        let update = self.store.update_tree(changes);
+        self.tree_ns.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        update
+    }
+}
+
+/// What a run of blocks cost, in all.
+#[derive(Default)]
+struct Cost {
+    apply: Duration,
+    tree: Duration,
+    commit: Duration,
+    /// What the process handed to the disk, compaction included.
+    written_bytes: u64,
+}
+
+/// A ledger while it grows.
+struct Bench {
+    genesis: Genesis,
+    key: SecretKey,
+    /// The first DID of every block.
+    sample: Vec<DidId>,
+    dids: usize,
+}
+
+fn main() {
+    let options = Options::parse();
+    let folder = match &options.dir {
+        Some(dir) => tempfile::tempdir_in(dir),
+        None => tempfile::tempdir(),
+    };
+    let folder = folder.expect("a folder for the ledger can be made");
+    let mut bench = Bench::new();
+    let mut store = bench.open(folder.path());
+    for wanted in &options.dids {
+        let (begin, mut told) = (Instant::now(), Instant::now());
+        while bench.dids + BLOCKS * BLOCK < *wanted {
+            bench.run(&store, 1);
+            if told.elapsed() > Duration::from_secs(2) {
+                told = Instant::now();
+                eprint!("\r{} of {wanted} DIDs after {} s  ", bench.dids, begin.elapsed().as_secs());
+            }
+        }
+        eprintln!();
+        let cost = bench.run(&store, BLOCKS);
+        let mut report = bench.report(&store, &cost);
+        drop(store);
+        let start = Instant::now();
+        store = bench.open(folder.path());
+        report["open_s"] = json!(start.elapsed().as_secs_f64());
+        report["disk_bytes_a_did"] = json!(disk_bytes(folder.path()) / bench.dids as u64);
+        if options.json {
+            println!("{report}");
+        } else {
+            println!("{report:#}");
+        }
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let key = |seed: u8| SecretKey::from_seed([seed; 32]).public();
+        let validator = Validator {
+            name: "node0".into(),
+            consensus_key: key(1),
+            network_key: key(2),
+            governance_key: key(3),
+            address: "127.0.0.1:26600".into(),
+        };
+        let genesis = Genesis::new("bench".into(), UnixMillis(1), Parameters::default(), vec![validator]);
+        let genesis = genesis.expect("a sound genesis document");
+        Self { genesis, key: SecretKey::from_seed([4; 32]), sample: Vec::new(), dids: 0 }
+    }
+
+    fn open(&self, path: &Path) -> Store {
+        Store::open(path, &self.genesis).expect("the ledger can be opened")
+    }
+
+    /// The next block's registrations, signed on two cores.
+    fn batch(&mut self, height: Height) -> (CheckedBatch, Vec<u8>) {
+        let network = self.genesis.network().to_owned();
+        let terms = Terms { network, chain: self.genesis.chain(), expires_at: height.plus(1_000) };
+        let sign = |count: usize| -> Vec<_> { (0..count).map(|_| registration(&terms, &self.key)).collect() };
+        let signed = std::thread::scope(|scope| {
+            let half = scope.spawn(|| sign(BLOCK / 2));
+            let mut signed = sign(BLOCK - BLOCK / 2);
+            signed.extend(half.join().expect("signing does not fail"));
+            signed
+        });
+        self.sample.push(signed[0].0.id());
+        self.dids += signed.len();
+        let transactions = signed.into_iter().map(|(_, transaction)| transaction).collect();
+        let batch = Batch { author: self.key.public(), sequence: height.0, expires_at: height, transactions };
+        let bytes = batch.encode();
+        let checked = CheckedBatch::decode_already_verified(&bytes, &self.genesis);
+        (checked.expect("the batch is sound"), bytes)
+    }
+
+    fn run(&mut self, store: &Store, blocks: usize) -> Cost {
+        let mut cost = Cost::default();
+        for _ in 0..blocks {
+            let tip = store.tip();
+            let height = tip.height.next();
+            let (batch, bytes) = self.batch(height);
+            let written = written_bytes();
+            let digest = batch.digest();
+            store.put_batches(&[(digest, height, &bytes)]).expect("the disk works");
+            let block = Block {
+                height,
+                parent: tip.digest,
+                digest: Digest::from_bytes(
+                    [height.0.to_be_bytes(); 4].concat().try_into().expect("32 bytes"),
+                ),
+                time: UnixMillis(1_000 * height.0),
+                batches: vec![digest],
+                // As large as the certificate of four validators.
+                proof: vec![7; 600],
+            };
+            let timed = Timed { store, tree_ns: AtomicU64::new(0) };
+            let start = Instant::now();
+            let changes = apply(&timed, block.moment(), None, &[Arc::new(batch)]).expect("the block applies");
+            cost.apply += start.elapsed();
+            cost.tree += Duration::from_nanos(timed.tree_ns.into_inner());
+            let start = Instant::now();
+            store.commit(&block, &changes).expect("the block is committed");
+            cost.commit += start.elapsed();
+            cost.written_bytes += written_bytes() - written;
+            assert_eq!(changes.records.len(), BLOCK, "every registration is applied");
+        }
+        cost
+    }
+
+    fn report(&self, store: &Store, cost: &Cost) -> serde_json::Value {
+        let mut chance = Chance::new(1);
+        let mut resolve_us = Vec::with_capacity(PICKS);
+        let mut prove_us = Vec::with_capacity(PICKS);
+        let (height, root) = (store.tip().height, store.outcome().state_root);
+        let mut proof_bytes = 0;
+        for _ in 0..PICKS {
+            let id = self.sample[chance.below(self.sample.len() as u64) as usize];
+            let did = Did::new(self.genesis.network(), id).to_string();
+            let start = Instant::now();
+            let result = resolve(store, self.genesis.network(), &did, &ResolveOptions::default());
+            let result = result.expect("the disk works").to_json();
+            resolve_us.push(micros(start.elapsed()));
+            assert!(result["didDocument"].is_object(), "{did} resolves");
+            let key = StateKey::Did(id);
+            let start = Instant::now();
+            let proof =
+                store.prove(height, &[key]).expect("the disk works").expect("the tip is provable").remove(0);
+            prove_us.push(micros(start.elapsed()));
+            assert!(proof.value(&root, &key.digest()).expect("the proof holds").is_some(), "{did} is there");
+            proof_bytes += genesis::encoding::encode(&proof).len();
+        }
+        let check_us = signature_check_us(&self.key);
+        let memory_mib = tests::harness::memory_kib(std::process::id(), "VmRSS").map(|kib| kib >> 10);
+        let (apply, tree, commit) = (micros(cost.apply), micros(cost.tree), micros(cost.commit));
+        let (blocks, keys) = (BLOCKS as f64, (BLOCKS * BLOCK) as f64);
+        json!({
+            "dids": self.dids,
+            "block_apply_ms": apply / blocks / 1_000.0,
+            "block_commit_ms": commit / blocks / 1_000.0,
+            "tree_us_a_did": tree / keys,
+            "signature_check_us": check_us,
+            "tree_to_check": tree / keys / check_us,
+            "written_bytes_a_did": cost.written_bytes as f64 / keys,
+            "resolve_us": percentiles(resolve_us),
+            "prove_us": percentiles(prove_us),
+            "proof_bytes": proof_bytes / PICKS,
+            "tree_memory_mib": store.tree_memory_bytes() >> 20,
+            "process_memory_mib": memory_mib,
+        })
+    }
+}
+
+/// The check of one signature on its own, in µs.
+fn signature_check_us(key: &SecretKey) -> f64 {
+    let (message, public) = ([5; 86], key.public());
+    let signature = key.sign(&message);
+    let start = Instant::now();
+    assert!((0..2_000).all(|_| public.verify(&message, &signature)), "the signature holds");
+    micros(start.elapsed()) / 2_000.0
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn percentiles(mut values: Vec<f64>) -> serde_json::Value {
+    values.sort_by(f64::total_cmp);
+    let at = |percent: usize| values[(values.len() - 1) * percent / 100];
+    json!({ "p50": at(50), "p99": at(99), "max": at(100) })
+}
+
+/// What this process handed to the disk so far.
+fn written_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/io").expect("Linux tells a process what it wrote");
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|value| value.parse().ok()).expect("a number")
+}
+
+fn disk_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    entries.map(|entry| entry.and_then(|entry| entry.metadata()).map_or(0, |file| file.len())).sum()
+}
