@@ -7,6 +7,8 @@
 //! | `tx_wait` | id, time-out in milliseconds | [`Receipt`], or [`code::TIMED_OUT`] with [`TimedOut`], or [`code::EXPIRED`] with [`Expired`] |
 //! | `tx_status` | id | [`Fate`] |
 //! | `did_resolve` | DID, [`ResolveOptions`] or none | a DID Resolution result |
+//! | `did_prove` | DID, [`ResolveOptions`] or none, the epoch that the caller knows the validators of, or none | [`Proof`] |
+//! | `chain_genesis` | | the genesis document, as TOML |
 //! | `chain_status` | | [`ChainStatus`] |
 //! | `chain_block` | height | [`Block`] |
 //! | `chain_checkpoint` | height | [`Checkpoint`]: of that height, or the first one after it |
@@ -40,6 +42,10 @@ pub mod method {
     pub const TX_STATUS: &str = "tx_status";
     /// Resolves a DID.
     pub const DID_RESOLVE: &str = "did_resolve";
+    /// Resolves a DID, with a proof.
+    pub const DID_PROVE: &str = "did_prove";
+    /// The network's genesis document.
+    pub const CHAIN_GENESIS: &str = "chain_genesis";
     /// Where the node stands.
     pub const CHAIN_STATUS: &str = "chain_status";
     /// A final block.
@@ -247,6 +253,18 @@ impl From<ResolveOptions> for ledger::resolution::Options {
     fn from(options: ResolveOptions) -> Self {
         Self { version_id: options.version_id }
     }
+}
+
+/// A result of resolution with what shows it: see [`crate::light`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    /// The block after which it holds.
+    pub height: Height,
+    /// The node's word for what the proof shows.
+    pub resolution: serde_json::Value,
+    /// The canonical bytes of [`crate::light::ResolutionProof`], in base64.
+    pub proof: String,
 }
 
 /// Where a node stands.

@@ -10,7 +10,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::{Duration, Instant};
 
-use genesis::{Digest, Height};
+use genesis::{Digest, Epoch, Height};
 use jsonrpsee_core::client::{ClientT, Error};
 use jsonrpsee_core::params::{ArrayParams, BatchRequestBuilder};
 use jsonrpsee_http_client::types::ErrorObject;
@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{
-    Block, ChainStatus, Fate, Governance, Peer, Receipt, ResolveOptions, Submitted, TimedOut, code, method,
+    Block, ChainStatus, Fate, Governance, Peer, Proof, Receipt, ResolveOptions, Submitted, TimedOut, code,
+    from_base64, method,
 };
 
 /// How long the node is given to accept a connection.
@@ -224,6 +225,35 @@ impl Client {
         insert(&mut params, did)?;
         insert(&mut params, options)?;
         self.request(method::DID_RESOLVE, params).await
+    }
+
+    /// The bytes of a proof of what a DID resolves to, for a client that knows the validators of `since`.
+    ///
+    /// # Errors
+    /// When the node cannot be asked, or has none.
+    pub async fn prove(
+        &self,
+        did: &str,
+        options: &ResolveOptions,
+        since: Epoch,
+    ) -> Result<Vec<u8>, RpcError> {
+        let mut params = ArrayParams::new();
+        insert(&mut params, did)?;
+        insert(&mut params, options)?;
+        insert(&mut params, since)?;
+        let proof: Proof = self.request(method::DID_PROVE, params).await?;
+        from_base64(&proof.proof).map_err(|error| RpcError::Answer {
+            url: self.url.clone(),
+            problem: format!("bad base64: {error}"),
+        })
+    }
+
+    /// The genesis document, as the node has it: check its hash.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn genesis(&self) -> Result<String, RpcError> {
+        self.request(method::CHAIN_GENESIS, ArrayParams::new()).await
     }
 
     /// Where the node stands.

@@ -26,6 +26,7 @@ pub mod membership;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
+pub mod prove;
 pub mod quota;
 pub mod rpc;
 pub mod shelf;

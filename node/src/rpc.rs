@@ -9,6 +9,7 @@ mod did;
 mod discover;
 mod gov;
 mod net;
+mod prove;
 mod tx;
 
 use std::net::SocketAddr;
@@ -102,6 +103,8 @@ fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
     })?;
     register(&mut module, method::TX_STATUS, |params, api| async move { tx::status(&api, one(&params)?) })?;
     register(&mut module, method::DID_RESOLVE, |params, api| async move { did::resolve(&api, &params) })?;
+    register(&mut module, method::DID_PROVE, |params, api| prove::prove(api, params))?;
+    register(&mut module, method::CHAIN_GENESIS, |_, api| async move { Ok(api.genesis.to_toml()) })?;
     register(&mut module, method::CHAIN_STATUS, |_, api| async move { Ok(chain::status(&api)) })?;
     register(
         &mut module,

@@ -50,6 +50,15 @@ impl Store {
         self.found_checkpoint(self.seek(Family::Checkpoints, IteratorMode::From(&key, Direction::Forward))?)
     }
 
+    /// The newest checkpoint certificate at or before a height, with its own.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn checkpoint_at_or_before(&self, height: Height) -> Result<Option<(Height, Vec<u8>)>, StoreError> {
+        let key = rows::height_key(height);
+        self.found_checkpoint(self.seek(Family::Checkpoints, IteratorMode::From(&key, Direction::Reverse))?)
+    }
+
     fn found_checkpoint(&self, row: Option<Row>) -> Result<Option<(Height, Vec<u8>)>, StoreError> {
         let Some((key, bytes)) = row else { return Ok(None) };
         Ok(Some((self.height_of_key(Family::Checkpoints, &key)?, bytes.into_vec())))

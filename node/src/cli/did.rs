@@ -4,6 +4,7 @@
 //! interrupts it, `realdid did resume` finishes it.
 
 mod change;
+mod prove;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,13 +13,14 @@ use clap::{Args, Subcommand};
 use client::api::{ChainStatus, Receipt, ResolveOptions};
 use client::keyring::NewKeys;
 use client::wallet::{self, Authority, Current, Present, Terms};
-use client::{Client, Keyring, RpcError};
+use client::{Client, Keyring};
 use ledger::Did as DidText;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::output::{Output, full_text};
 use super::{Ending, KeyringFolder, Rpc, duration, exit_code, genesis};
 use change::Change;
+use prove::Proof;
 
 /// Make, change, end and resolve DIDs.
 ///
@@ -104,13 +106,16 @@ pub(super) enum Did {
     ///
     /// With --json the whole DID Resolution result: the document, its version and times, or why there is none.
     #[command(after_help = "Examples:\n  realdid did resolve did:realdid:test:z…\n  \
-                            realdid did resolve did:realdid:test:z… --version 1 --json")]
+                            realdid did resolve did:realdid:test:z… --version 1 --json\n  \
+                            realdid did resolve did:realdid:test:z… --prove --genesis genesis.toml --pin my.pin")]
     Resolve {
         /// The DID, as `realdid did create` printed it.
         did: DidText,
         /// Which version, from 1 [default: the newest].
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         version: Option<u64>,
+        #[command(flatten)]
+        proof: Proof,
         #[command(flatten)]
         rpc: Rpc,
     },
@@ -143,7 +148,9 @@ impl Did {
             }
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
-            Self::Resolve { did, version, rpc } => resolve(&rpc.client, output, &did, version).await,
+            Self::Resolve { did, version, proof, rpc } => {
+                resolve(&rpc.client, output, &did, version, &proof).await
+            }
         }
     }
 
@@ -359,10 +366,13 @@ async fn resolve(
     output: &Output,
     did: &DidText,
     version: Option<u64>,
+    proof: &Proof,
 ) -> anyhow::Result<()> {
     let options = ResolveOptions { version_id: version.map(|version| version.to_string()) };
-    let result: Result<Value, RpcError> = client.resolve(&did.to_string(), &options).await;
-    let result = result?;
+    let result = match proof.resolve(client, output, did, options.clone()).await? {
+        Some(result) => result,
+        None => client.resolve(&did.to_string(), &options).await?,
+    };
     let document = &result["didDocument"];
     if !document.is_null() {
         if result["didDocumentMetadata"]["deactivated"].as_bool() == Some(true) {

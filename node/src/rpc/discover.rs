@@ -49,6 +49,24 @@ pub(super) fn document() -> Value {
                 &[],
             ),
             described(
+                method::DID_PROVE,
+                "Resolves a DID as of the newest certified block, with a proof that needs no trust in this node.",
+                vec![
+                    param("did", true, "such as did:realdid:test:z6…", text()),
+                    param("options", false, "those of did_resolve", object()),
+                    param("sinceEpoch", false, "the epoch that the caller knows the validators of; 0 where it knows the genesis document alone", integer()),
+                ],
+                ("proof", "height, resolution, and proof: base64 of the bytes that docs/formats.md describes", object()),
+                &["unavailable"],
+            ),
+            described(
+                method::CHAIN_GENESIS,
+                "The network's genesis document, as TOML. Its hash is the chain's id: check it.",
+                Vec::new(),
+                ("genesis", "the document", text()),
+                &[],
+            ),
+            described(
                 method::CHAIN_STATUS,
                 "Where the node stands.",
                 Vec::new(),

@@ -1,0 +1,43 @@
+//! `did_prove`: an answer that its caller need not take this node's word for.
+
+use client::api::{Proof, ResolveOptions, code, to_base64};
+use genesis::Epoch;
+use jsonrpsee::types::Params;
+use ledger::Did;
+
+use super::{Api, Refusal, internal, refusal};
+use crate::prove::{self, ProveError};
+
+/// On a thread that may wait for the disk, and for a certificate.
+pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> Result<Proof, Refusal> {
+    let fault = |error: jsonrpsee::types::ErrorObjectOwned| {
+        let problem: String =
+            error.data().map_or_else(String::new, |data| data.get().chars().take(300).collect());
+        refusal(
+            code::INVALID_PARAMS,
+            format!("expected [did], [did, options] or [did, options, sinceEpoch]: {problem}"),
+        )
+    };
+    let mut sequence = params.sequence();
+    let did: Did = sequence.next().map_err(fault)?;
+    let options: Option<ResolveOptions> = sequence.optional_next().map_err(fault)?;
+    let since: Option<Epoch> = sequence.optional_next().map_err(fault)?;
+    if did.network() != api.genesis.network() {
+        let served = api.genesis.network();
+        return Err(refusal(
+            code::INVALID_PARAMS,
+            format!("{did} is not of this network, which is `{served}`"),
+        ));
+    }
+    let (options, since) = (options.unwrap_or_default().into(), since.unwrap_or(Epoch::ZERO));
+    let proved = tokio::task::spawn_blocking(move || prove::prove(&api.store, &did, &options, since));
+    match proved.await.map_err(|error| internal(&error))? {
+        Ok(proved) => Ok(Proof {
+            height: proved.height,
+            resolution: proved.resolution.to_json(),
+            proof: to_base64(&proved.proof.encode()),
+        }),
+        Err(error @ ProveError::NotCertified { .. }) => Err(refusal(code::UNAVAILABLE, error.to_string())),
+        Err(error) => Err(internal(&error)),
+    }
+}
