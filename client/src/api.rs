@@ -7,6 +7,7 @@
 //! | `tx_wait` | id, time-out in milliseconds | [`Receipt`], or [`code::TIMED_OUT`] with [`TimedOut`] |
 //! | `tx_status` | id | [`Fate`] |
 //! | `did_resolve` | DID, [`ResolveOptions`] or none | a DID Resolution result |
+//! | `did_history` | DID, version to begin with or none | [`History`] |
 //! | `chain_status` | | [`ChainStatus`] |
 //! | `chain_block` | height | [`Block`] |
 //! | `chain_checkpoint` | height | [`Checkpoint`]: of that height, or the first one after it |
@@ -18,6 +19,7 @@
 //! Invariant: field names, method names and codes are never reused for something else. Heights, views, versions and
 //! times are JSON numbers; digests are hex, keys Multikey, DIDs their text.
 
+mod did;
 mod governance;
 
 use std::borrow::Cow;
@@ -28,6 +30,7 @@ use genesis::{Digest, Epoch, Height, PublicKey, Signature, UnixMillis, View};
 use ledger::{Did, Version};
 use serde::{Deserialize, Serialize};
 
+pub use self::did::{History, HistoryEntry, ResolveOptions};
 pub use self::governance::{Configuration, Governance, Proposal, Validator};
 
 /// The methods' names.
@@ -40,6 +43,8 @@ pub mod method {
     pub const TX_STATUS: &str = "tx_status";
     /// Resolves a DID.
     pub const DID_RESOLVE: &str = "did_resolve";
+    /// The versions of a DID.
+    pub const DID_HISTORY: &str = "did_history";
     /// Where the node stands.
     pub const CHAIN_STATUS: &str = "chain_status";
     /// A final block.
@@ -207,21 +212,6 @@ pub struct Refused {
 pub struct Busy {
     /// How long to wait before submitting again.
     pub retry_after_ms: u64,
-}
-
-/// The options of [`method::DID_RESOLVE`], named as in DID Resolution.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ResolveOptions {
-    /// A version's number, as text; the newest where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version_id: Option<String>,
-}
-
-impl From<ResolveOptions> for ledger::resolution::Options {
-    fn from(options: ResolveOptions) -> Self {
-        Self { version_id: options.version_id }
-    }
 }
 
 /// Where a node stands.

@@ -15,12 +15,14 @@ use jsonrpsee_core::client::{ClientT, Error};
 use jsonrpsee_core::params::{ArrayParams, BatchRequestBuilder};
 use jsonrpsee_http_client::types::ErrorObject;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use ledger::{Did, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{
-    Block, ChainStatus, Fate, Governance, Peer, Receipt, ResolveOptions, Submitted, TimedOut, code, method,
+    Block, ChainStatus, Fate, Governance, History, Peer, Receipt, ResolveOptions, Submitted, TimedOut, code,
+    method,
 };
 
 /// How long the node is given to accept a connection.
@@ -224,6 +226,17 @@ impl Client {
         insert(&mut params, did)?;
         insert(&mut params, options)?;
         self.request(method::DID_RESOLVE, params).await
+    }
+
+    /// The versions of a DID from version `from` on, oldest first.
+    ///
+    /// # Errors
+    /// When there is no such DID, or the node cannot be asked.
+    pub async fn history(&self, did: &Did, from: Version) -> Result<History, RpcError> {
+        let mut params = ArrayParams::new();
+        insert(&mut params, did)?;
+        insert(&mut params, from)?;
+        self.request(method::DID_HISTORY, params).await
     }
 
     /// Where the node stands.

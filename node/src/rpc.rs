@@ -102,6 +102,7 @@ fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
     })?;
     register(&mut module, method::TX_STATUS, |params, api| async move { tx::status(&api, one(&params)?) })?;
     register(&mut module, method::DID_RESOLVE, |params, api| async move { did::resolve(&api, &params) })?;
+    register(&mut module, method::DID_HISTORY, |params, api| async move { did::history(&api, &params) })?;
     register(&mut module, method::CHAIN_STATUS, |_, api| async move { Ok(chain::status(&api)) })?;
     register(
         &mut module,

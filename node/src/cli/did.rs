@@ -94,6 +94,9 @@ pub(super) enum Did {
         /// Which version, from 1 [default: the newest].
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         version: Option<u64>,
+        /// As it was then, in UTC without a fraction: 2026-07-23T10:20:30Z.
+        #[arg(long, value_name = "TIME", conflicts_with = "version")]
+        time: Option<String>,
         #[command(flatten)]
         rpc: Rpc,
     },
@@ -122,7 +125,9 @@ impl Did {
             Self::Deactivate { did, common } => deactivate(&common.ready().await?, output, &did).await,
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
-            Self::Resolve { did, version, rpc } => resolve(&rpc.client, output, &did, version).await,
+            Self::Resolve { did, version, time, rpc } => {
+                resolve(&rpc.client, output, &did, version, time).await
+            }
         }
     }
 
@@ -311,8 +316,10 @@ async fn resolve(
     output: &Output,
     did: &DidText,
     version: Option<u64>,
+    time: Option<String>,
 ) -> anyhow::Result<()> {
-    let options = ResolveOptions { version_id: version.map(|version| version.to_string()) };
+    let version_id = version.map(|version| version.to_string());
+    let options = ResolveOptions { version_id, version_time: time, ..ResolveOptions::default() };
     let result: Result<Value, RpcError> = client.resolve(&did.to_string(), &options).await;
     let result = result?;
     let document = &result["didDocument"];
