@@ -9,6 +9,7 @@
 //! | `did_resolve` | DID, [`ResolveOptions`] or none | a DID Resolution result |
 //! | `did_prove` | DID, [`ResolveOptions`] or none, the epoch that the caller knows the validators of, or none | [`Proof`] |
 //! | `chain_genesis` | | the genesis document, as TOML |
+//! | `did_history` | DID, version to begin with or none | [`History`] |
 //! | `chain_status` | | [`ChainStatus`] |
 //! | `chain_block` | height | [`Block`] |
 //! | `chain_checkpoint` | height | [`Checkpoint`]: of that height, or the first one after it |
@@ -20,6 +21,7 @@
 //! Invariant: field names, method names and codes are never reused for something else. Heights, views, versions and
 //! times are JSON numbers; digests are hex, keys Multikey, DIDs their text.
 
+mod did;
 mod governance;
 
 use std::borrow::Cow;
@@ -30,6 +32,7 @@ use genesis::{Digest, Epoch, Height, PublicKey, Signature, UnixMillis, View};
 use ledger::{Did, Version};
 use serde::{Deserialize, Serialize};
 
+pub use self::did::{History, HistoryEntry, ResolveOptions};
 pub use self::governance::{Configuration, Governance, Proposal, Validator};
 
 /// The methods' names.
@@ -46,6 +49,8 @@ pub mod method {
     pub const DID_PROVE: &str = "did_prove";
     /// The network's genesis document.
     pub const CHAIN_GENESIS: &str = "chain_genesis";
+    /// The versions of a DID.
+    pub const DID_HISTORY: &str = "did_history";
     /// Where the node stands.
     pub const CHAIN_STATUS: &str = "chain_status";
     /// A final block.
@@ -238,21 +243,6 @@ pub struct Refused {
 pub struct Busy {
     /// How long to wait before submitting again.
     pub retry_after_ms: u64,
-}
-
-/// The options of [`method::DID_RESOLVE`], named as in DID Resolution.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ResolveOptions {
-    /// A version's number, as text; the newest where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version_id: Option<String>,
-}
-
-impl From<ResolveOptions> for ledger::resolution::Options {
-    fn from(options: ResolveOptions) -> Self {
-        Self { version_id: options.version_id }
-    }
 }
 
 /// A result of resolution with what shows it: see [`crate::light`].

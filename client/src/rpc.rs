@@ -15,13 +15,14 @@ use jsonrpsee_core::client::{ClientT, Error};
 use jsonrpsee_core::params::{ArrayParams, BatchRequestBuilder};
 use jsonrpsee_http_client::types::ErrorObject;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use ledger::{Did, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{
-    Block, ChainStatus, Fate, Governance, Peer, Proof, Receipt, ResolveOptions, Submitted, TimedOut, code,
-    from_base64, method,
+    Block, ChainStatus, Fate, Governance, History, Peer, Proof, Receipt, ResolveOptions, Submitted, TimedOut,
+    code, from_base64, method,
 };
 
 /// How long the node is given to accept a connection.
@@ -254,6 +255,17 @@ impl Client {
     /// When the node cannot be asked.
     pub async fn genesis(&self) -> Result<String, RpcError> {
         self.request(method::CHAIN_GENESIS, ArrayParams::new()).await
+    }
+
+    /// The versions of a DID from version `from` on, oldest first.
+    ///
+    /// # Errors
+    /// When there is no such DID, or the node cannot be asked.
+    pub async fn history(&self, did: &Did, from: Version) -> Result<History, RpcError> {
+        let mut params = ArrayParams::new();
+        insert(&mut params, did)?;
+        insert(&mut params, from)?;
+        self.request(method::DID_HISTORY, params).await
     }
 
     /// Where the node stands.

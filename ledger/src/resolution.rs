@@ -1,21 +1,39 @@
-//! Records as W3C DID documents (DID Core 1.1, JSON-LD, Multikey) and as results of DID Resolution 1.0.
+//! Records as W3C DID documents (DID Core 1.1, JSON-LD, Multikey), as results of DID Resolution 1.0 (the Candidate
+//! Recommendation of 23 July 2026), and as answers of its HTTP binding.
+//!
+//! - [`resolve`]: a DID and options, to a result
+//! - [`binding`]: a request of the HTTP binding, to an answer; and DID URLs' dereferencing
+//! - [`Options`], [`Problem`], [`Form`]: what is asked for, why there is no answer, and how it is written
 //!
 //! Invariant: the same record gives the same JSON on every node. A deactivated DID has a null document; errors are
-//! RFC 9457 objects with the type URIs of DID Resolution 1.0. HTTP itself, and proofs, are left to others; the
-//! status code that the HTTP binding asks for is [`Resolution::status`].
+//! RFC 9457 objects with the type URIs of DID Resolution 1.0. Sockets, and proofs, are left to others.
 
+pub mod binding;
+mod dereference;
+mod media;
+mod options;
+mod problem;
+mod reference;
 pub mod time;
+mod url;
 
 use serde_json::{Map, Value, json};
 
+pub use self::media::{Form, Representation};
+pub use self::options::Options;
+pub use self::problem::Problem;
+use self::problem::shown;
 use crate::did::DidError;
 use crate::{Did, DidId, Document, KeyNumber, Record, Version};
 
 /// The JSON-LD context of DID Core 1.1, which defines Multikey too.
 const CONTEXT: &str = "https://www.w3.org/ns/did/v1.1";
 
-/// The media type of a DID document (DID Core 1.1).
-const CONTENT_TYPE: &str = "application/did";
+/// The contexts of DID Core 1.0, which knows no Multikey, in the place of [`CONTEXT`].
+const OLD_CONTEXTS: [&str; 2] = ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1"];
+
+/// The context of results from before DID Resolution 1.0.
+const OLD_RESULT_CONTEXT: &str = "https://w3id.org/did-resolution/v1";
 
 /// The state as far as resolution reads it.
 pub trait History {
@@ -35,17 +53,11 @@ pub trait History {
     fn at_version(&self, did: &DidId, version: Version) -> Result<Option<Record>, Self::Error>;
 }
 
-/// What the caller of resolution asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// `versionId`: a version's number; the newest where there is none.
-    pub version_id: Option<String>,
-}
-
 /// The result of resolving a DID.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolution {
     outcome: Result<Found, Problem>,
+    form: Form,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -54,48 +66,15 @@ struct Found {
     metadata: Map<String, Value>,
 }
 
-/// Why a DID does not resolve.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Problem {
-    /// The text is not a DID of this method.
-    #[error("{0}")]
-    InvalidDid(DidError),
-    /// The text is a DID of another method.
-    #[error("{0}")]
-    MethodNotSupported(DidError),
-    /// An option cannot be followed.
-    #[error("versionId `{value}` is not a version: expected a number from 1 without leading zeros")]
-    InvalidVersionId {
-        /// What was asked for, cut to what fits into a message.
-        value: String,
-    },
-    /// The DID belongs to another network.
-    #[error("{did} is not of this network: ask a node of `{}`, as this one is of `{network}`", did.network())]
-    OtherNetwork {
-        /// What was asked for.
-        did: Did,
-        /// The network that this node serves.
-        network: String,
-    },
-    /// No such DID.
-    #[error("{did} is not registered")]
-    NotFound {
-        /// What was asked for.
-        did: Did,
-    },
-    /// The DID exists, but never had this version.
-    #[error("{did} has no version {version}: its newest is {newest}")]
-    NoSuchVersion {
-        /// What was asked for.
-        did: Did,
-        /// Which version was asked for.
-        version: Version,
-        /// The newest one.
-        newest: Version,
-    },
+/// Which version is asked for.
+enum Selector {
+    Newest,
+    Version(Version),
+    /// The newest of those up to this second since 1970, with its text.
+    Time(u64, String),
 }
 
-/// Resolves the DID `text` on `network`.
+/// Resolves the DID `text` on `network`. `accept` decides how the document is written, and which shape the result has.
 ///
 /// # Errors
 /// When `history` cannot be read. A DID that does not resolve is a result.
@@ -105,42 +84,80 @@ pub fn resolve<H: History>(
     text: &str,
     options: &Options,
 ) -> Result<Resolution, H::Error> {
-    let outcome = match parse(network, text, options) {
-        Ok((did, version)) => find(history, &did, version)?,
-        Err(problem) => Err(problem),
+    let form = media::negotiate(options.accept.as_deref(), media::RESOLVING);
+    let outcome = match (options.for_dereferencing(), form) {
+        (Some(name), _) => {
+            let hint = "it is for DID URLs: use the HTTP binding";
+            Err(Problem::UnsupportedOption { name: name.to_owned(), hint })
+        }
+        (None, Some(_)) => look_up(history, network, text, options)?,
+        (None, None) => Err(unsupported(options.accept.as_deref())),
     };
-    Ok(Resolution { outcome })
+    Ok(Resolution { outcome, form: form.unwrap_or(Form::Result) })
 }
 
-fn parse(network: &str, text: &str, options: &Options) -> Result<(Did, Option<Version>), Problem> {
+fn unsupported(accept: Option<&str>) -> Problem {
+    Problem::UnsupportedRepresentation { accept: shown(accept.unwrap_or_default()), offered: media::OFFERED }
+}
+
+fn look_up<H: History>(
+    history: &H,
+    network: &str,
+    text: &str,
+    options: &Options,
+) -> Result<Result<Found, Problem>, H::Error> {
+    match parse(network, text, options) {
+        Ok((did, selector)) => find(history, &did, selector),
+        Err(problem) => Ok(Err(problem)),
+    }
+}
+
+fn parse(network: &str, text: &str, options: &Options) -> Result<(Did, Selector), Problem> {
     let did: Did = text.parse().map_err(|error| match error {
         DidError::OtherMethod { .. } => Problem::MethodNotSupported(error),
         DidError::Malformed { .. } => Problem::InvalidDid(error),
     })?;
+    let selector = match (&options.version_id, &options.version_time) {
+        (None, None) => Selector::Newest,
+        (Some(version), None) => Selector::Version(parse_version(version)?),
+        (None, Some(text)) => {
+            let expected = "UTC without a fraction, such as 2026-07-23T10:20:30Z";
+            let second = time::parse(text).ok_or_else(|| options::invalid("versionTime", text, expected))?;
+            Selector::Time(second, text.clone())
+        }
+        (Some(_), Some(time)) => {
+            return Err(options::invalid("versionTime", time, "either it or versionId, not both"));
+        }
+    };
     if did.network() != network {
         return Err(Problem::OtherNetwork { did, network: network.to_owned() });
     }
-    let version = options.version_id.as_deref().map(parse_version).transpose()?;
-    Ok((did, version))
+    Ok((did, selector))
 }
 
 fn parse_version(text: &str) -> Result<Version, Problem> {
     match text.parse() {
         // `parse` also takes `+1` and `01`: a version has one text.
         Ok(number) if number != 0 && format!("{number}") == text => Ok(Version(number)),
-        _ => Err(Problem::InvalidVersionId { value: text.chars().take(80).collect() }),
+        _ => Err(options::invalid("versionId", text, "a number from 1 without leading zeros")),
     }
 }
 
-fn find<H: History>(
-    history: &H,
-    did: &Did,
-    version: Option<Version>,
-) -> Result<Result<Found, Problem>, H::Error> {
+fn find<H: History>(history: &H, did: &Did, selector: Selector) -> Result<Result<Found, Problem>, H::Error> {
     let Some(newest) = history.newest(&did.id())? else {
         return Ok(Err(Problem::NotFound { did: did.clone() }));
     };
-    let wanted = version.unwrap_or(newest.header.version);
+    let wanted = match selector {
+        Selector::Newest => newest.header.version,
+        Selector::Version(version) => version,
+        Selector::Time(second, text) => match version_at(history, &did.id(), &newest, second)? {
+            Some(version) => version,
+            None => {
+                let created = time::rfc3339(newest.header.created.time);
+                return Ok(Err(Problem::NotYet { did: did.clone(), time: text, created }));
+            }
+        },
+    };
     if wanted >= newest.header.version {
         return Ok(if wanted == newest.header.version {
             Ok(Found::new(did, &newest, None, &newest))
@@ -155,6 +172,30 @@ fn find<H: History>(
             Err(Problem::NoSuchVersion { did: did.clone(), version: wanted, newest: newest.header.version })
         }
     })
+}
+
+/// The last version that was made up to the end of `second`; none where the DID came later. The times of versions never
+/// fall, so it takes as many reads as their number has bits.
+fn version_at<H: History>(
+    history: &H,
+    did: &DidId,
+    newest: &Record,
+    second: u64,
+) -> Result<Option<Version>, H::Error> {
+    let made_by_then = |record: &Record| record.header.updated.time.0 / 1_000 <= second;
+    if made_by_then(newest) {
+        return Ok(Some(newest.header.version));
+    }
+    // Below `early`, all were made by then; from `late` on, none was.
+    let (mut early, mut late) = (0, newest.header.version.0);
+    while late - early > 1 {
+        let middle = early + (late - early) / 2;
+        match history.at_version(did, Version(middle))? {
+            Some(record) if made_by_then(&record) => early = middle,
+            _ => late = middle,
+        }
+    }
+    Ok((early > 0).then_some(Version(early)))
 }
 
 impl Found {
@@ -185,6 +226,11 @@ impl Found {
 }
 
 impl Resolution {
+    /// That of a question that could not even be read.
+    pub const fn failed(problem: Problem) -> Self {
+        Self { outcome: Err(problem), form: Form::Result }
+    }
+
     /// The DID document, where the DID resolves and is not deactivated.
     pub fn document(&self) -> Option<&Value> {
         self.outcome.as_ref().ok().and_then(|found| found.document.as_ref())
@@ -203,57 +249,64 @@ impl Resolution {
 
     /// The HTTP status that the HTTP binding asks for: 200, 410 where the document is gone, or the problem's.
     pub fn status(&self) -> u16 {
-        match &self.outcome {
-            Ok(Found { document: Some(_), .. }) => 200,
-            Ok(Found { document: None, .. }) => 410,
-            Err(problem) => problem.status(),
-        }
+        status(&self.outcome)
     }
 
-    /// The resolution result with its three parts.
+    /// The resolution result with its three parts, in the shape that was asked for.
     pub fn to_json(&self) -> Value {
-        match &self.outcome {
-            Ok(Found { document, metadata }) => json!({
-                "didDocument": document,
-                "didResolutionMetadata": { "contentType": CONTENT_TYPE },
-                "didDocumentMetadata": metadata,
-            }),
-            Err(problem) => json!({
-                "didDocument": null,
-                "didResolutionMetadata": { "error": problem.to_json() },
-                "didDocumentMetadata": {},
-            }),
-        }
+        result(&self.outcome, self.form)
     }
 }
 
-impl Problem {
-    /// As an RFC 9457 object.
-    pub fn to_json(&self) -> Value {
-        let (status, fragment, title) = self.kind();
-        json!({
-            "type": format!("https://www.w3.org/ns/did#{fragment}"),
-            "title": title,
-            "status": status,
-            "detail": self.to_string(),
-        })
+/// The status that the HTTP binding asks for.
+fn status(outcome: &Result<Found, Problem>) -> u16 {
+    match outcome {
+        Ok(Found { document: Some(_), .. }) => 200,
+        Ok(Found { document: None, .. }) => 410,
+        Err(problem) => problem.status(),
     }
+}
 
-    /// The HTTP status.
-    pub fn status(&self) -> u16 {
-        self.kind().0
+/// A resolution result. `form` decides how its document is written, and whether it has the shape of before.
+fn result(outcome: &Result<Found, Problem>, form: Form) -> Value {
+    let representation = form.representation();
+    let mut result = match outcome {
+        Ok(Found { document, metadata }) => json!({
+            "didDocument": document.as_ref().map(|document| represented(document, representation)),
+            "didResolutionMetadata": { "contentType": representation.media_type() },
+            "didDocumentMetadata": metadata,
+        }),
+        Err(problem) => json!({
+            "didDocument": null,
+            "didResolutionMetadata": error_metadata(problem, form),
+            "didDocumentMetadata": {},
+        }),
+    };
+    if form == Form::OldResult {
+        result["@context"] = OLD_RESULT_CONTEXT.into();
     }
+    result
+}
 
-    fn kind(&self) -> (u16, &'static str, &'static str) {
-        match self {
-            Self::InvalidDid(_) => (400, "INVALID_DID", "Invalid DID"),
-            Self::InvalidVersionId { .. } => (400, "INVALID_OPTIONS", "Invalid options"),
-            Self::MethodNotSupported(_) => (501, "METHOD_NOT_SUPPORTED", "Method not supported"),
-            Self::OtherNetwork { .. } | Self::NotFound { .. } | Self::NoSuchVersion { .. } => {
-                (404, "NOT_FOUND", "Not found")
-            }
-        }
+/// The metadata of a resolution that failed.
+fn error_metadata(problem: &Problem, form: Form) -> Value {
+    if form == Form::OldResult {
+        json!({ "error": problem.word(), "errorMessage": problem.to_string() })
+    } else {
+        json!({ "error": problem.to_json() })
     }
+}
+
+/// The document as readers of `representation` know it.
+fn represented(document: &Value, representation: Representation) -> Value {
+    let mut document = document.clone();
+    if representation.is_old()
+        && let Some(contexts) = document.get_mut("@context").and_then(Value::as_array_mut)
+    {
+        let others = contexts.iter().filter(|context| *context != CONTEXT).cloned();
+        *contexts = OLD_CONTEXTS.into_iter().map(Value::from).chain(others).collect();
+    }
+    document
 }
 
 /// The DID document of `did` with the keys of `document`, as JSON-LD.

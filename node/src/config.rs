@@ -17,7 +17,7 @@ pub struct Config {
     /// Where the other nodes reach this one.
     #[serde(deserialize_with = "address")]
     pub p2p_listen: SocketAddr,
-    /// Where JSON-RPC is served.
+    /// Where JSON-RPC and DID Resolution are served.
     #[serde(deserialize_with = "address")]
     pub rpc_listen: SocketAddr,
     /// Where metrics and health are served.
@@ -29,7 +29,7 @@ pub struct Config {
     /// What is logged, and how.
     #[serde(default)]
     pub log: LogConfig,
-    /// Bounds of the JSON-RPC server.
+    /// Bounds of that server.
     #[serde(default)]
     pub rpc: RpcConfig,
     /// Bounds of the mempool.
@@ -75,6 +75,9 @@ pub struct RpcConfig {
     /// The longest that `tx_wait` waits, whatever the caller asks for.
     #[serde(deserialize_with = "within::<_, _, 100, 3_600_000>")]
     pub wait_timeout_max_ms: u64,
+    /// The origins whose pages may use the port from a browser; `*` for all. None unless named.
+    #[serde(deserialize_with = "origins")]
+    pub cors_origins: Vec<String>,
 }
 
 /// Bounds of the mempool.
@@ -95,7 +98,13 @@ impl Default for LogConfig {
 
 impl Default for RpcConfig {
     fn default() -> Self {
-        Self { max_connections: 200, max_body_bytes: 4 << 20, max_batch: 2_000, wait_timeout_max_ms: 60_000 }
+        Self {
+            max_connections: 200,
+            max_body_bytes: 4 << 20,
+            max_batch: 2_000,
+            wait_timeout_max_ms: 60_000,
+            cors_origins: Vec::new(),
+        }
     }
 }
 
@@ -159,13 +168,15 @@ impl Config {
         let Self { p2p_listen, rpc_listen, metrics_listen, observers, log, rpc, mempool } = self;
         let observers = observers.iter().map(|key| format!("\n  \"{key}\",")).collect::<String>()
             + if observers.is_empty() { "" } else { "\n" };
-        let RpcConfig { max_connections, max_body_bytes, max_batch, wait_timeout_max_ms } = rpc;
+        let RpcConfig { max_connections, max_body_bytes, max_batch, wait_timeout_max_ms, cors_origins } = rpc;
+        let cors_origins: Vec<String> = cors_origins.iter().map(|origin| format!("\"{origin}\"")).collect();
+        let cors_origins = cors_origins.join(", ");
         format!(
             r#"# Settings of this RealDID node. What all nodes agree on stands in genesis.toml.
 
 # Where the other nodes reach this one.
 p2p_listen = "{p2p_listen}"
-# Where JSON-RPC is served. Anyone who reaches it may submit and resolve.
+# Where JSON-RPC and DID Resolution (/1.0/identifiers/…) are served. Anyone who reaches it may submit and resolve.
 rpc_listen = "{rpc_listen}"
 # Where /metrics, /health/live and /health/ready are served.
 metrics_listen = "{metrics_listen}"
@@ -186,6 +197,8 @@ max_body_bytes = {max_body_bytes}
 max_batch = {max_batch}
 # The longest that tx_wait waits, whatever the caller asks for.
 wait_timeout_max_ms = {wait_timeout_max_ms}
+# Pages of these origins may use this port from a browser: "https://app.example", or "*" for all.
+cors_origins = [{cors_origins}]
 
 [mempool]
 # The most bytes of transactions that wait; more are refused until there is room.
@@ -242,6 +255,25 @@ fn log_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
     let text = String::deserialize(deserializer)?;
     parse_log_level(&text).map_err(D::Error::custom)?;
     Ok(text)
+}
+
+/// Origins as browsers send them: a scheme, a host, maybe a port, and nothing after it; or `*`.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let origins = Vec::<String>::deserialize(deserializer)?;
+    let is_origin = |text: &str| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'[' | b']');
+        text == "*" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(fits))
+    };
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(origins),
+        Some(wrong) => {
+            let wrong: String = wrong.chars().take(80).collect();
+            Err(D::Error::custom(format!(
+                "`{wrong}` is not an origin: expected https://host, in small letters, or *"
+            )))
+        }
+    }
 }
 
 /// A number from `LEAST` to `MOST`, which both fit into `T`.

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 over HTTP and WebSocket: a namespace a file.
+//! JSON-RPC 2.0 over HTTP and WebSocket: a namespace a file. On the same port, [`http`] serves DID Resolution.
 //!
 //! Everything that comes from outside is bounded before it is looked at: connections, bodies, calls in a batch, the
 //! time until the first request, the time that a call may wait. Faults of this node are told in fixed words; the log
@@ -8,6 +8,7 @@ mod chain;
 mod did;
 mod discover;
 mod gov;
+mod http;
 mod net;
 mod prove;
 mod tx;
@@ -26,6 +27,8 @@ use p2p::Network;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tower::ServiceBuilder;
+use tower::layer::layer_fn;
 
 use crate::config::RpcConfig;
 use crate::driver::Snapshot;
@@ -34,7 +37,7 @@ use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
 
-/// How long a connection may take until its first request is complete.
+/// How long a connection may take until its first request is complete; and a resolver's request with its body.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// The most bytes in an answer.
 const MAX_RESPONSE_BYTES: u32 = 16 << 20;
@@ -85,9 +88,13 @@ pub async fn serve(
         .set_tcp_no_delay(true)
         .custom_tokio_runtime(runtime)
         .build();
-    let server = Server::builder().set_config(config).build(address).await.map_err(|error| {
+    let door = Arc::new(http::Door::new(&api));
+    let layer = layer_fn(move |rpc| http::Entrance::new(rpc, Arc::clone(&door)));
+    let middleware = ServiceBuilder::new().layer(layer);
+    let server = Server::builder().set_config(config).set_http_middleware(middleware);
+    let server = server.build(address).await.map_err(|error| {
         anyhow::anyhow!(
-            "cannot serve JSON-RPC at {address}: {error}; stop what uses it, or change rpc_listen"
+            "cannot serve RPC and HTTP at {address}: {error}; stop what uses it, or change rpc_listen"
         )
     })?;
     let local = server.local_addr()?;
@@ -103,6 +110,7 @@ fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
     })?;
     register(&mut module, method::TX_STATUS, |params, api| async move { tx::status(&api, one(&params)?) })?;
     register(&mut module, method::DID_RESOLVE, |params, api| async move { did::resolve(&api, &params) })?;
+    register(&mut module, method::DID_HISTORY, |params, api| async move { did::history(&api, &params) })?;
     register(&mut module, method::DID_PROVE, |params, api| prove::prove(api, params))?;
     register(&mut module, method::CHAIN_GENESIS, |_, api| async move { Ok(api.genesis.to_toml()) })?;
     register(&mut module, method::CHAIN_STATUS, |_, api| async move { Ok(chain::status(&api)) })?;

@@ -12,6 +12,33 @@ pub fn rfc3339(time: UnixMillis) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The second since 1970 that `text` names, written as [`rfc3339`] writes it: none where it is written otherwise, be it
+/// with a fraction, another offset than `Z`, or a day that never was.
+pub fn parse(text: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| -> Option<u64> {
+        let digits = text.get(range)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = days(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second;
+    // One text a time: this also finds wrong separators and days that a month does not have.
+    (rfc3339(UnixMillis(seconds * 1_000)) == text).then_some(seconds)
+}
+
+/// The inverse of [`civil`]; for a month with more days than it has, a day of the next.
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (cycle, year_of_cycle) = (year / 400, year % 400);
+    let months_since_march = (month + 9) % 12;
+    let day_of_year = (153 * months_since_march + 2) / 5 + day.checked_sub(1)?;
+    let day_of_cycle = year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
+    (cycle * 146_097 + day_of_cycle).checked_sub(719_468)
+}
+
 /// The Gregorian date that is `days` after 1970-01-01. Years are counted from March here, so that the leap day
 /// comes last, in cycles of 400 years (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -42,6 +69,45 @@ mod tests {
             (253_402_300_799_999, "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(rfc3339(UnixMillis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for seconds in (0..253_402_300_800).step_by(86_413 * 7) {
+            assert_eq!(parse(&rfc3339(UnixMillis(seconds * 1_000 + 999))), Some(seconds));
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_written_otherwise_is_none() {
+        for text in [
+            "",
+            "2025-10-07",
+            "T12:30:45Z",
+            "2025-10-07 12:30:45Z",
+            "2025/10/07T12:30:45Z",
+            "2025-13-07T12:30:45Z",
+            "2025-00-07T12:30:45Z",
+            "2025-10-32T12:30:45Z",
+            "2025-10-00T12:30:45Z",
+            "2025-02-29T12:30:45Z",
+            "2025-10-07T24:00:00Z",
+            "2025-10-07T12:60:45Z",
+            "2025-10-07T12:30:60Z",
+            "2025-10-07T12:30:45",
+            "2025-10-07T12:30:45z",
+            "2025-10-07T12:30:45ZZ",
+            "2025-10-07T12:30:45.5Z",
+            "2025-10-07T12:30:45+00:00",
+            "2025-10-07T12:30:45+02:00",
+            "+025-10-07T12:30:45Z",
+            "1969-12-31T23:59:59Z",
+            "0000-01-01T00:00:00Z",
+            "20255-10-07T12:30:45Z",
+            "２025-10-07T12:30:45Z",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
         }
     }
 

@@ -114,6 +114,9 @@ pub(super) enum Did {
         /// Which version, from 1 [default: the newest].
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         version: Option<u64>,
+        /// As it was then, in UTC without a fraction: 2026-07-23T10:20:30Z.
+        #[arg(long, value_name = "TIME", conflicts_with = "version")]
+        time: Option<String>,
         #[command(flatten)]
         proof: Proof,
         #[command(flatten)]
@@ -148,8 +151,8 @@ impl Did {
             }
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
-            Self::Resolve { did, version, proof, rpc } => {
-                resolve(&rpc.client, output, &did, version, &proof).await
+            Self::Resolve { did, version, time, proof, rpc } => {
+                resolve(&rpc.client, output, &did, version, time, &proof).await
             }
         }
     }
@@ -366,9 +369,11 @@ async fn resolve(
     output: &Output,
     did: &DidText,
     version: Option<u64>,
+    time: Option<String>,
     proof: &Proof,
 ) -> anyhow::Result<()> {
-    let options = ResolveOptions { version_id: version.map(|version| version.to_string()) };
+    let version_id = version.map(|version| version.to_string());
+    let options = ResolveOptions { version_id, version_time: time, ..ResolveOptions::default() };
     let result = match proof.resolve(client, output, did, options.clone()).await? {
         Some(result) => result,
         None => client.resolve(&did.to_string(), &options).await?,

@@ -15,6 +15,7 @@ fn what_is_written_is_read_back() {
     config.observers = [1, 2].map(|seed| genesis::SecretKey::from_seed([seed; 32]).public()).to_vec();
     config.log = LogConfig { format: LogFormat::Json, level: "info,p2p=debug".into() };
     config.rpc.max_batch = 7;
+    config.rpc.cors_origins = vec!["https://app.example".into(), "http://127.0.0.1:3000".into()];
     assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);
 }
 
@@ -41,6 +42,8 @@ fn each_wrong_field_is_named_with_its_line_value_and_what_is_allowed() {
         ("[rpc]\nmax_body_bytes = 1", ["max_body_bytes = 1", "expected 65536 to 67108864"]),
         ("[rpc]\nmax_batch = 100001", ["max_batch = 100001", "expected 1 to 100000"]),
         ("[rpc]\nwait_timeout_max_ms = 1", ["wait_timeout_max_ms = 1", "expected 100 to 3600000"]),
+        ("[rpc]\ncors_origins = [\"app.example\"]", ["`app.example` is not an origin", "https://host"]),
+        ("[rpc]\ncors_origins = [\"https://a.example/\"]", ["https://a.example/", "https://host"]),
         ("[mempool]\nmax_bytes = 5", ["max_bytes = 5", "expected 1048576 to 68719476736"]),
         ("[mempool", ["line 4", "[mempool"]),
     ] {

@@ -43,10 +43,25 @@ pub(super) fn document() -> Value {
                 "Resolves a DID (W3C DID Resolution 1.0). That it does not resolve is a result, not an error.",
                 vec![
                     param("did", true, "such as did:realdid:test:z6…", text()),
-                    param("options", false, "versionId: a version's number, as text", object()),
+                    param(
+                        "options",
+                        false,
+                        "versionId: a version's number, as text; or versionTime: UTC without a fraction; accept: a media type",
+                        object(),
+                    ),
                 ],
                 ("resolution", "didDocument, didResolutionMetadata, didDocumentMetadata", object()),
                 &[],
+            ),
+            described(
+                method::DID_HISTORY,
+                "The versions of a DID, oldest first.",
+                vec![
+                    param("did", true, "such as did:realdid:test:z6…", text()),
+                    param("from", false, "the version to begin with; 1 unless given", integer()),
+                ],
+                ("history", "versions with their heights, times and digests; whether there are more", object()),
+                &["notFound"],
             ),
             described(
                 method::DID_PROVE,

@@ -1,9 +1,11 @@
 //! `did_prove`: an answer that its caller need not take this node's word for.
 
-use client::api::{Proof, ResolveOptions, code, to_base64};
+use client::api::{Proof, code, to_base64};
 use genesis::Epoch;
 use jsonrpsee::types::Params;
 use ledger::Did;
+use ledger::resolution::Options;
+use serde_json::{Map, Value};
 
 use super::{Api, Refusal, internal, refusal};
 use crate::prove::{self, ProveError};
@@ -20,7 +22,7 @@ pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> 
     };
     let mut sequence = params.sequence();
     let did: Did = sequence.next().map_err(fault)?;
-    let options: Option<ResolveOptions> = sequence.optional_next().map_err(fault)?;
+    let options: Option<Map<String, Value>> = sequence.optional_next().map_err(fault)?;
     let since: Option<Epoch> = sequence.optional_next().map_err(fault)?;
     if did.network() != api.genesis.network() {
         let served = api.genesis.network();
@@ -29,7 +31,9 @@ pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> 
             format!("{did} is not of this network, which is `{served}`"),
         ));
     }
-    let (options, since) = (options.unwrap_or_default().into(), since.unwrap_or(Epoch::ZERO));
+    let options = Options::from_json(&options.unwrap_or_default())
+        .map_err(|problem| refusal(code::INVALID_PARAMS, problem.to_string()))?;
+    let since = since.unwrap_or(Epoch::ZERO);
     let proved = tokio::task::spawn_blocking(move || prove::prove(&api.store, &did, &options, since));
     match proved.await.map_err(|error| internal(&error))? {
         Ok(proved) => Ok(Proof {

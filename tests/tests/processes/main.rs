@@ -16,5 +16,6 @@ mod observers;
 mod partitions;
 mod quiet;
 mod recovery;
+mod resolving;
 mod surface;
 mod sync;
