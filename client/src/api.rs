@@ -337,6 +337,9 @@ struct ParametersJson {
     max_transaction_lifetime: u64,
     max_batch_lifetime: u64,
     max_document_keys: u64,
+    max_document_bytes: u64,
+    max_controllers: u64,
+    max_versions: u64,
 }
 
 /// A final block.

@@ -89,7 +89,7 @@ pub fn differences(from: &Parameters, to: &Parameters) -> Vec<(&'static str, u64
 }
 
 /// Each parameter with its name. The pattern names them all, so that one added later is not forgotten here.
-fn fields(parameters: &mut Parameters) -> [(&'static str, &mut u64); 12] {
+fn fields(parameters: &mut Parameters) -> [(&'static str, &mut u64); 15] {
     let Parameters {
         delta_ms,
         delta_cap_ms,
@@ -103,6 +103,9 @@ fn fields(parameters: &mut Parameters) -> [(&'static str, &mut u64); 12] {
         max_transaction_lifetime,
         max_batch_lifetime,
         max_document_keys,
+        max_document_bytes,
+        max_controllers,
+        max_versions,
     } = parameters;
     [
         ("delta_ms", delta_ms),
@@ -116,7 +119,10 @@ fn fields(parameters: &mut Parameters) -> [(&'static str, &mut u64); 12] {
         ("max_batch_transactions", max_batch_transactions),
         ("max_transaction_bytes", max_transaction_bytes),
         ("max_batch_lifetime", max_batch_lifetime),
+        ("max_versions", max_versions),
         ("max_document_keys", max_document_keys),
+        ("max_document_bytes", max_document_bytes),
+        ("max_controllers", max_controllers),
     ]
 }
 

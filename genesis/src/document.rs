@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, Domain, Height, Parameters, UnixMillis, Validator, ValidatorSet, encoding};
 
 /// The version of the genesis format that this build reads and writes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The highest block that a chain may go on from: no sum of heights comes near the end of the numbers.
 const MAX_PREDECESSOR_HEIGHT: Height = Height(1 << 62);

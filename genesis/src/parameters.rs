@@ -36,6 +36,13 @@ pub struct Parameters {
     pub max_batch_lifetime: u64,
     /// The most keys in one DID document.
     pub max_document_keys: u64,
+    /// The most bytes in one DID document.
+    pub max_document_bytes: u64,
+    /// The most controllers in one DID document.
+    pub max_controllers: u64,
+    /// The highest version that an update makes; recovery and deactivation go on beyond. Bounds what one DID can have every
+    /// node keep.
+    pub max_versions: u64,
 }
 
 impl Default for Parameters {
@@ -53,6 +60,9 @@ impl Default for Parameters {
             max_transaction_lifetime: 100_000,
             max_batch_lifetime: 10_000,
             max_document_keys: 20,
+            max_document_bytes: 4 << 10,
+            max_controllers: 4,
+            max_versions: 10_000,
         }
     }
 }
@@ -98,6 +108,8 @@ impl Parameters {
             ("max_transaction_bytes", self.max_transaction_bytes, founded.max_transaction_bytes),
             ("max_batch_lifetime", self.max_batch_lifetime, founded.max_batch_lifetime),
             ("max_document_keys", self.max_document_keys, founded.max_document_keys),
+            ("max_document_bytes", self.max_document_bytes, founded.max_document_bytes),
+            ("max_controllers", self.max_controllers, founded.max_controllers),
         ];
         fixed.into_iter().try_for_each(|(field, value, founded)| {
             if value == founded { Ok(()) } else { Err(FoundedParameterError { field, founded, value }) }
@@ -124,6 +136,9 @@ impl Parameters {
             ("max_transaction_lifetime", self.max_transaction_lifetime, 10, 10_000_000),
             ("max_batch_lifetime", self.max_batch_lifetime, 10, 1_000_000),
             ("max_document_keys", self.max_document_keys, 1, 200),
+            ("max_document_bytes", self.max_document_bytes, 256, self.max_transaction_bytes),
+            ("max_controllers", self.max_controllers, 0, 16),
+            ("max_versions", self.max_versions, 2, 1_000_000_000),
         ];
         ranges.into_iter().try_for_each(|(field, value, least, most)| {
             let fits = (least..=most).contains(&value);
@@ -180,6 +195,7 @@ mod tests {
                 "max_block_batches",
                 "max_checkpoint_lag",
                 "max_transaction_lifetime",
+                "max_versions",
             ]
         );
     }

@@ -16,15 +16,17 @@
 //! Invariant: the result depends on the arguments alone. No clock, no randomness, no hash-map order; transactions
 //! were checked before ([`CheckedBatch`]), so no rule depends on who checked them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use genesis::{Configuration, Digest, Epoch, Height, PublicKey};
 
 use crate::HOW_TO_REPLACE;
+use crate::operation::Scene;
 use crate::{
-    CheckedBatch, CheckedTransaction, Code, DidId, Governance, GovernanceVote, Moment, Operation, Outcome,
-    Propose, Receipt, Record, Version,
+    CheckedBatch, CheckedTransaction, Code, DidId, Document, Governance, GovernanceVote, Moment, Operation,
+    Outcome, Propose, Receipt, Record, Version,
 };
 
 /// The state after the block before, as far as the rules read it.
@@ -180,42 +182,64 @@ impl<V: StateView> Fold<'_, V> {
         operation: &Operation,
         signers: &[PublicKey],
     ) -> Result<Effect, V::Error> {
-        let now = self.now;
+        let brings = operation.document();
         match operation {
             Operation::Create(create) => {
                 let did = create.did();
-                self.change(did, |current| create.execute(did, signers, current, now))
+                self.change(did, signers, brings, |scene, current| create.execute(did, scene, current))
             }
             Operation::Update(update) => {
-                self.change(update.did, |current| update.execute(signers, current, now))
+                self.change(update.did, signers, brings, |scene, current| update.execute(scene, current))
             }
             Operation::Recover(recover) => {
-                self.change(recover.did, |current| recover.execute(signers, current, now))
+                self.change(recover.did, signers, brings, |scene, current| recover.execute(scene, current))
             }
             Operation::Deactivate(deactivate) => {
-                self.change(deactivate.did, |current| deactivate.execute(signers, current, now))
+                self.change(deactivate.did, signers, brings, |scene, current| {
+                    deactivate.execute(scene, current)
+                })
             }
             Operation::Propose(propose) => Ok((None, self.propose(id, propose, signers).map(|()| None))),
             Operation::Vote(vote) => Ok((None, self.vote(vote, signers).map(|()| None))),
         }
     }
 
+    /// Changes `did` by `rule`, to the document `brings` where there is one.
     fn change(
         &mut self,
         did: DidId,
-        rule: impl FnOnce(Option<&Record>) -> Result<Record, Code>,
+        signers: &[PublicKey],
+        brings: Option<&Document>,
+        rule: impl FnOnce(&Scene<'_>, Option<&Record>) -> Result<Record, Code>,
     ) -> Result<Effect, V::Error> {
-        let record = match self.newest.get(&did) {
-            Some(place) => rule(Some(&self.records[*place])),
-            None => rule(self.view.record(&did)?.as_ref()),
+        let made = {
+            let current = self.record(&did)?;
+            let present = current.as_deref().and_then(|record| record.document.as_ref());
+            let mut others = BTreeMap::new();
+            for controller in present.into_iter().chain(brings).flat_map(|document| &document.controllers) {
+                if let Some(record) = self.record(controller)? {
+                    others.insert(*controller, record.into_owned());
+                }
+            }
+            let parameters = &self.governance.configuration.parameters;
+            let scene = Scene { now: self.now, signers, parameters, others };
+            rule(&scene, current.as_deref())
         };
-        let made = record.map(|record| {
+        let made = made.map(|record| {
             let version = record.header.version;
             self.newest.insert(did, self.records.len());
             self.records.push(record);
             Some(version)
         });
         Ok((Some(did), made))
+    }
+
+    /// The newest record of `did`, with the changes of this block.
+    fn record(&self, did: &DidId) -> Result<Option<Cow<'_, Record>>, V::Error> {
+        match self.newest.get(did) {
+            Some(place) => Ok(Some(Cow::Borrowed(&self.records[*place]))),
+            None => Ok(self.view.record(did)?.map(Cow::Owned)),
+        }
     }
 
     // What may not be done is found out before the governance is copied to be changed.

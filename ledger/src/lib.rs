@@ -1,7 +1,7 @@
 //! What the agreed order means: DID operations, the state that they make, and its storage.
 //!
 //! - [`did`]: `did:realdid:<network>:<id>`, an id that only the holder of its first keys can register
-//! - [`document`]: the numbered keys of a DID and what each may be used for; no text at all
+//! - [`document`]: the numbered keys of a DID, what each may be used for, and its controllers; no text at all
 //! - [`key_set`]: keys that a record commits to without showing them: for recovery, and for the next change
 //! - [`operation`]: create, update, recover, deactivate: who may, on which version, with what effect; propose and vote
 //! - [`governance`]: the validators and parameters in charge, those aimed at, and what is voted on
@@ -38,7 +38,7 @@ pub use apply::{ApplyError, Changes, StateView, apply};
 pub use batch::{Batch, BatchError, CheckedBatch, UncheckedBatch};
 pub use block::{Block, Tip};
 pub use did::{Did, DidId};
-pub use document::{Document, Key, KeyNumber, Purposes};
+pub use document::{Document, Key, KeyNumber, Purposes, VerificationKey};
 pub use governance::{Governance, Proposal};
 pub use key_set::KeySet;
 pub use operation::{Change, Create, Deactivate, GovernanceVote, Operation, Propose, Recover, Salt, Update};

@@ -8,8 +8,8 @@
 //! - [`propose`], [`vote`]: what the validators decide about themselves; authorised by their governance keys, by the
 //!   rules in [`crate::governance`]
 //!
-//! The rule for a DID is a function of the signers, the DID's current record and the block's moment; nothing else
-//! counts. Signatures are checked before (by [`crate::transaction`]), so a signer here has signed.
+//! The rule for a DID is a function of the signers, its current record, its controllers' and the block's moment and
+//! parameters; nothing else counts. Signatures are checked before (by [`crate::transaction`]), so a signer here has signed.
 //!
 //! Invariant (compare-and-set): a change takes effect only on the version that it names, so of two changes to one
 //! version at most one is applied, whatever the order. Those of the recovery keys name none, so that a thief of the
@@ -22,16 +22,18 @@ pub mod recover;
 pub mod update;
 pub mod vote;
 
+use std::collections::BTreeMap;
+
 pub use create::{Create, Salt};
 pub use deactivate::Deactivate;
-use genesis::PublicKey;
+use genesis::{Parameters, PublicKey};
 pub use propose::{Change, ChangeError, Propose, sign_ready};
 pub use recover::Recover;
 use serde::{Deserialize, Serialize};
 pub use update::Update;
 pub use vote::GovernanceVote;
 
-use crate::{Code, DidId, Document, KeySet, Record, Version};
+use crate::{Code, DidId, Document, KeySet, Moment, Record, Version};
 
 /// What a transaction asks for. The order of the variants is part of the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +86,38 @@ impl Operation {
     }
 }
 
+/// What a rule sees beside the operation and its DID's current record.
+pub(crate) struct Scene<'a> {
+    /// The block's place and time.
+    pub(crate) now: Moment,
+    /// Who signed, each once.
+    pub(crate) signers: &'a [PublicKey],
+    /// The parameters in charge.
+    pub(crate) parameters: &'a Parameters,
+    /// The newest records of the controllers in the current document and in the one that the operation brings.
+    pub(crate) others: BTreeMap<DidId, Record>,
+}
+
+impl Scene<'_> {
+    /// Whether the signers may change `document`: by its own keys, or by those of one of its controllers. A controller's
+    /// controllers count for nothing: the chain has one link.
+    fn controls(&self, document: &Document) -> bool {
+        let controllers =
+            document.controllers.iter().filter_map(|did| self.others.get(did)?.document.as_ref());
+        document.is_controlled_by(self.signers)
+            || controllers.into_iter().any(|document| document.is_controlled_by(self.signers))
+    }
+
+    /// Whether each controller that the `document` of `did` names can be one.
+    fn check_controllers(&self, did: DidId, document: &Document) -> Result<(), Code> {
+        let can = |controller: &DidId| {
+            let theirs = self.others.get(controller).and_then(|record| record.document.as_ref());
+            *controller != did && theirs.is_some_and(|document| document.controllers.is_empty())
+        };
+        if document.controllers.iter().all(can) { Ok(()) } else { Err(Code::InvalidController) }
+    }
+}
+
 /// The record of an active DID, and its document.
 fn active(current: Option<&Record>) -> Result<(&Record, &Document), Code> {
     let record = current.ok_or(Code::NoSuchDid)?;
@@ -96,16 +130,16 @@ fn replaceable<'a>(
     current: Option<&'a Record>,
     replaces: Option<Version>,
     revealed: Option<&KeySet>,
-    signers: &[PublicKey],
+    scene: &Scene<'_>,
 ) -> Result<&'a Record, Code> {
     let (record, document) = active(current)?;
     if replaces != Some(record.header.version) {
         return Err(Code::VersionMismatch);
     }
     let in_control = match (record.header.next_keys, revealed) {
-        (None, None) => document.is_controlled_by(signers),
+        (None, None) => scene.controls(document),
         (Some(committed), Some(revealed)) if revealed.commitment() == committed => {
-            revealed.is_satisfied_by(signers)
+            revealed.is_satisfied_by(scene.signers)
         }
         (None, Some(_)) | (Some(_), _) => return Err(Code::NotRevealed),
     };

@@ -65,11 +65,15 @@ pub enum Code {
     NotRevealed = 13,
     /// The keys revealed are not those that the record commits to for its recovery.
     OtherRecovery = 14,
+    /// A controller in the document does not exist, is deactivated, has controllers itself, or is the DID itself.
+    InvalidController = 15,
+    /// The DID has as many versions as an update may make (`max_versions`).
+    TooManyVersions = 16,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Applied,
         Self::Expired,
         Self::LifetimeTooLong,
@@ -85,6 +89,8 @@ impl Code {
         Self::ChangeNoLongerFits,
         Self::NotRevealed,
         Self::OtherRecovery,
+        Self::InvalidController,
+        Self::TooManyVersions,
     ];
 
     /// Its number, in bytes.
@@ -110,6 +116,8 @@ impl Code {
             Self::ChangeNoLongerFits => "change_no_longer_fits",
             Self::NotRevealed => "not_revealed",
             Self::OtherRecovery => "other_recovery",
+            Self::InvalidController => "invalid_controller",
+            Self::TooManyVersions => "too_many_versions",
         }
     }
 }
@@ -174,6 +182,8 @@ mod tests {
                 (12, "change_no_longer_fits"),
                 (13, "not_revealed"),
                 (14, "other_recovery"),
+                (15, "invalid_controller"),
+                (16, "too_many_versions"),
             ]
         );
     }

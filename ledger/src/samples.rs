@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use genesis::{Configuration, Digest, Domain, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator};
+use genesis::{
+    Configuration, Digest, Domain, Genesis, Height, Parameters, PublicKey, SecretKey, UnixMillis, Validator,
+};
 
-use crate::operation::sign_ready;
+use crate::operation::{Scene, sign_ready};
 use crate::{
     Block, Change, Changes, CheckedBatch, CheckedTransaction, Commitments, Create, Deactivate, DidId,
     Document, Governance, GovernanceVote, Key, KeyNumber, KeySet, Moment, Operation, Outcome, Propose,
-    Purposes, Receipt, Record, Recover, Salt, StateView, Tip, Transaction, Update, Version,
+    Purposes, Receipt, Record, Recover, Salt, StateView, Tip, Transaction, Update, VerificationKey, Version,
 };
 
 /// A network of four with the default parameters.
@@ -65,14 +67,30 @@ pub fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed([seed; 32])
 }
 
+/// A compressed point, as far as its form goes.
+pub fn point(seed: u8) -> [u8; 33] {
+    std::array::from_fn(|index| if index == 0 { 2 } else { seed })
+}
+
+/// A key for key agreement.
+pub fn agreement_key(seed: u8) -> VerificationKey {
+    VerificationKey::X25519([seed; 32])
+}
+
+/// What the rules see of `signers` in the block at `height`, where no other DID matters.
+pub fn scene(signers: &[PublicKey], height: u64) -> Scene<'_> {
+    static PARAMETERS: LazyLock<Parameters> = LazyLock::new(Parameters::default);
+    Scene { now: moment(height), signers, parameters: &PARAMETERS, others: BTreeMap::new() }
+}
+
 /// A document with the keys of these seeds, each numbered by its seed and for everything.
 pub fn document(seeds: &[u8]) -> Document {
     let key = |seed: &u8| Key {
         number: KeyNumber::new(u16::from(*seed)).unwrap(),
-        public: key(*seed).public(),
-        purposes: Purposes::ALL,
+        public: key(*seed).public().into(),
+        purposes: Purposes::SIGNING,
     };
-    Document { threshold: 1, keys: seeds.iter().map(key).collect() }
+    Document { threshold: 1, keys: seeds.iter().map(key).collect(), controllers: Vec::new() }
 }
 
 pub fn create(seeds: &[u8]) -> Create {

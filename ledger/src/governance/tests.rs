@@ -417,7 +417,7 @@ fn parameters_act_from_the_next_epoch_on_and_on_transactions_too() {
     assert_eq!(chain.run(&[create(1)]), [Code::Applied]);
     // Within the closing block the old ones hold.
     assert_eq!(chain.block(Some(chain.announced()), &[create(2)]), [Code::Applied]);
-    assert_eq!(chain.run(&[create(3)]), [Code::LifetimeTooLong]);
+    assert_eq!(chain.run(&[create(3)]), []);
 }
 
 /// In no state, and in none of its changes, does what one of these leaves differ from nothing.

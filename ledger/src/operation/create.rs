@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use genesis::{Digest, Domain, PublicKey, encoding};
+use genesis::{Digest, Domain, encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Code, Commitments, DidId, Document, Moment, Record};
+use super::Scene;
+use crate::{Code, Commitments, DidId, Document, Record};
 
 /// The inception of a DID. Its hash is the DID's id, so nobody can register the id with other keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,18 +36,18 @@ impl Create {
     pub(crate) fn execute(
         &self,
         did: DidId,
-        signers: &[PublicKey],
+        scene: &Scene<'_>,
         current: Option<&Record>,
-        now: Moment,
     ) -> Result<Record, Code> {
         if current.is_some() {
             return Err(Code::DidExists);
         }
-        if !self.document.is_controlled_by(signers) {
+        if !self.document.is_controlled_by(scene.signers) {
             return Err(Code::Unauthorised);
         }
+        scene.check_controllers(did, &self.document)?;
         let commitments = Commitments { recovery: self.recovery, next_keys: self.next_keys };
-        Ok(Record::first(did, self.document.clone(), commitments, now))
+        Ok(Record::first(did, self.document.clone(), commitments, scene.now))
     }
 }
 
@@ -87,12 +88,14 @@ impl<'de> Deserialize<'de> for Salt {
 
 #[cfg(test)]
 mod tests {
+    use genesis::PublicKey;
+
     use super::*;
     use crate::KeyNumber;
-    use crate::samples::{commitments, create, document, key, moment};
+    use crate::samples::{commitments, create, document, key, moment, scene};
 
     fn execute(create: &Create, signers: &[PublicKey], current: Option<&Record>) -> Result<Record, Code> {
-        create.execute(create.did(), signers, current, moment(5))
+        create.execute(create.did(), &scene(signers, 5), current)
     }
 
     #[test]

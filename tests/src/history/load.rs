@@ -306,10 +306,10 @@ impl Caller {
 fn document(keys: &[(KeyNumber, &SecretKey)]) -> Document {
     let keys = keys.iter().map(|(number, secret)| Key {
         number: *number,
-        public: secret.public(),
-        purposes: Purposes::ALL,
+        public: secret.public().into(),
+        purposes: Purposes::SIGNING,
     });
-    Document { threshold: 1, keys: keys.collect() }
+    Document { threshold: 1, keys: keys.collect(), controllers: Vec::new() }
 }
 
 async fn submit_and_wait(client: &Client, id: &Digest, bytes: &[u8]) -> Result<Receipt, RpcError> {
@@ -332,7 +332,10 @@ async fn look(client: &Client, did: &Did) -> Result<(Height, State, Height), Rpc
     } else {
         let keys = current.keys.iter();
         let keys = keys.map(|key| Key { number: key.number, public: key.public, purposes: key.purposes });
-        State::Active { version, document: Document { threshold: 1, keys: keys.collect() }.digest() }
+        State::Active {
+            version,
+            document: Document { threshold: 1, keys: keys.collect(), controllers: Vec::new() }.digest(),
+        }
     };
     Ok((from, seen, to))
 }
