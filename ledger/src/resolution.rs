@@ -250,7 +250,7 @@ impl Problem {
     }
 }
 
-/// The DID document of `did` with the keys of `document`, as JSON-LD.
+/// The DID document of `did` with the keys and controllers of `document`, as JSON-LD.
 pub fn did_document(did: &Did, document: &Document) -> Value {
     let subject = did.to_string();
     let url = |number: KeyNumber| format!("{subject}#{number}");
@@ -267,6 +267,10 @@ pub fn did_document(did: &Did, document: &Document) -> Value {
         })
         .collect();
     let mut json = json!({ "@context": [CONTEXT], "id": subject, "verificationMethod": methods });
+    if !document.controllers.is_empty() {
+        let url = |id: &DidId| Did::new(did.network(), *id).to_string();
+        json["controller"] = document.controllers.iter().map(url).collect::<Vec<_>>().into();
+    }
     for (purpose, name) in crate::Purposes::NAMED {
         let keys = document.keys.iter().filter(|key| key.purposes.contains(purpose));
         let urls: Vec<String> = keys.map(|key| url(key.number)).collect();

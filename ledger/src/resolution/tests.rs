@@ -1,8 +1,8 @@
 use std::convert::Infallible;
 
 use super::*;
-use crate::samples::{Memory, commitments, create, document, key, moment};
-use crate::{Commitments, Purposes};
+use crate::samples::{Memory, agreement_key, commitments, create, document, key, moment};
+use crate::{Commitments, Key, Purposes};
 
 impl History for Memory {
     type Error = Infallible;
@@ -140,4 +140,19 @@ fn a_document_lists_each_key_once_and_each_purpose_by_full_urls() {
             "capabilityInvocation": [&first, &second],
         })
     );
+}
+
+#[test]
+fn a_document_shows_its_controllers_and_keys_of_other_algorithms() {
+    let mut document = document(&[1]);
+    document.controllers = vec![create(&[8]).did(), create(&[9]).did()];
+    let (number, public) = (KeyNumber::LAST, agreement_key(4));
+    document.keys.push(Key { number, public, purposes: Purposes::KEY_AGREEMENT });
+    let did = Did::new("test", create(&[1]).did());
+    let json = did_document(&did, &document);
+    let controllers = [8, 9].map(|seed| Did::new("test", create(&[seed]).did()).to_string());
+    assert_eq!(json["controller"], json!(controllers));
+    assert_eq!(json["keyAgreement"], json!([format!("{did}#key-65535")]));
+    assert_eq!(json["verificationMethod"][1]["publicKeyMultibase"], public.to_string());
+    assert_eq!(json["verificationMethod"][1]["type"], "Multikey");
 }
