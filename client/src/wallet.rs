@@ -197,7 +197,7 @@ pub fn create(terms: &Terms) -> Entry {
     let (secret, recovery, next) = (SecretKey::generate(), SecretKey::generate(), SecretKey::generate());
     let document = document_of(vec![document_key(KeyNumber::FIRST, &secret)]);
     let (commitment, next_keys) = (committed(&recovery), Some(committed(&next)));
-    let operation = Create { document, recovery: commitment, next_keys, salt: fresh_salt() };
+    let operation = Create { document, recovery: commitment, next_keys, salt: fresh_salt(), registrar: None };
     let (did, transaction) = register(terms, operation, &secret);
     let keys = vec![HeldKey { number: KeyNumber::FIRST, secret }];
     let (recovery, next, pending) = (vec![recovery], vec![next], Some(Pending::new(transaction)));
@@ -209,7 +209,11 @@ pub fn create(terms: &Terms) -> Entry {
 pub fn registration(terms: &Terms, secret: &SecretKey) -> (Did, Transaction) {
     let document = document_of(vec![document_key(KeyNumber::FIRST, secret)]);
     let recovery = committed(secret);
-    register(terms, Create { document, recovery, next_keys: None, salt: fresh_salt() }, secret)
+    register(
+        terms,
+        Create { document, recovery, next_keys: None, salt: fresh_salt(), registrar: None },
+        secret,
+    )
 }
 
 fn register(terms: &Terms, operation: Create, secret: &SecretKey) -> (Did, Transaction) {
@@ -396,7 +400,7 @@ fn committed(secret: &SecretKey) -> Digest {
 }
 
 fn document_of(keys: Vec<Key>) -> Document {
-    Document { threshold: 1, keys, controllers: Vec::new() }
+    Document { threshold: 1, keys, controllers: Vec::new(), services: Vec::new() }
 }
 
 fn document_key(number: KeyNumber, secret: &SecretKey) -> Key {

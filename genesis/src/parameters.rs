@@ -43,6 +43,24 @@ pub struct Parameters {
     /// The highest version that an update makes; recovery and deactivation go on beyond. Bounds what one DID can have every
     /// node keep.
     pub max_versions: u64,
+    /// The most services in one DID document.
+    pub max_services: u64,
+    /// The most DIDs that one transaction of a registrar brings.
+    pub max_create_many_items: u64,
+    /// The most DIDs that the batches of one author register in one block.
+    pub max_author_registrations: u64,
+    /// Who may register a DID.
+    pub registration: Registration,
+}
+
+/// Who may register a DID. The order of the variants is part of the encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Registration {
+    /// Anybody.
+    Open,
+    /// Whom an accredited registrar endorses, and whom the registry accredits itself.
+    Endorsed,
 }
 
 impl Default for Parameters {
@@ -63,6 +81,10 @@ impl Default for Parameters {
             max_document_bytes: 4 << 10,
             max_controllers: 4,
             max_versions: 10_000,
+            max_services: 4,
+            max_create_many_items: 1_000,
+            max_author_registrations: 1_000_000,
+            registration: Registration::Open,
         }
     }
 }
@@ -110,6 +132,8 @@ impl Parameters {
             ("max_document_keys", self.max_document_keys, founded.max_document_keys),
             ("max_document_bytes", self.max_document_bytes, founded.max_document_bytes),
             ("max_controllers", self.max_controllers, founded.max_controllers),
+            ("max_services", self.max_services, founded.max_services),
+            ("max_create_many_items", self.max_create_many_items, founded.max_create_many_items),
         ];
         fixed.into_iter().try_for_each(|(field, value, founded)| {
             if value == founded { Ok(()) } else { Err(FoundedParameterError { field, founded, value }) }
@@ -139,6 +163,9 @@ impl Parameters {
             ("max_document_bytes", self.max_document_bytes, 256, self.max_transaction_bytes),
             ("max_controllers", self.max_controllers, 0, 16),
             ("max_versions", self.max_versions, 2, 1_000_000_000),
+            ("max_services", self.max_services, 0, 64),
+            ("max_create_many_items", self.max_create_many_items, 1, 10_000),
+            ("max_author_registrations", self.max_author_registrations, 1, 1_000_000_000),
         ];
         ranges.into_iter().try_for_each(|(field, value, least, most)| {
             let fits = (least..=most).contains(&value);
@@ -172,7 +199,10 @@ mod tests {
         };
         let may_change = |field: &String| {
             let mut changed = fields.clone();
-            changed[field] = (fields[field].as_u64().unwrap() + 1).into();
+            changed[field] = match fields[field].as_u64() {
+                Some(number) => (number + 1).into(),
+                None => serde_json::to_value(Registration::Endorsed).unwrap(),
+            };
             let changed: Parameters = serde_json::from_value(changed.into()).unwrap();
             match changed.check_founded(&founded) {
                 Ok(()) => true,
@@ -192,10 +222,12 @@ mod tests {
                 "delta_cap_ms",
                 "delta_ms",
                 "heartbeat_ms",
+                "max_author_registrations",
                 "max_block_batches",
                 "max_checkpoint_lag",
                 "max_transaction_lifetime",
                 "max_versions",
+                "registration",
             ]
         );
     }

@@ -1,6 +1,7 @@
 //! A DID's keys, what each may be used for, and which other DIDs may change it.
 //!
-//! There is no text in it and no name, and a key is called by a number: nothing that could say who the subject is.
+//! A citizen's has no text in it and no name, and a key is called by a number: nothing that could say who the subject is.
+//! Services, which have addresses, are for those that the registry accredits.
 //!
 //! Invariant: a document that passed [`Document::check`] has as many keys that may change it as its threshold asks
 //! for, no two keys, numbers or
@@ -8,6 +9,7 @@
 //! [`crate::operation`], its W3C form to [`crate::resolution`].
 
 pub mod key_number;
+pub mod service;
 pub mod verification_key;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use key_number::KeyNumber;
+pub use service::{Service, ServiceKind};
 pub use verification_key::VerificationKey;
 
 use crate::DidId;
@@ -32,6 +35,8 @@ pub struct Document {
     pub keys: Vec<Key>,
     /// Other DIDs, each of which may change this one as its own keys may.
     pub controllers: Vec<DidId>,
+    /// What the subject serves: only DIDs that the registry accredits have any.
+    pub services: Vec<Service>,
 }
 
 /// A key of a document.
@@ -114,6 +119,22 @@ pub enum DocumentError {
         /// Which.
         did: DidId,
     },
+    /// Too many services.
+    #[error("the document has {count} services, but may have at most {most} (max_services)")]
+    ServiceCount {
+        /// How many it has.
+        count: usize,
+        /// The network's limit.
+        most: u64,
+    },
+    /// Two services with one number.
+    #[error("services[{index}]: the number {number} is taken by a service before it")]
+    ServiceTwice {
+        /// The second one's place in the list, from 0.
+        index: usize,
+        /// The number.
+        number: u16,
+    },
     /// Larger than the network allows.
     #[error("the document has {length} bytes, but at most {most} are allowed (max_document_bytes)")]
     TooLarge {
@@ -190,6 +211,14 @@ impl Document {
         let mut controllers = BTreeSet::new();
         if let Some(index) = self.controllers.iter().position(|did| !controllers.insert(did)) {
             return Err(DocumentError::ControllerTwice { index, did: self.controllers[index] });
+        }
+        let (count, most) = (self.services.len(), parameters.max_services);
+        if count as u64 > most {
+            return Err(DocumentError::ServiceCount { count, most });
+        }
+        let mut numbers = BTreeSet::new();
+        if let Some(index) = self.services.iter().position(|service| !numbers.insert(service.number)) {
+            return Err(DocumentError::ServiceTwice { index, number: self.services[index].number.get() });
         }
         let (length, most) = (encoding::encode(self).len(), parameters.max_document_bytes);
         if length as u64 > most {

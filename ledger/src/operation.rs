@@ -5,6 +5,8 @@
 //!   record commits to
 //! - [`recover`]: replaces the document and both commitments; authorised by the keys committed to for that
 //! - [`deactivate`]: ends the DID for good; authorised like either
+//! - [`create_many`]: registers DIDs that others made; authorised by a registrar, and each by its owner
+//! - [`endorse`]: a registrar's word on a DID, and its end; [`publish`]: an issuer's schemas and status lists
 //! - [`propose`], [`vote`]: what the validators decide about themselves; authorised by their governance keys, by the
 //!   rules in [`crate::governance`]
 //!
@@ -16,8 +18,11 @@
 //! others cannot outrun them; a recovery commitment that was used is replaced, so each is made once.
 
 pub mod create;
+pub mod create_many;
 pub mod deactivate;
+pub mod endorse;
 pub mod propose;
+pub mod publish;
 pub mod recover;
 pub mod update;
 pub mod vote;
@@ -25,9 +30,12 @@ pub mod vote;
 use std::collections::BTreeMap;
 
 pub use create::{Create, Salt};
+pub use create_many::{CreateMany, Item, ItemError, possession_bytes};
 pub use deactivate::Deactivate;
+pub use endorse::{Endorse, Reason, WithdrawEndorsement};
 use genesis::{Parameters, PublicKey};
 pub use propose::{Change, ChangeError, Propose, sign_ready};
+pub use publish::{PublishSchema, PublishStatusList};
 pub use recover::Recover;
 use serde::{Deserialize, Serialize};
 pub use update::Update;
@@ -51,16 +59,26 @@ pub enum Operation {
     Vote(GovernanceVote),
     /// Gives a DID back to its owner.
     Recover(Recover),
+    /// Registers DIDs for their owners.
+    CreateMany(CreateMany),
+    /// Vouches for a DID.
+    Endorse(Endorse),
+    /// Does so no more.
+    WithdrawEndorsement(WithdrawEndorsement),
+    /// Publishes a schema.
+    PublishSchema(PublishSchema),
+    /// Publishes a status list.
+    PublishStatusList(PublishStatusList),
 }
 
 impl Operation {
-    /// The document that it brings.
+    /// The document that it brings, where it brings one.
     pub const fn document(&self) -> Option<&Document> {
         match self {
             Self::Create(create) => Some(&create.document),
             Self::Update(update) => Some(&update.document),
             Self::Recover(recover) => Some(&recover.document),
-            Self::Deactivate(_) | Self::Propose(_) | Self::Vote(_) => None,
+            _ => None,
         }
     }
 
@@ -70,7 +88,7 @@ impl Operation {
             Self::Recover(recover) => Some(&recover.revealed),
             Self::Update(update) => update.revealed.as_ref(),
             Self::Deactivate(deactivate) => deactivate.revealed.as_ref(),
-            Self::Create(_) | Self::Propose(_) | Self::Vote(_) => None,
+            _ => None,
         }
     }
 
@@ -81,7 +99,11 @@ impl Operation {
             Self::Update(update) => Some(update.did),
             Self::Recover(recover) => Some(recover.did),
             Self::Deactivate(deactivate) => Some(deactivate.did),
-            Self::Propose(_) | Self::Vote(_) => None,
+            Self::Endorse(endorse) => Some(endorse.did),
+            Self::WithdrawEndorsement(withdraw) => Some(withdraw.did),
+            Self::PublishSchema(publish) => Some(publish.issuer),
+            Self::PublishStatusList(publish) => Some(publish.issuer),
+            Self::CreateMany(_) | Self::Propose(_) | Self::Vote(_) => None,
         }
     }
 }
@@ -96,6 +118,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) parameters: &'a Parameters,
     /// The newest records of the controllers in the current document and in the one that the operation brings.
     pub(crate) others: BTreeMap<DidId, Record>,
+    /// Whether the registry accredits the DID. Known where the operation brings services, or registers without a registrar.
+    pub(crate) is_accredited: bool,
 }
 
 impl Scene<'_> {
@@ -108,13 +132,20 @@ impl Scene<'_> {
             || controllers.into_iter().any(|document| document.is_controlled_by(self.signers))
     }
 
-    /// Whether each controller that the `document` of `did` names can be one.
-    fn check_controllers(&self, did: DidId, document: &Document) -> Result<(), Code> {
+    /// Whether `did` may have this document: each controller can be one, and services only where it is accredited.
+    pub(crate) fn check_document(&self, did: DidId, document: &Document) -> Result<(), Code> {
         let can = |controller: &DidId| {
             let theirs = self.others.get(controller).and_then(|record| record.document.as_ref());
             *controller != did && theirs.is_some_and(|document| document.controllers.is_empty())
         };
-        if document.controllers.iter().all(can) { Ok(()) } else { Err(Code::InvalidController) }
+        if !document.controllers.iter().all(can) {
+            return Err(Code::InvalidController);
+        }
+        if document.services.is_empty() || self.is_accredited {
+            Ok(())
+        } else {
+            Err(Code::ServicesNotAllowed)
+        }
     }
 }
 

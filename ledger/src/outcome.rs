@@ -1,10 +1,12 @@
 //! What a block's execution led to, as the validators sign it in a checkpoint.
 
+use std::collections::BTreeMap;
+
 use genesis::encoding::encode;
 use genesis::{Configuration, Digest, Domain, Genesis};
 use serde::{Deserialize, Serialize};
 
-use crate::{Governance, Moment, Receipt, Record};
+use crate::{Governance, Moment, Receipt, Record, RegistryEntry, RegistryKey};
 
 /// The hashes of all that a block led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,7 @@ struct Step<'a> {
     records: &'a [Record],
     /// The whole of it, where the block changed any.
     governance: Option<&'a Governance>,
+    registry: &'a BTreeMap<RegistryKey, RegistryEntry>,
     /// Which transactions were ordered is part of the state.
     receipts_root: Digest,
 }
@@ -51,9 +54,10 @@ impl Outcome {
         records: &[Record],
         receipts: &[Receipt],
         governance: Option<&Governance>,
+        registry: &BTreeMap<RegistryKey, RegistryEntry>,
     ) -> Self {
         let receipts_root = receipts_root(receipts);
-        let step = Step { previous: self.state_root, moment, records, governance, receipts_root };
+        let step = Step { previous: self.state_root, moment, records, governance, registry, receipts_root };
         let state_root = Digest::of(Domain::State, &encode(&step));
         let (configuration, pending) = match governance {
             Some(new) => (new.configuration.digest(), new.pending.as_ref().map(Configuration::digest)),

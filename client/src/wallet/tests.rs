@@ -27,13 +27,13 @@ fn resolution(did: &Did, transaction: &Transaction, version: u64) -> Value {
         Operation::Create(create) => Some(&create.document),
         Operation::Update(update) => Some(&update.document),
         Operation::Recover(recover) => Some(&recover.document),
-        Operation::Deactivate(_) | Operation::Propose(_) | Operation::Vote(_) => None,
+        _ => None,
     };
     let (recovery, next_keys) = match &transaction.operation {
         Operation::Create(create) => (create.recovery, create.next_keys),
         Operation::Update(update) => (Digest::ZERO, update.next_keys),
         Operation::Recover(recover) => (recover.recovery, recover.next_keys),
-        Operation::Deactivate(_) | Operation::Propose(_) | Operation::Vote(_) => (Digest::ZERO, None),
+        _ => (Digest::ZERO, None),
     };
     json!({
         "didDocument": document.map(|document| did_document(did, document)),

@@ -50,7 +50,7 @@ fn the_chain_id_depends_on_every_part() {
 /// The encoding is frozen: this changes only with a new version of the format.
 #[test]
 fn the_chain_id_of_a_known_document_stays() {
-    let frozen = "85b6d4324feae29e099c47063758d5df46881514cf1043fd7676575451809197";
+    let frozen = "e7aaa329aa869fb94663452e7fc4f2b77cab143af19543edbf9b3be2f6af95ed";
     assert_eq!(genesis().chain().to_string(), frozen);
 }
 

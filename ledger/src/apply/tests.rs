@@ -33,8 +33,16 @@ fn a_did_lives_through_create_update_and_deactivate() {
         let version = Some(Version(height));
         let did = Some(create(&[1]).did());
         let expires_at = Height(1_000);
-        let receipt =
-            Receipt { id, height: Height(height), expires_at, index: 0, code: Code::Applied, did, version };
+        let receipt = Receipt {
+            id,
+            height: Height(height),
+            expires_at,
+            index: 0,
+            code: Code::Applied,
+            did,
+            version,
+            items: Vec::new(),
+        };
         assert_eq!(changes.receipts, [receipt]);
         assert_eq!((changes.records.len(), changes.records[0].header.version), (1, Version(height)));
         assert_eq!(changes.records[0].header.updated, moment(height));
@@ -325,7 +333,7 @@ fn an_empty_block_and_a_vote_alone_move_the_state() {
     let proposal = proposed(0, 0, added(4));
     let open = run(&mut state.clone(), 2, std::slice::from_ref(&proposal));
     // The same receipts, but for what they stand for: only governance differs.
-    let without = Outcome::after(&empty, moment(2), &open.records, &open.receipts, None);
+    let without = Outcome::after(&empty, moment(2), &open.records, &open.receipts, None, &open.registry);
     assert_eq!(without.receipts_root, open.outcome.receipts_root);
     assert_ne!(without.state_root, open.outcome.state_root);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::samples::{agreement_key, create, document, key, point};
+use crate::samples::{agreement_key, create, document, key, point, service};
 
 fn fault(change: impl FnOnce(&mut Vec<Key>)) -> String {
     let mut document = document(&[1, 2, 3]);
@@ -81,7 +81,8 @@ fn purposes_survive_json_by_name_and_bytes_by_bit() {
 
 #[test]
 fn unknown_fields_in_json_are_refused() {
-    let text = r#"{"threshold": 1, "keys": [], "controllers": [], "alsoKnownAs": "Zhang San"}"#;
+    let text =
+        r#"{"threshold": 1, "keys": [], "controllers": [], "services": [], "alsoKnownAs": "Zhang San"}"#;
     let error = serde_json::from_str::<Document>(text).unwrap_err().to_string();
     assert!(error.contains("`alsoKnownAs`"), "{error}");
     let mut json = serde_json::to_value(document(&[1])).unwrap();
@@ -89,12 +90,12 @@ fn unknown_fields_in_json_are_refused() {
     assert!(serde_json::from_value::<Document>(json).unwrap_err().to_string().contains("`name`"));
 }
 
-/// Whatever a client can choose in a document has a fixed width: there is no room for a text.
+/// Whatever a citizen can choose in a document has a fixed width: there is no room for a text.
 #[test]
 fn a_document_has_the_same_length_whatever_its_values() {
     let length = |seeds: &[u8]| encoding::encode(&document(seeds)).len();
-    assert_eq!((length(&[1]), length(&[255])), (18 + 39, 18 + 39));
-    assert_eq!((length(&[1, 2]), length(&[254, 255])), (18 + 2 * 39, 18 + 2 * 39));
+    assert_eq!((length(&[1]), length(&[255])), (26 + 39, 26 + 39));
+    assert_eq!((length(&[1, 2]), length(&[254, 255])), (26 + 2 * 39, 26 + 2 * 39));
 }
 
 #[test]
@@ -137,6 +138,15 @@ fn controllers_and_bytes_have_limits_that_the_errors_name() {
     assert_eq!(error, "the document has 5 controllers, but may have at most 4 (max_controllers)");
     let twice = [controllers(2), controllers(1)].concat();
     assert!(check(twice, 4_096).unwrap_err().to_string().starts_with("controllers[2]: z"));
-    let error = check(Vec::new(), 56).unwrap_err().to_string();
-    assert_eq!(error, "the document has 57 bytes, but at most 56 are allowed (max_document_bytes)");
+    let error = check(Vec::new(), 64).unwrap_err().to_string();
+    assert_eq!(error, "the document has 65 bytes, but at most 64 are allowed (max_document_bytes)");
+}
+
+#[test]
+fn services_have_limits_and_distinct_numbers() {
+    let services = |numbers: &[u16]| numbers.iter().map(|number| service(*number)).collect::<Vec<_>>();
+    let check = |services| Document { services, ..document(&[1]) }.check(&Parameters::default());
+    assert_eq!(check(services(&[1, 2, 3, 4])), Ok(()));
+    assert_eq!(check(services(&[1; 5])), Err(DocumentError::ServiceCount { count: 5, most: 4 }));
+    assert_eq!(check(services(&[7, 7])), Err(DocumentError::ServiceTwice { index: 1, number: 7 }));
 }

@@ -47,7 +47,7 @@ mod tests {
     use crate::samples::{commitments, create, document, key, moment, recovery_key, scene};
 
     fn current() -> Record {
-        Record::first(create(&[1]).did(), document(&[1]), commitments(1), moment(1))
+        Record::first(create(&[1]).did(), document(&[1]), commitments(1), None, moment(1))
     }
 
     fn deactivate(replaces: Option<u64>, revealed: Option<KeySet>) -> Deactivate {
@@ -96,7 +96,7 @@ mod tests {
     fn with_pre_rotation_the_keys_in_use_do_not_end_it_and_those_committed_to_do() {
         let next = KeySet::of(key(7).public());
         let rotating = Commitments { next_keys: Some(next.commitment()), ..commitments(1) };
-        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, moment(1));
+        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, None, moment(1));
         let run = |revealed: Option<KeySet>, signer: u8| {
             deactivate(Some(1), revealed).execute(&scene(&[key(signer).public()], 2), Some(&record))
         };

@@ -33,7 +33,7 @@ impl Recover {
         if !self.revealed.is_satisfied_by(scene.signers) {
             return Err(Code::Unauthorised);
         }
-        scene.check_controllers(self.did, &self.document)?;
+        scene.check_document(self.did, &self.document)?;
         let commitments = Commitments { recovery: self.recovery, next_keys: self.next_keys };
         Ok(record.successor(Some(self.document.clone()), commitments, scene.now))
     }
@@ -52,7 +52,7 @@ mod tests {
     use crate::samples::{commitments, create, document, key, moment, recovery_key, scene};
 
     fn current() -> Record {
-        Record::first(create(&[1]).did(), document(&[1]), commitments(1), moment(1))
+        Record::first(create(&[1]).did(), document(&[1]), commitments(1), None, moment(1))
     }
 
     fn recover(number: u8) -> Recover {
@@ -92,7 +92,7 @@ mod tests {
         let keys = [1, 2, 3].map(|number| recovery_key(number).public());
         let revealed = KeySet::new(2, keys.to_vec()).unwrap();
         let guarded = Commitments { recovery: revealed.commitment(), next_keys: None };
-        let record = Record::first(create(&[1]).did(), document(&[1]), guarded, moment(1));
+        let record = Record::first(create(&[1]).did(), document(&[1]), guarded, None, moment(1));
         let recover = Recover { revealed, ..recover(1) };
         for (signers, enough) in [(&keys[..2], true), (&keys[1..], true), (&[keys[0], keys[0]], false)] {
             let made = recover.execute(&scene(signers, 9), Some(&record));

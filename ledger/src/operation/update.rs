@@ -30,7 +30,7 @@ impl Update {
         if record.header.version.0 >= scene.parameters.max_versions {
             return Err(Code::TooManyVersions);
         }
-        scene.check_controllers(self.did, &self.document)?;
+        scene.check_document(self.did, &self.document)?;
         let commitments = Commitments { recovery: record.header.recovery, next_keys: self.next_keys };
         Ok(record.successor(Some(self.document.clone()), commitments, scene.now))
     }
@@ -45,7 +45,7 @@ mod tests {
     fn current() -> Record {
         let mut document = document(&[1, 2]);
         document.keys[1].purposes = Purposes::AUTHENTICATION;
-        Record::first(create(&[1]).did(), document, commitments(1), moment(1))
+        Record::first(create(&[1]).did(), document, commitments(1), None, moment(1))
     }
 
     fn update(replaces: u64) -> Update {
@@ -91,7 +91,7 @@ mod tests {
     fn with_pre_rotation_only_the_keys_committed_to_update_and_only_when_revealed() {
         let next = KeySet::of(key(7).public());
         let rotating = Commitments { next_keys: Some(next.commitment()), ..commitments(1) };
-        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, moment(1));
+        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, None, moment(1));
         let run = |revealed: Option<KeySet>, signer: u8| {
             let update = Update { revealed, ..update(1) };
             update.execute(&scene(&[key(signer).public()], 2), Some(&record))

