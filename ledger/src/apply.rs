@@ -429,4 +429,6 @@ impl<V: StateView> Fold<'_, V> {
 }
 
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod tests;
