@@ -17,12 +17,15 @@
 //! | `chain_evidence` | | a list of [`Evidence`] |
 //! | `net_peers` | | a list of [`Peer`] |
 //! | `gov_proposals` | | [`Governance`] |
+//! | `registry_issuer` | DID | [`Issuer`] |
+//! | `registry_isAuthorised` | DID, role, scope or none, time in milliseconds or none | [`Authorisation`] |
 //!
 //! Invariant: field names, method names and codes are never reused for something else. Heights, views, versions and
 //! times are JSON numbers; digests are hex, keys Multikey, DIDs their text.
 
 mod did;
 mod governance;
+mod registry;
 
 use std::borrow::Cow;
 
@@ -34,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::did::{History, HistoryEntry, ResolveOptions};
 pub use self::governance::{Configuration, Governance, Proposal, Validator};
+pub use self::registry::{Accreditation, Authorisation, Issuer};
 
 /// The methods' names.
 pub mod method {
@@ -65,6 +69,10 @@ pub mod method {
     pub const NET_PEERS: &str = "net_peers";
     /// Who is in charge, and what is voted on.
     pub const GOV_PROPOSALS: &str = "gov_proposals";
+    /// What a DID is accredited as.
+    pub const REGISTRY_ISSUER: &str = "registry_issuer";
+    /// Whether a DID may do something.
+    pub const REGISTRY_IS_AUTHORISED: &str = "registry_isAuthorised";
 }
 
 /// Error codes. Ours start at −32020: −32000 to −32011 are taken by the JSON-RPC server itself.
@@ -134,11 +142,31 @@ pub struct Receipt {
     /// The version that it made; none where it was not applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
+    /// What became of each DID of a transaction that brings several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<ItemReceipt>,
+}
+
+/// What became of one of several DIDs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemReceipt {
+    /// Which.
+    pub did: Did,
+    /// 0 where it was registered, else why not ([`ledger::Code::number`]).
+    pub code: u16,
+    /// The code's name ([`ledger::Code::name`]).
+    pub result: Cow<'static, str>,
 }
 
 impl Receipt {
     /// The ledger's receipt as the API shows it on `network`.
     pub fn new(receipt: &ledger::Receipt, network: &str) -> Self {
+        let item = |item: &ledger::ItemReceipt| ItemReceipt {
+            did: Did::new(network, item.did),
+            code: item.code.number(),
+            result: Cow::Borrowed(item.code.name()),
+        };
         Self {
             id: receipt.id,
             height: receipt.height,
@@ -148,6 +176,7 @@ impl Receipt {
             result: Cow::Borrowed(receipt.code.name()),
             did: receipt.did.map(|id| Did::new(network, id)),
             version: receipt.version,
+            items: receipt.items.iter().map(item).collect(),
         }
     }
 
@@ -345,6 +374,13 @@ struct ParametersJson {
     max_transaction_lifetime: u64,
     max_batch_lifetime: u64,
     max_document_keys: u64,
+    max_document_bytes: u64,
+    max_controllers: u64,
+    max_versions: u64,
+    max_services: u64,
+    max_create_many_items: u64,
+    max_author_registrations: u64,
+    registration: genesis::Registration,
 }
 
 /// A final block.

@@ -70,6 +70,11 @@ pub fn with_settings(parameters: &Parameters, settings: &[String]) -> Result<Par
     let mut changed = parameters.clone();
     for setting in settings {
         let (name, value) = setting.split_once('=').ok_or_else(|| form(setting))?;
+        if name.trim() == REGISTRATION {
+            let policy = serde_json::Value::String(value.trim().to_owned());
+            changed.registration = serde_json::from_value(policy).map_err(|_| form(setting))?;
+            continue;
+        }
         let value: u64 = value.trim().parse().map_err(|_| form(setting))?;
         let mut fields = fields(&mut changed);
         let known = fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
@@ -82,14 +87,20 @@ pub fn with_settings(parameters: &Parameters, settings: &[String]) -> Result<Par
 }
 
 /// The parameters that differ: name, value in `from`, value in `to`.
-pub fn differences(from: &Parameters, to: &Parameters) -> Vec<(&'static str, u64, u64)> {
+pub fn differences(from: &Parameters, to: &Parameters) -> Vec<(&'static str, String, String)> {
+    let policies = [from.registration, to.registration].map(|policy| format!("{policy:?}").to_lowercase());
     let (mut from, mut to) = (from.clone(), to.clone());
     let pairs = fields(&mut from).into_iter().zip(fields(&mut to));
-    pairs.map(|((name, from), (_, to))| (name, *from, *to)).filter(|(_, from, to)| from != to).collect()
+    let numbers = pairs.map(|((name, from), (_, to))| (name, from.to_string(), to.to_string()));
+    let [before, after] = policies;
+    numbers.chain([(REGISTRATION, before, after)]).filter(|(_, from, to)| from != to).collect()
 }
 
-/// Each parameter with its name. The pattern names them all, so that one added later is not forgotten here.
-fn fields(parameters: &mut Parameters) -> [(&'static str, &mut u64); 12] {
+/// The parameter that is no number: `open` or `endorsed`.
+const REGISTRATION: &str = "registration";
+
+/// Each parameter that is a number, with its name. The pattern names them all, so that one added later is not forgotten here.
+fn fields(parameters: &mut Parameters) -> [(&'static str, &mut u64); 18] {
     let Parameters {
         delta_ms,
         delta_cap_ms,
@@ -103,6 +114,13 @@ fn fields(parameters: &mut Parameters) -> [(&'static str, &mut u64); 12] {
         max_transaction_lifetime,
         max_batch_lifetime,
         max_document_keys,
+        max_document_bytes,
+        max_controllers,
+        max_versions,
+        max_services,
+        max_create_many_items,
+        max_author_registrations,
+        registration: _,
     } = parameters;
     [
         ("delta_ms", delta_ms),
@@ -116,7 +134,13 @@ fn fields(parameters: &mut Parameters) -> [(&'static str, &mut u64); 12] {
         ("max_batch_transactions", max_batch_transactions),
         ("max_transaction_bytes", max_transaction_bytes),
         ("max_batch_lifetime", max_batch_lifetime),
+        ("max_versions", max_versions),
         ("max_document_keys", max_document_keys),
+        ("max_document_bytes", max_document_bytes),
+        ("max_controllers", max_controllers),
+        ("max_services", max_services),
+        ("max_create_many_items", max_create_many_items),
+        ("max_author_registrations", max_author_registrations),
     ]
 }
 
@@ -168,7 +192,14 @@ mod tests {
         let changed = with_settings(&before, &settings).unwrap();
         assert_eq!(changed, Parameters { heartbeat_ms: 30_000, delta_ms: 500, ..before.clone() });
         let differences = differences(&before, &changed);
-        assert_eq!(differences, [("delta_ms", 400, 500), ("heartbeat_ms", 60_000, 30_000)]);
+        assert_eq!(
+            differences,
+            [("delta_ms", "400", "500"), ("heartbeat_ms", "60000", "30000")].map(|(name, from, to)| (
+                name,
+                from.to_owned(),
+                to.to_owned()
+            ))
+        );
     }
 
     #[test]
@@ -176,8 +207,11 @@ mod tests {
         let serde_json::Value::Object(names) = serde_json::to_value(Parameters::default()).unwrap() else {
             panic!("an object")
         };
-        assert_eq!(names.len(), 12);
-        for name in names.keys() {
+        assert_eq!(names.len(), 19);
+        let endorsed = with_settings(&Parameters::default(), &["registration=endorsed".to_owned()]).unwrap();
+        assert_eq!(differences(&Parameters::default(), &endorsed)[0].2, "endorsed");
+        assert!(with_settings(&endorsed, &["registration=none".to_owned()]).is_err());
+        for name in names.keys().filter(|name| *name != "registration") {
             let changed = with_settings(&Parameters::default(), &[format!("{name}=7")]).unwrap();
             assert_eq!(serde_json::to_value(changed).unwrap()[name], 7);
         }

@@ -9,10 +9,10 @@
 use std::collections::BTreeSet;
 use std::iter;
 
-use genesis::{Digest, Genesis, Height, PublicKey, SecretKey};
+use genesis::{Digest, Genesis, Height, SecretKey};
 use ledger::{
     Create, Deactivate, Did, Document, Key, KeyNumber, KeySet, Operation, Purposes, Recover, Salt,
-    Transaction, Update, Version,
+    Transaction, Update, VerificationKey, Version,
 };
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ pub struct ShownKey {
     /// Its number (the fragment of its DID URL).
     pub number: KeyNumber,
     /// The key.
-    pub public: PublicKey,
+    pub public: VerificationKey,
     /// What it may be used for.
     pub purposes: Purposes,
 }
@@ -132,7 +132,7 @@ pub enum WalletError {
         /// The key's number.
         number: KeyNumber,
         /// The key.
-        public: PublicKey,
+        public: Box<VerificationKey>,
     },
     /// No room for one more.
     #[error("the document of {did} has {count} keys already, as many as the network allows")]
@@ -197,7 +197,7 @@ pub fn create(terms: &Terms) -> Entry {
     let (secret, recovery, next) = (SecretKey::generate(), SecretKey::generate(), SecretKey::generate());
     let document = document_of(vec![document_key(KeyNumber::FIRST, &secret)]);
     let (commitment, next_keys) = (committed(&recovery), Some(committed(&next)));
-    let operation = Create { document, recovery: commitment, next_keys, salt: fresh_salt() };
+    let operation = Create { document, recovery: commitment, next_keys, salt: fresh_salt(), registrar: None };
     let (did, transaction) = register(terms, operation, &secret);
     let keys = vec![HeldKey { number: KeyNumber::FIRST, secret }];
     let (recovery, next, pending) = (vec![recovery], vec![next], Some(Pending::new(transaction)));
@@ -209,7 +209,11 @@ pub fn create(terms: &Terms) -> Entry {
 pub fn registration(terms: &Terms, secret: &SecretKey) -> (Did, Transaction) {
     let document = document_of(vec![document_key(KeyNumber::FIRST, secret)]);
     let recovery = committed(secret);
-    register(terms, Create { document, recovery, next_keys: None, salt: fresh_salt() }, secret)
+    register(
+        terms,
+        Create { document, recovery, next_keys: None, salt: fresh_salt(), registrar: None },
+        secret,
+    )
 }
 
 fn register(terms: &Terms, operation: Create, secret: &SecretKey) -> (Did, Transaction) {
@@ -237,9 +241,9 @@ pub fn update(
             return Err(WalletError::TooManyKeys { did: entry.did.clone(), count: current.keys.len() });
         }
         for ShownKey { number, public, purposes } in &current.keys {
-            if entry.key(public).is_none() {
+            if held(entry, public).is_none() {
                 let did = entry.did.clone();
-                return Err(WalletError::ForeignKey { did, number: *number, public: *public });
+                return Err(WalletError::ForeignKey { did, number: *number, public: Box::new(*public) });
             }
             keys.push(Key { number: *number, public: *public, purposes: *purposes });
         }
@@ -374,9 +378,13 @@ fn changing_key<'a>(
         .keys
         .iter()
         .filter(|key| key.purposes.contains(Purposes::CAPABILITY_INVOCATION))
-        .find_map(|key| entry.key(&key.public));
+        .find_map(|key| held(entry, &key.public));
     let no_control = || WalletError::NoControl { did: entry.did.clone(), held: entry.keys.len() };
     held.map(|key| (&key.secret, None)).ok_or_else(no_control)
+}
+
+fn held<'a>(entry: &'a Entry, public: &VerificationKey) -> Option<&'a HeldKey> {
+    entry.key(&public.signer()?)
 }
 
 fn recovery_key<'a>(entry: &'a Entry, current: &Current) -> Result<&'a SecretKey, WalletError> {
@@ -392,11 +400,11 @@ fn committed(secret: &SecretKey) -> Digest {
 }
 
 fn document_of(keys: Vec<Key>) -> Document {
-    Document { threshold: 1, keys }
+    Document { threshold: 1, keys, controllers: Vec::new(), services: Vec::new() }
 }
 
 fn document_key(number: KeyNumber, secret: &SecretKey) -> Key {
-    Key { number, public: secret.public(), purposes: Purposes::ALL }
+    Key { number, public: secret.public().into(), purposes: Purposes::SIGNING }
 }
 
 /// The number above all that the keyring ever gave and the document shows, so that a number never stands for two

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, Domain, Height, Parameters, UnixMillis, Validator, ValidatorSet, encoding};
 
 /// The version of the genesis format that this build reads and writes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The highest block that a chain may go on from: no sum of heights comes near the end of the numbers.
 const MAX_PREDECESSOR_HEIGHT: Height = Height(1 << 62);
 
 /// The last second that RFC 3339 can write, 9999-12-31T23:59:59Z, in milliseconds.
-const LATEST_TIME: UnixMillis = UnixMillis(253_402_300_799_000);
+pub const LATEST_TIME: UnixMillis = UnixMillis(253_402_300_799_000);
 
 /// The most bytes that a genesis file may have: enough for the largest set, with room to spare.
 pub const MAX_FILE_BYTES: usize = 1 << 20;

@@ -23,6 +23,6 @@ pub use configuration::Configuration;
 pub use digest::{Digest, Domain};
 pub use document::{Genesis, Predecessor};
 pub use key::{PublicKey, SecretKey, Signature};
-pub use parameters::Parameters;
+pub use parameters::{Parameters, Registration};
 pub use position::{Epoch, Height, UnixMillis, View};
 pub use validators::{Validator, ValidatorIndex, ValidatorSet};

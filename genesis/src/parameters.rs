@@ -36,6 +36,31 @@ pub struct Parameters {
     pub max_batch_lifetime: u64,
     /// The most keys in one DID document.
     pub max_document_keys: u64,
+    /// The most bytes in one DID document.
+    pub max_document_bytes: u64,
+    /// The most controllers in one DID document.
+    pub max_controllers: u64,
+    /// The highest version that an update makes; recovery and deactivation go on beyond. Bounds what one DID can have every
+    /// node keep.
+    pub max_versions: u64,
+    /// The most services in one DID document.
+    pub max_services: u64,
+    /// The most DIDs that one transaction of a registrar brings.
+    pub max_create_many_items: u64,
+    /// The most DIDs that the batches of one author register in one block.
+    pub max_author_registrations: u64,
+    /// Who may register a DID.
+    pub registration: Registration,
+}
+
+/// Who may register a DID. The order of the variants is part of the encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Registration {
+    /// Anybody.
+    Open,
+    /// Whom an accredited registrar endorses, and whom the registry accredits itself.
+    Endorsed,
 }
 
 impl Default for Parameters {
@@ -53,6 +78,13 @@ impl Default for Parameters {
             max_transaction_lifetime: 100_000,
             max_batch_lifetime: 10_000,
             max_document_keys: 20,
+            max_document_bytes: 4 << 10,
+            max_controllers: 4,
+            max_versions: 10_000,
+            max_services: 4,
+            max_create_many_items: 1_000,
+            max_author_registrations: 1_000_000,
+            registration: Registration::Open,
         }
     }
 }
@@ -98,6 +130,10 @@ impl Parameters {
             ("max_transaction_bytes", self.max_transaction_bytes, founded.max_transaction_bytes),
             ("max_batch_lifetime", self.max_batch_lifetime, founded.max_batch_lifetime),
             ("max_document_keys", self.max_document_keys, founded.max_document_keys),
+            ("max_document_bytes", self.max_document_bytes, founded.max_document_bytes),
+            ("max_controllers", self.max_controllers, founded.max_controllers),
+            ("max_services", self.max_services, founded.max_services),
+            ("max_create_many_items", self.max_create_many_items, founded.max_create_many_items),
         ];
         fixed.into_iter().try_for_each(|(field, value, founded)| {
             if value == founded { Ok(()) } else { Err(FoundedParameterError { field, founded, value }) }
@@ -124,6 +160,12 @@ impl Parameters {
             ("max_transaction_lifetime", self.max_transaction_lifetime, 10, 10_000_000),
             ("max_batch_lifetime", self.max_batch_lifetime, 10, 1_000_000),
             ("max_document_keys", self.max_document_keys, 1, 200),
+            ("max_document_bytes", self.max_document_bytes, 256, self.max_transaction_bytes),
+            ("max_controllers", self.max_controllers, 0, 16),
+            ("max_versions", self.max_versions, 2, 1_000_000_000),
+            ("max_services", self.max_services, 0, 64),
+            ("max_create_many_items", self.max_create_many_items, 1, 10_000),
+            ("max_author_registrations", self.max_author_registrations, 1, 1_000_000_000),
         ];
         ranges.into_iter().try_for_each(|(field, value, least, most)| {
             let fits = (least..=most).contains(&value);
@@ -157,7 +199,10 @@ mod tests {
         };
         let may_change = |field: &String| {
             let mut changed = fields.clone();
-            changed[field] = (fields[field].as_u64().unwrap() + 1).into();
+            changed[field] = match fields[field].as_u64() {
+                Some(number) => (number + 1).into(),
+                None => serde_json::to_value(Registration::Endorsed).unwrap(),
+            };
             let changed: Parameters = serde_json::from_value(changed.into()).unwrap();
             match changed.check_founded(&founded) {
                 Ok(()) => true,
@@ -177,9 +222,12 @@ mod tests {
                 "delta_cap_ms",
                 "delta_ms",
                 "heartbeat_ms",
+                "max_author_registrations",
                 "max_block_batches",
                 "max_checkpoint_lag",
                 "max_transaction_lifetime",
+                "max_versions",
+                "registration",
             ]
         );
     }

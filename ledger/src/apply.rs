@@ -16,15 +16,20 @@
 //! Invariant: the result depends on the arguments alone. No clock, no randomness, no hash-map order; transactions
 //! were checked before ([`CheckedBatch`]), so no rule depends on who checked them.
 
+mod registry;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use genesis::{Configuration, Digest, Epoch, Height, PublicKey};
+use genesis::{Configuration, Digest, Epoch, Height, PublicKey, Registration};
 
 use crate::HOW_TO_REPLACE;
+use crate::governance::RULES;
+use crate::operation::Scene;
 use crate::{
-    CheckedBatch, CheckedTransaction, Code, DidId, Governance, GovernanceVote, Moment, Operation, Outcome,
-    Propose, Receipt, Record, Version,
+    Change, CheckedBatch, CheckedTransaction, Code, Create, DidId, Document, Governance, GovernanceVote,
+    ItemReceipt, Moment, Operation, Outcome, Propose, Receipt, Record, RegistryEntry, RegistryKey, Version,
 };
 use crate::{state, tree};
 
@@ -57,6 +62,12 @@ pub trait StateView {
     /// When the state cannot be read.
     fn configuration(&self, digest: &Digest) -> Result<Option<Configuration>, Self::Error>;
 
+    /// The entry of the trust registry under `key`.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, Self::Error>;
+
     /// What the block before led to.
     ///
     /// # Errors
@@ -73,7 +84,8 @@ pub trait StateView {
 /// What a block changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// The new versions, in the order in which they were made; a DID may have several.
+    /// The new versions, in the order in which they were made; a DID may have several. Also records whose header an
+    /// endorsement changed, which keep their version.
     pub records: Vec<Record>,
     /// The receipts, in the order of the block.
     pub receipts: Vec<Receipt>,
@@ -81,6 +93,8 @@ pub struct Changes {
     pub governance: Option<Arc<Governance>>,
     /// What becomes of the state tree.
     pub tree: tree::Update,
+    /// The entries of the trust registry that the block changed.
+    pub registry: BTreeMap<RegistryKey, RegistryEntry>,
     /// What it all led to.
     pub outcome: Outcome,
 }
@@ -105,13 +119,26 @@ pub enum ApplyError<E: std::error::Error + 'static> {
         /// The configuration that its certificate names.
         digest: Digest,
     },
+    /// The validators decided that other rules hold from here on.
+    #[error(
+        "block {height} is executed by version {needed} of the rules, as the validators decided, but this build has version \
+         {built}: install one that has version {needed}. The store is sound and ends at the block before"
+    )]
+    UnknownRules {
+        /// The block.
+        height: Height,
+        /// The rules' version that it needs.
+        needed: u32,
+        /// The build's.
+        built: u32,
+    },
 }
 
 /// Executes the `batches` of the block at `now`, in order, on the state that `view` shows. Where the block closes its
 /// epoch, `closing` is the pending configuration that the checkpoint certificate in it names.
 ///
 /// # Errors
-/// When `view` cannot be read, or does not know the configuration.
+/// When `view` cannot be read, or does not know the configuration, or the block needs rules that this build lacks.
 pub fn apply<V: StateView>(
     view: &V,
     now: Moment,
@@ -119,36 +146,46 @@ pub fn apply<V: StateView>(
     batches: &[Arc<CheckedBatch>],
 ) -> Result<Changes, ApplyError<V::Error>> {
     let before = view.governance()?;
+    let needed = before.rules_at(now.height);
+    if needed > RULES {
+        return Err(ApplyError::UnknownRules { height: now.height, needed, built: RULES });
+    }
     let mut fold = Fold {
         view,
         now,
         governance: Arc::clone(&before),
         records: Vec::new(),
         receipts: Vec::new(),
+        registry: BTreeMap::new(),
+        author: None,
+        by_author: BTreeMap::new(),
         newest: BTreeMap::new(),
         seen: BTreeSet::new(),
     };
     if before.has_expired(now.height) {
         Arc::make_mut(&mut fold.governance).expire(now.height);
     }
-    let transactions = batches.iter().flat_map(|batch| batch.transactions());
-    for (index, transaction) in (0..).zip(transactions) {
+    let transactions = batches.iter().flat_map(|batch| {
+        batch.transactions().iter().map(|transaction| (batch.author(), transaction.as_ref()))
+    });
+    for (index, (author, transaction)) in (0..).zip(transactions) {
+        fold.author = Some(author);
         fold.step(index, transaction)?;
     }
     if let Some(digest) = closing {
         fold.close_epoch(digest)?;
     }
     fold.announce();
-    let Fold { governance, records, receipts, .. } = fold;
+    let Fold { governance, records, receipts, registry, .. } = fold;
     let governance = (governance != before).then_some(governance);
     // What the chain was founded with enters the tree with its first block.
     let is_first = before.epoch == Epoch::ZERO && now.height == before.began.next();
     let founding = is_first.then_some(before.as_ref());
     let receipts_root = state::receipts_root(&receipts);
-    let changes = state::changes(now, &records, governance.as_deref().or(founding), receipts_root);
+    let changes = state::changes(now, &records, governance.as_deref().or(founding), &registry, receipts_root);
     let tree = view.update_tree(&changes)?;
     let outcome = view.outcome()?.after(tree.root(), receipts_root, governance.as_deref());
-    Ok(Changes { records, receipts, governance, tree, outcome })
+    Ok(Changes { records, receipts, governance, registry, tree, outcome })
 }
 
 struct Fold<'a, V> {
@@ -158,14 +195,36 @@ struct Fold<'a, V> {
     governance: Arc<Governance>,
     records: Vec<Record>,
     receipts: Vec<Receipt>,
+    registry: BTreeMap<RegistryKey, RegistryEntry>,
+    /// Whose batch is executed.
+    author: Option<PublicKey>,
+    /// How many DIDs each author's batches registered in this block.
+    by_author: BTreeMap<PublicKey, u64>,
     /// Where the newest record of each DID that this block changed stands in `records`.
     newest: BTreeMap<DidId, usize>,
     /// The ids that got their receipt in this block.
     seen: BTreeSet<Digest>,
 }
 
-/// What an operation did: the DID that it is about, and the version that it made or why it did nothing.
-type Effect = (Option<DidId>, Result<Option<Version>, Code>);
+/// What an operation did.
+struct Effect {
+    /// The DID that it is about.
+    did: Option<DidId>,
+    /// The version that it made, or why it did nothing.
+    made: Result<Option<Version>, Code>,
+    /// What became of each item, where it has several.
+    items: Vec<ItemReceipt>,
+}
+
+impl Effect {
+    const fn of(did: DidId, made: Result<Option<Version>, Code>) -> Self {
+        Self { did: Some(did), made, items: Vec::new() }
+    }
+
+    const fn none(made: Result<Option<Version>, Code>) -> Self {
+        Self { did: None, made, items: Vec::new() }
+    }
+}
 
 impl<V: StateView> Fold<'_, V> {
     fn step(&mut self, index: u32, checked: &CheckedTransaction) -> Result<(), V::Error> {
@@ -179,13 +238,13 @@ impl<V: StateView> Fold<'_, V> {
             return Ok(());
         }
         self.seen.insert(id);
-        let (did, effect) = self.execute(id, &transaction.operation, &transaction.signers)?;
-        let (code, version) = match effect {
+        let Effect { did, made, items } = self.execute(id, &transaction.operation, &transaction.signers)?;
+        let (code, version) = match made {
             Ok(version) => (Code::Applied, version),
             Err(code) => (code, None),
         };
         let (height, expires_at) = (self.now.height, transaction.expires_at);
-        self.receipts.push(Receipt { id, height, expires_at, index, code, did, version });
+        self.receipts.push(Receipt { id, height, expires_at, index, code, did, version, items });
         Ok(())
     }
 
@@ -195,53 +254,173 @@ impl<V: StateView> Fold<'_, V> {
         operation: &Operation,
         signers: &[PublicKey],
     ) -> Result<Effect, V::Error> {
-        let now = self.now;
+        let brings = operation.document();
         match operation {
-            Operation::Create(create) => {
-                let did = create.did();
-                self.change(did, |current| create.execute(did, signers, current, now))
-            }
+            Operation::Create(create) => self.create(create, signers),
             Operation::Update(update) => {
-                self.change(update.did, |current| update.execute(signers, current, now))
+                self.change(update.did, signers, brings, |scene, current| update.execute(scene, current))
             }
             Operation::Recover(recover) => {
-                self.change(recover.did, |current| recover.execute(signers, current, now))
+                self.change(recover.did, signers, brings, |scene, current| recover.execute(scene, current))
             }
             Operation::Deactivate(deactivate) => {
-                self.change(deactivate.did, |current| deactivate.execute(signers, current, now))
+                self.change(deactivate.did, signers, brings, |scene, current| {
+                    deactivate.execute(scene, current)
+                })
             }
-            Operation::Propose(propose) => Ok((None, self.propose(id, propose, signers).map(|()| None))),
-            Operation::Vote(vote) => Ok((None, self.vote(vote, signers).map(|()| None))),
+            Operation::Propose(propose) => {
+                Ok(Effect::none(self.propose(id, propose, signers)?.map(|()| None)))
+            }
+            Operation::Vote(vote) => Ok(Effect::none(self.vote(vote, signers)?.map(|()| None))),
+            Operation::CreateMany(create) => self.create_many(create, signers),
+            Operation::Endorse(endorse) => self.endorse(endorse, signers),
+            Operation::WithdrawEndorsement(withdraw) => self.withdraw_endorsement(withdraw, signers),
+            Operation::PublishSchema(publish) => self.publish_schema(publish, signers),
+            Operation::PublishStatusList(publish) => self.publish_status_list(publish, signers),
         }
     }
 
+    fn create(&mut self, create: &Create, signers: &[PublicKey]) -> Result<Effect, V::Error> {
+        let did = create.did();
+        let registering =
+            match create.registrar.map(|registrar| self.registering(registrar, signers)).transpose()? {
+                Some(Err(code)) => return Ok(Effect::of(did, Err(code))),
+                Some(Ok(registering)) => Some(registering),
+                None => None,
+            };
+        let (accreditation, endorsement) = registering.unzip();
+        let effect = self.counted(did, signers, &create.document, |scene, current| {
+            create.execute(did, endorsement, scene, current)
+        })?;
+        if let (Ok(_), Some(accreditation)) = (&effect.made, accreditation) {
+            self.registered(accreditation);
+        }
+        Ok(effect)
+    }
+
+    /// Registers an item of several: its owner's proof was checked before.
+    fn register(
+        &mut self,
+        did: DidId,
+        signers: &[PublicKey],
+        document: &Document,
+        first: impl FnOnce(Moment) -> Record,
+    ) -> Result<Result<(), Code>, V::Error> {
+        let effect = self.counted(did, signers, document, |scene, current| {
+            if current.is_some() {
+                return Err(Code::DidExists);
+            }
+            scene.check_document(did, document)?;
+            Ok(first(scene.now))
+        })?;
+        Ok(effect.made.map(drop))
+    }
+
+    /// A registration, counted by the batch's author.
+    fn counted(
+        &mut self,
+        did: DidId,
+        signers: &[PublicKey],
+        document: &Document,
+        rule: impl FnOnce(&Scene<'_>, Option<&Record>) -> Result<Record, Code>,
+    ) -> Result<Effect, V::Error> {
+        let Some(author) = self.author else {
+            unreachable!("a transaction is in a batch, which has an author")
+        };
+        let most = self.governance.configuration.parameters.max_author_registrations;
+        if self.by_author.get(&author).is_some_and(|count| *count >= most) {
+            return Ok(Effect::of(did, Err(Code::TooManyRegistrations)));
+        }
+        let effect = self.change(did, signers, Some(document), rule)?;
+        if effect.made.is_ok() {
+            *self.by_author.entry(author).or_default() += 1;
+        }
+        Ok(effect)
+    }
+
+    /// Changes `did` by `rule`, to the document `brings` where there is one.
     fn change(
         &mut self,
         did: DidId,
-        rule: impl FnOnce(Option<&Record>) -> Result<Record, Code>,
+        signers: &[PublicKey],
+        brings: Option<&Document>,
+        rule: impl FnOnce(&Scene<'_>, Option<&Record>) -> Result<Record, Code>,
     ) -> Result<Effect, V::Error> {
-        let record = match self.newest.get(&did) {
-            Some(place) => rule(Some(&self.records[*place])),
-            None => rule(self.view.record(&did)?.as_ref()),
+        let made = {
+            let current = self.record(&did)?;
+            let present = current.as_deref().and_then(|record| record.document.as_ref());
+            let mut others = BTreeMap::new();
+            for controller in present.into_iter().chain(brings).flat_map(|document| &document.controllers) {
+                if let Some(record) = self.record(controller)? {
+                    others.insert(*controller, record.into_owned());
+                }
+            }
+            let parameters = &self.governance.configuration.parameters;
+            let must_be_endorsed = current.is_none() && parameters.registration == Registration::Endorsed;
+            let asks = must_be_endorsed || brings.is_some_and(|document| !document.services.is_empty());
+            let is_accredited = asks && self.is_accredited(did)?;
+            let scene = Scene { now: self.now, signers, parameters, others, is_accredited };
+            rule(&scene, current.as_deref())
         };
-        let made = record.map(|record| {
+        let made = made.map(|record| {
             let version = record.header.version;
             self.newest.insert(did, self.records.len());
             self.records.push(record);
             Some(version)
         });
-        Ok((Some(did), made))
+        Ok(Effect::of(did, made))
+    }
+
+    /// The newest record of `did`, with the changes of this block.
+    fn record(&self, did: &DidId) -> Result<Option<Cow<'_, Record>>, V::Error> {
+        match self.newest.get(did) {
+            Some(place) => Ok(Some(Cow::Borrowed(&self.records[*place]))),
+            None => Ok(self.view.record(did)?.map(Cow::Owned)),
+        }
     }
 
     // What may not be done is found out before the governance is copied to be changed.
-    fn propose(&mut self, id: Digest, propose: &Propose, signers: &[PublicKey]) -> Result<(), Code> {
-        let proposer = self.governance.may_propose(propose, signers)?;
-        Arc::make_mut(&mut self.governance).propose(id, propose, proposer, self.now)
+    fn propose(
+        &mut self,
+        id: Digest,
+        propose: &Propose,
+        signers: &[PublicKey],
+    ) -> Result<Result<(), Code>, V::Error> {
+        let proposer = match self.governance.may_propose(propose, signers, self.now) {
+            Ok(proposer) => proposer,
+            Err(code) => return Ok(Err(code)),
+        };
+        if let Some(Err(_)) = self.granted(&propose.change)? {
+            return Ok(Err(Code::InvalidChange));
+        }
+        let decided = Arc::make_mut(&mut self.governance).propose(id, propose, proposer, self.now);
+        self.decided(decided)
     }
 
-    fn vote(&mut self, vote: &GovernanceVote, signers: &[PublicKey]) -> Result<(), Code> {
-        let voter = self.governance.may_vote(vote, signers)?;
-        Arc::make_mut(&mut self.governance).vote(vote, voter)
+    fn vote(&mut self, vote: &GovernanceVote, signers: &[PublicKey]) -> Result<Result<(), Code>, V::Error> {
+        let voter = match self.governance.may_vote(vote, signers) {
+            Ok(voter) => voter,
+            Err(code) => return Ok(Err(code)),
+        };
+        let decided = Arc::make_mut(&mut self.governance).vote(vote, voter, self.now);
+        self.decided(decided)
+    }
+
+    /// Does what was decided about the registry.
+    fn decided(&mut self, decided: Result<Option<Change>, Code>) -> Result<Result<(), Code>, V::Error> {
+        let change = match decided {
+            Ok(Some(change)) => change,
+            Ok(None) => return Ok(Ok(())),
+            Err(code) => return Ok(Err(code)),
+        };
+        Ok(match self.granted(&change)? {
+            Some(Ok(entry)) => {
+                self.grant(entry);
+                Ok(())
+            }
+            Some(Err(code)) => Err(code),
+            None => Ok(()),
+        })
     }
 
     fn close_epoch(&mut self, digest: Digest) -> Result<(), ApplyError<V::Error>> {
@@ -264,5 +443,7 @@ impl<V: StateView> Fold<'_, V> {
     }
 }
 
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,16 @@
-//! A DID's keys, and what each may be used for.
+//! A DID's keys, what each may be used for, and which other DIDs may change it.
 //!
-//! There is no text in it, no service and no name, and a key is called by a number: nothing that could say who the
-//! subject is.
+//! A citizen's has no text in it and no name, and a key is called by a number: nothing that could say who the subject is.
+//! Services, which have addresses, are for those that the registry accredits.
 //!
 //! Invariant: a document that passed [`Document::check`] has as many keys that may change it as its threshold asks
-//! for, no two keys or numbers alike, and only keys that are registrable ([`PublicKey::is_registrable`]). Who may replace it is left to
+//! for, no two keys, numbers or
+//! controllers alike, and only keys that are sound ([`VerificationKey`]). Who may replace it is left to
 //! [`crate::operation`], its W3C form to [`crate::resolution`].
 
 pub mod key_number;
+pub mod service;
+pub mod verification_key;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,6 +20,10 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use key_number::KeyNumber;
+pub use service::{Service, ServiceKind};
+pub use verification_key::VerificationKey;
+
+use crate::DidId;
 
 /// The document of a DID as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +33,10 @@ pub struct Document {
     pub threshold: u16,
     /// The keys, in the order that resolution shows.
     pub keys: Vec<Key>,
+    /// Other DIDs, each of which may change this one as its own keys may.
+    pub controllers: Vec<DidId>,
+    /// What the subject serves: only DIDs that the registry accredits have any.
+    pub services: Vec<Service>,
 }
 
 /// A key of a document.
@@ -35,13 +46,12 @@ pub struct Key {
     /// What it is called: the fragment `key-<n>` of its DID URL.
     pub number: KeyNumber,
     /// The key.
-    pub public: PublicKey,
+    pub public: VerificationKey,
     /// What it may be used for.
     pub purposes: Purposes,
 }
 
-/// What a key may be used for: a set of DID Core's verification relationships. `keyAgreement` is not among them,
-/// as Ed25519 keys only sign. Text form: a list of their names.
+/// What a key may be used for: a set of DID Core's verification relationships. Text form: a list of their names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Purposes(u8);
 
@@ -70,15 +80,68 @@ pub enum DocumentError {
         /// The second one's place in the list, from 0.
         index: usize,
         /// The key.
-        key: PublicKey,
+        key: Box<VerificationKey>,
     },
     /// A key that several encodings or several owners could stand for.
-    #[error("keys[{index}]: `{key}` is not a sound Ed25519 key (canonical, in the prime-order subgroup)")]
+    #[error(
+        "keys[{index}]: `{key}` is not a sound {} key (canonical and, for Ed25519, in the prime-order subgroup)",
+        key.algorithm()
+    )]
     Unregistrable {
         /// Its place in the list, from 0.
         index: usize,
         /// The key.
-        key: PublicKey,
+        key: Box<VerificationKey>,
+    },
+    /// A key that cannot do what it is for.
+    #[error("keys[{index}]: a key of {} cannot have the purpose {purpose}: {}", key.algorithm(), purpose_rule(purpose))]
+    UnfitPurpose {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// The key.
+        key: Box<VerificationKey>,
+        /// The purpose.
+        purpose: &'static str,
+    },
+    /// Too many other DIDs.
+    #[error("the document has {count} controllers, but may have at most {most} (max_controllers)")]
+    ControllerCount {
+        /// How many it has.
+        count: usize,
+        /// The network's limit.
+        most: u64,
+    },
+    /// One of them twice.
+    #[error("controllers[{index}]: {did} is listed twice")]
+    ControllerTwice {
+        /// The second one's place in the list, from 0.
+        index: usize,
+        /// Which.
+        did: DidId,
+    },
+    /// Too many services.
+    #[error("the document has {count} services, but may have at most {most} (max_services)")]
+    ServiceCount {
+        /// How many it has.
+        count: usize,
+        /// The network's limit.
+        most: u64,
+    },
+    /// Two services with one number.
+    #[error("services[{index}]: the number {number} is taken by a service before it")]
+    ServiceTwice {
+        /// The second one's place in the list, from 0.
+        index: usize,
+        /// The number.
+        number: u16,
+    },
+    /// Larger than the network allows.
+    #[error("the document has {length} bytes, but at most {most} are allowed (max_document_bytes)")]
+    TooLarge {
+        /// Its size in bytes.
+        length: usize,
+        /// The network's limit in bytes.
+        most: u64,
     },
     /// A key without a purpose.
     #[error("keys[{index}]: `{number}` has no purpose: give it one, such as authentication")]
@@ -132,26 +195,58 @@ impl Document {
                 return Err(DocumentError::NumberTwice { index, number: *number });
             }
             if !keys.insert(key) {
-                return Err(DocumentError::KeyTwice { index, key: *key });
+                return Err(DocumentError::KeyTwice { index, key: Box::new(*key) });
             }
             if *purposes == Purposes::NONE {
                 return Err(DocumentError::NoPurpose { index, number: *number });
             }
+            if let Some(purpose) = key.unfit(*purposes).names().next() {
+                return Err(DocumentError::UnfitPurpose { index, key: Box::new(*key), purpose });
+            }
+        }
+        let (count, most) = (self.controllers.len(), parameters.max_controllers);
+        if count as u64 > most {
+            return Err(DocumentError::ControllerCount { count, most });
+        }
+        let mut controllers = BTreeSet::new();
+        if let Some(index) = self.controllers.iter().position(|did| !controllers.insert(did)) {
+            return Err(DocumentError::ControllerTwice { index, did: self.controllers[index] });
+        }
+        let (count, most) = (self.services.len(), parameters.max_services);
+        if count as u64 > most {
+            return Err(DocumentError::ServiceCount { count, most });
+        }
+        let mut numbers = BTreeSet::new();
+        if let Some(index) = self.services.iter().position(|service| !numbers.insert(service.number)) {
+            return Err(DocumentError::ServiceTwice { index, number: self.services[index].number.get() });
+        }
+        let (length, most) = (encoding::encode(self).len(), parameters.max_document_bytes);
+        if length as u64 > most {
+            return Err(DocumentError::TooLarge { length, most });
         }
         Ok(())
     }
 
     /// The dear part: a scalar multiplication a key, more than a signature costs.
     pub(crate) fn check_keys(&self) -> Result<(), DocumentError> {
-        match self.keys.iter().enumerate().find(|(_, key)| !key.public.is_registrable()) {
-            Some((index, key)) => Err(DocumentError::Unregistrable { index, key: key.public }),
+        match self.keys.iter().enumerate().find(|(_, key)| !key.public.check()) {
+            Some((index, key)) => Err(DocumentError::Unregistrable { index, key: Box::new(key.public) }),
             None => Ok(()),
         }
     }
 
+    /// Whether one of `signers` makes statements for it: is one of its `assertionMethod` keys.
+    pub fn is_asserted_by(&self, signers: &[PublicKey]) -> bool {
+        let keys = self.keys.iter().filter(|key| key.purposes.contains(Purposes::ASSERTION_METHOD));
+        keys.filter_map(|key| key.public.signer()).any(|key| signers.contains(&key))
+    }
+
     /// Whether `signers` may change this document: enough of its `capabilityInvocation` keys are among them.
     pub fn is_controlled_by(&self, signers: &[PublicKey]) -> bool {
-        let signed = self.invocation_keys().filter(|key| signers.contains(&key.public)).count();
+        let signed = self
+            .invocation_keys()
+            .filter(|key| key.public.signer().is_some_and(|key| signers.contains(&key)))
+            .count();
         // A document that was checked has a threshold of at least 1; no other one is anybody's.
         signed >= usize::from(self.threshold.max(1))
     }
@@ -166,6 +261,27 @@ impl Document {
     }
 }
 
+impl VerificationKey {
+    /// Those of `purposes` that a key of this kind cannot have.
+    fn unfit(&self, purposes: Purposes) -> Purposes {
+        let fit = match self {
+            Self::Ed25519(_) => Purposes::SIGNING,
+            Self::P256(_) | Self::Secp256k1(_) => Purposes::ALL.without(Purposes::CAPABILITY_INVOCATION),
+            Self::X25519(_) => Purposes::KEY_AGREEMENT,
+            Self::Bls12381G2(_) => Purposes::SIGNING.without(Purposes::CAPABILITY_INVOCATION),
+        };
+        purposes.without(fit)
+    }
+}
+
+fn purpose_rule(purpose: &str) -> &'static str {
+    match purpose {
+        "capabilityInvocation" => "only Ed25519 keys change DIDs",
+        "keyAgreement" => "it only signs",
+        _ => "it only agrees on keys",
+    }
+}
+
 impl Purposes {
     /// None at all: the start of a set.
     pub const NONE: Self = Self(0);
@@ -177,13 +293,18 @@ impl Purposes {
     pub const CAPABILITY_INVOCATION: Self = Self(1 << 2);
     /// Passes on a capability to others.
     pub const CAPABILITY_DELEGATION: Self = Self(1 << 3);
+    /// Agrees on a key with others, to encrypt to the subject.
+    pub const KEY_AGREEMENT: Self = Self(1 << 4);
+    /// All that a key which signs can be for.
+    pub const SIGNING: Self = Self(0b1111);
     /// All that this build knows.
-    pub const ALL: Self = Self(0b1111);
+    pub const ALL: Self = Self(0b1_1111);
 
     /// Each with its name in DID Core, in the order of the specification.
-    pub const NAMED: [(Self, &'static str); 4] = [
+    pub const NAMED: [(Self, &'static str); 5] = [
         (Self::AUTHENTICATION, "authentication"),
         (Self::ASSERTION_METHOD, "assertionMethod"),
+        (Self::KEY_AGREEMENT, "keyAgreement"),
         (Self::CAPABILITY_INVOCATION, "capabilityInvocation"),
         (Self::CAPABILITY_DELEGATION, "capabilityDelegation"),
     ];
@@ -197,6 +318,12 @@ impl Purposes {
     #[must_use]
     pub const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
+    }
+
+    /// This set less `others`.
+    #[must_use]
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
     }
 
     fn names(self) -> impl Iterator<Item = &'static str> {

@@ -12,6 +12,9 @@
 //! - A change builds on what is aimed at: the pending configuration, or the current one where there is none. Where it
 //!   no longer fits (somebody else's change came first), the proposal is closed without effect.
 //!
+//! Two kinds of change act otherwise: accreditations at once, when the deciding vote executes; other rules of execution at
+//! the height that was voted ([`RULES`] says which this build has).
+//!
 //! Invariant: `pending` differs from `configuration`; what is aimed at is never lost by an epoch's end.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +31,8 @@ pub const PROPOSAL_LIFETIME: u64 = 1_000_000;
 pub const MAX_PROPOSALS_EACH: usize = 8;
 /// How many proposals may be open.
 pub const MAX_PROPOSALS: usize = 512;
+/// The rules of execution that this build has.
+pub const RULES: u32 = 1;
 
 /// The part of the state that is about the validators themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +50,19 @@ pub struct Governance {
     pub announced: BTreeSet<Digest>,
     /// What is voted on, by the ids of the transactions that proposed it.
     pub proposals: BTreeMap<Digest, Proposal>,
+    /// The version of the rules of execution that hold.
+    pub rules: u32,
+    /// Those that are to hold, where others were decided.
+    pub activation: Option<Activation>,
+}
+
+/// Rules that are to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    /// Their version.
+    pub version: u32,
+    /// The first block that they hold for.
+    pub height: Height,
 }
 
 /// A change that is voted on.
@@ -70,6 +88,8 @@ impl Governance {
             pending: None,
             announced: BTreeSet::new(),
             proposals: BTreeMap::new(),
+            rules: RULES,
+            activation: None,
         }
     }
 
@@ -97,13 +117,37 @@ impl Governance {
         self.proposals.retain(|_, proposal| height <= proposal.expires_at);
     }
 
+    /// The rules that a block at `height` is executed by.
+    pub(crate) fn rules_at(&self, height: Height) -> u32 {
+        let due = self.activation.filter(|activation| activation.height <= height);
+        due.map_or(self.rules, |activation| activation.version)
+    }
+
+    /// Whether other rules can be decided on in the block at `height`.
+    fn may_activate(&self, version: u32, from: Height, height: Height) -> bool {
+        version > self.rules && from > height
+    }
+
     /// Whether `propose` by `signers` opens a proposal, and who proposes. What costs least comes first: a refusal must
     /// be cheap, as a validator can have many.
-    pub(crate) fn may_propose(&self, propose: &Propose, signers: &[PublicKey]) -> Result<PublicKey, Code> {
+    pub(crate) fn may_propose(
+        &self,
+        propose: &Propose,
+        signers: &[PublicKey],
+        now: Moment,
+    ) -> Result<PublicKey, Code> {
         let proposer = self.member(signers)?;
         let own = self.proposals.values().filter(|proposal| proposal.proposer == proposer).count();
         if own >= MAX_PROPOSALS_EACH || self.proposals.len() >= MAX_PROPOSALS {
             return Err(Code::TooManyProposals);
+        }
+        match propose.change {
+            ref change if change.is_about_registry() => return Ok(proposer),
+            Change::ActivateRules { version, height } => {
+                let may = self.may_activate(version, height, now.height);
+                return if may { Ok(proposer) } else { Err(Code::InvalidChange) };
+            }
+            _ => {}
         }
         match propose.change.applied_to(self.aim()) {
             Ok(next) if next != *self.aim() => Ok(proposer),
@@ -111,14 +155,15 @@ impl Governance {
         }
     }
 
-    /// Opens the proposal `id` by `proposer` ([`Self::may_propose`]), with the proposer's approval.
+    /// Opens the proposal `id` by `proposer` ([`Self::may_propose`]), with the proposer's approval. What that decides about
+    /// the registry is the caller's to do.
     pub(crate) fn propose(
         &mut self,
         id: Digest,
         propose: &Propose,
         proposer: PublicKey,
         now: Moment,
-    ) -> Result<(), Code> {
+    ) -> Result<Option<Change>, Code> {
         let proposal = Proposal {
             proposer,
             change: propose.change.clone(),
@@ -126,7 +171,7 @@ impl Governance {
             votes: BTreeMap::from([(proposer, true)]),
         };
         self.proposals.insert(id, proposal);
-        self.count(&id)
+        self.count(&id, now)
     }
 
     /// Whether `vote` by `signers` counts, and who votes.
@@ -135,12 +180,17 @@ impl Governance {
         if self.proposals.contains_key(&vote.proposal) { Ok(voter) } else { Err(Code::NoSuchProposal) }
     }
 
-    /// Takes the vote of `voter` ([`Self::may_vote`]).
-    pub(crate) fn vote(&mut self, vote: &GovernanceVote, voter: PublicKey) -> Result<(), Code> {
+    /// Takes the vote of `voter` ([`Self::may_vote`]). What it decides about the registry is the caller's to do.
+    pub(crate) fn vote(
+        &mut self,
+        vote: &GovernanceVote,
+        voter: PublicKey,
+        now: Moment,
+    ) -> Result<Option<Change>, Code> {
         if let Some(proposal) = self.proposals.get_mut(&vote.proposal) {
             proposal.votes.insert(voter, vote.approve);
         }
-        self.count(&vote.proposal)
+        self.count(&vote.proposal, now)
     }
 
     /// Makes `next` the current configuration from the block after `height` on. What is aimed at stays aimed at: also
@@ -168,20 +218,30 @@ impl Governance {
     }
 
     /// Decides a proposal if the votes do.
-    fn count(&mut self, id: &Digest) -> Result<(), Code> {
+    fn count(&mut self, id: &Digest, now: Moment) -> Result<Option<Change>, Code> {
         let Some(proposal) = self.proposals.get(id) else { return Err(Code::NoSuchProposal) };
         let (approvals, rejections) = self.tally(proposal);
         let validators = &self.configuration.validators;
         let (quorum, members) = (validators.quorum(), validators.len());
         if approvals >= quorum {
-            let next = proposal.change.applied_to(self.aim());
-            self.proposals.remove(id);
-            let next = next.map_err(|_| Code::ChangeNoLongerFits)?;
-            self.pending = (next != self.configuration).then_some(next);
+            let Some(Proposal { change, .. }) = self.proposals.remove(id) else { return Ok(None) };
+            match change {
+                Change::ActivateRules { version, height } => {
+                    if !self.may_activate(version, height, now.height) {
+                        return Err(Code::ChangeNoLongerFits);
+                    }
+                    self.activation = Some(Activation { version, height });
+                }
+                change if change.is_about_registry() => return Ok(Some(change)),
+                change => {
+                    let next = change.applied_to(self.aim()).map_err(|_| Code::ChangeNoLongerFits)?;
+                    self.pending = (next != self.configuration).then_some(next);
+                }
+            }
         } else if members - rejections < quorum {
             self.proposals.remove(id);
         }
-        Ok(())
+        Ok(None)
     }
 }
 

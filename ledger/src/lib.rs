@@ -1,7 +1,7 @@
 //! What the agreed order means: DID operations, the state that they make, and its storage.
 //!
 //! - [`did`]: `did:realdid:<network>:<id>`, an id that only the holder of its first keys can register
-//! - [`document`]: the numbered keys of a DID and what each may be used for; no text at all
+//! - [`document`]: the numbered keys of a DID, what each may be used for, its controllers and, where accredited, services
 //! - [`key_set`]: keys that a record commits to without showing them: for recovery, and for the next change
 //! - [`operation`]: create, update, recover, deactivate: who may, on which version, with what effect; propose and vote
 //! - [`governance`]: the validators and parameters in charge, those aimed at, and what is voted on
@@ -9,6 +9,8 @@
 //! - [`batch`]: what validators exchange: many transactions by one author, checked in one go
 //! - [`block`]: one height of the chain: the batches that consensus put in order
 //! - [`record`]: the state of one DID at one version
+//! - [`registry`]: who may register or issue, and what issuers publish for verifiers; never a credential
+//! - [`uri`]: addresses that are safe to keep and to print
 //! - [`receipt`]: what became of a transaction
 //! - [`tree`]: the authenticated tree, its proofs, and its layout in buckets
 //! - [`state`]: what the tree holds, and under which keys
@@ -33,24 +35,27 @@ pub mod outcome;
 pub mod proof;
 pub mod receipt;
 pub mod record;
+pub mod registry;
 pub mod resolution;
 pub mod state;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod transaction;
 pub mod tree;
+pub mod uri;
 
 pub use apply::{ApplyError, Changes, StateView, apply};
 pub use batch::{Batch, BatchError, CheckedBatch, UncheckedBatch};
 pub use block::{Block, Tip};
 pub use did::{Did, DidId};
-pub use document::{Document, Key, KeyNumber, Purposes};
+pub use document::{Document, Key, KeyNumber, Purposes, VerificationKey};
 pub use governance::{Governance, Proposal};
 pub use key_set::KeySet;
 pub use operation::{Change, Create, Deactivate, GovernanceVote, Operation, Propose, Recover, Salt, Update};
 pub use outcome::Outcome;
-pub use receipt::{Code, Receipt};
-pub use record::{Commitments, Header, Moment, Record, Version};
+pub use receipt::{Code, ItemReceipt, Receipt};
+pub use record::{Commitments, Endorsement, Header, Moment, Record, Version, Withdrawal};
+pub use registry::{RegistryEntry, RegistryKey};
 #[cfg(feature = "store")]
 pub use store::{Adoption, Stand, Store, StoreError};
 pub use transaction::{CheckedTransaction, Transaction, TransactionError};

@@ -30,6 +30,17 @@ pub struct Receipt {
     pub did: Option<DidId>,
     /// The version that it made; none where it was not applied, or is about no DID.
     pub version: Option<Version>,
+    /// What became of each item, in the order of a transaction that has several; else empty.
+    pub items: Vec<ItemReceipt>,
+}
+
+/// What became of one of several DIDs in a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemReceipt {
+    /// Which.
+    pub did: DidId,
+    /// Applied, or why not.
+    pub code: Code,
 }
 
 /// Whether a transaction was applied, or why not.
@@ -66,6 +77,30 @@ pub enum Code {
     NotRevealed = 13,
     /// The keys revealed are not those that the record commits to for its recovery.
     OtherRecovery = 14,
+    /// A controller in the document does not exist, is deactivated, has controllers itself, or is the DID itself.
+    InvalidController = 15,
+    /// The DID has as many versions as an update may make (`max_versions`).
+    TooManyVersions = 16,
+    /// Who acts is not accredited for it, or no more.
+    NotAccredited = 17,
+    /// The accreditation of who acts is suspended.
+    AccreditationSuspended = 18,
+    /// The accreditation of who acts does not hold yet, or no longer.
+    AccreditationNotInForce = 19,
+    /// The registrar has registered as many DIDs as it may.
+    QuotaExceeded = 20,
+    /// On this network a DID is registered with a registrar's endorsement (`registration`).
+    EndorsementRequired = 21,
+    /// The document has services, but the registry does not accredit the DID.
+    ServicesNotAllowed = 22,
+    /// The author of the batch registers more DIDs in one block than it may (`max_author_registrations`).
+    TooManyRegistrations = 23,
+    /// A registrar vouches for the DID already.
+    AlreadyEndorsed = 24,
+    /// This registrar does not vouch for the DID.
+    NotEndorsed = 25,
+    /// The status list has another purpose since its first version.
+    OtherPurpose = 26,
 }
 
 impl Receipt {
@@ -77,7 +112,7 @@ impl Receipt {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 27] = [
         Self::Applied,
         Self::Expired,
         Self::LifetimeTooLong,
@@ -93,6 +128,18 @@ impl Code {
         Self::ChangeNoLongerFits,
         Self::NotRevealed,
         Self::OtherRecovery,
+        Self::InvalidController,
+        Self::TooManyVersions,
+        Self::NotAccredited,
+        Self::AccreditationSuspended,
+        Self::AccreditationNotInForce,
+        Self::QuotaExceeded,
+        Self::EndorsementRequired,
+        Self::ServicesNotAllowed,
+        Self::TooManyRegistrations,
+        Self::AlreadyEndorsed,
+        Self::NotEndorsed,
+        Self::OtherPurpose,
     ];
 
     /// Its number, in bytes.
@@ -118,6 +165,18 @@ impl Code {
             Self::ChangeNoLongerFits => "change_no_longer_fits",
             Self::NotRevealed => "not_revealed",
             Self::OtherRecovery => "other_recovery",
+            Self::InvalidController => "invalid_controller",
+            Self::TooManyVersions => "too_many_versions",
+            Self::NotAccredited => "not_accredited",
+            Self::AccreditationSuspended => "accreditation_suspended",
+            Self::AccreditationNotInForce => "accreditation_not_in_force",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::EndorsementRequired => "endorsement_required",
+            Self::ServicesNotAllowed => "services_not_allowed",
+            Self::TooManyRegistrations => "too_many_registrations",
+            Self::AlreadyEndorsed => "already_endorsed",
+            Self::NotEndorsed => "not_endorsed",
+            Self::OtherPurpose => "other_purpose",
         }
     }
 }
@@ -182,6 +241,18 @@ mod tests {
                 (12, "change_no_longer_fits"),
                 (13, "not_revealed"),
                 (14, "other_recovery"),
+                (15, "invalid_controller"),
+                (16, "too_many_versions"),
+                (17, "not_accredited"),
+                (18, "accreditation_suspended"),
+                (19, "accreditation_not_in_force"),
+                (20, "quota_exceeded"),
+                (21, "endorsement_required"),
+                (22, "services_not_allowed"),
+                (23, "too_many_registrations"),
+                (24, "already_endorsed"),
+                (25, "not_endorsed"),
+                (26, "other_purpose"),
             ]
         );
     }

@@ -4,13 +4,15 @@
 //! before it, so that every old version follows from the current header, and a document can be erased without
 //! breaking the chain.
 //!
-//! Invariant: a record has a document exactly while its DID is active; versions count from 1 without gaps.
+//! Invariant: a record has a document exactly while its DID is active; versions count from 1 without gaps. An endorsement and
+//! its withdrawal change the current header in place: they make no version.
 
 use std::fmt;
 
 use genesis::{Digest, Domain, Height, UnixMillis, encoding};
 use serde::{Deserialize, Serialize};
 
+use crate::operation::Reason;
 use crate::{DidId, Document};
 
 /// How often a DID's state was set: the first is 1.
@@ -40,12 +42,34 @@ pub struct Header {
     pub recovery: Digest,
     /// The commitment to the keys that make the next change; none where the document's own do.
     pub next_keys: Option<Digest>,
-    /// The digest of the header before it; zero at version 1.
+    /// Who vouches for the DID, and since when; none where nobody ever did.
+    pub endorsement: Option<Endorsement>,
+    /// The digest of the header before it, as it stood when this version was made; zero at version 1.
     pub previous: Digest,
     /// When the DID was created.
     pub created: Moment,
     /// When this version was made.
     pub updated: Moment,
+}
+
+/// A registrar's word on a DID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endorsement {
+    /// Who vouches.
+    pub registrar: DidId,
+    /// Since when.
+    pub at: Moment,
+    /// That it does so no more.
+    pub withdrawn: Option<Withdrawal>,
+}
+
+/// The end of an endorsement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// Why.
+    pub reason: Reason,
+    /// Since when.
+    pub at: Moment,
 }
 
 /// What a record commits to without showing it: [`KeySet::commitment`](crate::KeySet::commitment) of two sets.
@@ -92,7 +116,13 @@ impl Header {
 
 impl Record {
     /// Version 1 of `did`.
-    pub(crate) fn first(did: DidId, document: Document, commitments: Commitments, now: Moment) -> Self {
+    pub(crate) fn first(
+        did: DidId,
+        document: Document,
+        commitments: Commitments,
+        endorsement: Option<Endorsement>,
+        now: Moment,
+    ) -> Self {
         let Commitments { recovery, next_keys } = commitments;
         let header = Header {
             did,
@@ -100,6 +130,7 @@ impl Record {
             document: Some(document.digest()),
             recovery,
             next_keys,
+            endorsement,
             previous: Digest::ZERO,
             created: now,
             updated: now,
@@ -121,6 +152,7 @@ impl Record {
             document: document.as_ref().map(Document::digest),
             recovery,
             next_keys,
+            endorsement: self.header.endorsement,
             previous: self.header.digest(),
             created: self.header.created,
             updated: now,
@@ -143,7 +175,7 @@ mod tests {
     fn every_version_names_the_header_before_it() {
         let did = DidId(Digest::from_bytes([1; 32]));
         let (old, new) = (commitments(1), commitments(2));
-        let first = Record::first(did, document(&[1]), old, moment(1));
+        let first = Record::first(did, document(&[1]), old, None, moment(1));
         let second = first.successor(Some(document(&[2])), new, moment(2));
         let last = second.successor(None, new, moment(3));
         assert_eq!((first.header.version, first.header.previous), (Version(1), Digest::ZERO));
@@ -156,8 +188,11 @@ mod tests {
 
     #[test]
     fn the_digest_covers_every_field_of_the_header() {
-        let header = Record::first(DidId(Digest::ZERO), document(&[1]), commitments(1), moment(1)).header;
+        let header =
+            Record::first(DidId(Digest::ZERO), document(&[1]), commitments(1), None, moment(1)).header;
         let other = Digest::from_bytes([1; 32]);
+        let endorsement = Endorsement { registrar: DidId(other), at: moment(1), withdrawn: None };
+        let withdrawn = Some(Withdrawal { reason: Reason::Death, at: moment(2) });
         for changed in [
             Header { did: DidId(other), ..header.clone() },
             Header { version: Version(2), ..header.clone() },
@@ -165,6 +200,8 @@ mod tests {
             Header { document: Some(other), ..header.clone() },
             Header { recovery: other, ..header.clone() },
             Header { next_keys: Some(other), ..header.clone() },
+            Header { endorsement: Some(endorsement), ..header.clone() },
+            Header { endorsement: Some(Endorsement { withdrawn, ..endorsement }), ..header.clone() },
             Header { previous: other, ..header.clone() },
             Header { created: moment(2), ..header.clone() },
             Header { updated: moment(2), ..header.clone() },

@@ -24,7 +24,8 @@ pub use self::options::Options;
 pub use self::problem::Problem;
 use self::problem::shown;
 use crate::did::DidError;
-use crate::{Did, DidId, Document, KeyNumber, Record, Version};
+use crate::document::Service;
+use crate::{Did, DidId, Document, Endorsement, KeyNumber, Record, Version, Withdrawal};
 
 /// The JSON-LD context of DID Core 1.1, which defines Multikey too.
 const CONTEXT: &str = "https://www.w3.org/ns/did/v1.1";
@@ -213,6 +214,15 @@ impl Found {
         if let Some(next_keys) = record.header.next_keys {
             put("nextKeysCommitment", next_keys.to_string().into());
         }
+        if let Some(Endorsement { registrar, at, withdrawn }) = record.header.endorsement {
+            let registrar = Did::new(did.network(), registrar);
+            let mut shown = json!({ "registrar": registrar, "endorsed": time::rfc3339(at.time) });
+            if let Some(Withdrawal { reason, at }) = withdrawn {
+                shown["withdrawn"] = time::rfc3339(at.time).into();
+                shown["reason"] = json!(reason);
+            }
+            put("endorsement", shown);
+        }
         if let Some(next) = next {
             put("nextUpdate", time::rfc3339(next.header.updated.time).into());
             put("nextVersionId", next.header.version.to_string().into());
@@ -309,7 +319,7 @@ fn represented(document: &Value, representation: Representation) -> Value {
     document
 }
 
-/// The DID document of `did` with the keys of `document`, as JSON-LD.
+/// The DID document of `did` with the keys, controllers and services of `document`, as JSON-LD.
 pub fn did_document(did: &Did, document: &Document) -> Value {
     let subject = did.to_string();
     let url = |number: KeyNumber| format!("{subject}#{number}");
@@ -326,6 +336,20 @@ pub fn did_document(did: &Did, document: &Document) -> Value {
         })
         .collect();
     let mut json = json!({ "@context": [CONTEXT], "id": subject, "verificationMethod": methods });
+    if !document.controllers.is_empty() {
+        let url = |id: &DidId| Did::new(did.network(), *id).to_string();
+        json["controller"] = document.controllers.iter().map(url).collect::<Vec<_>>().into();
+    }
+    if !document.services.is_empty() {
+        let one = |service: &Service| {
+            json!({
+                "id": format!("{subject}#service-{}", service.number),
+                "type": service.kind.name(),
+                "serviceEndpoint": service.endpoint.as_str(),
+            })
+        };
+        json["service"] = document.services.iter().map(one).collect::<Vec<_>>().into();
+    }
     for (purpose, name) in crate::Purposes::NAMED {
         let keys = document.keys.iter().filter(|key| key.purposes.contains(purpose));
         let urls: Vec<String> = keys.map(|key| url(key.number)).collect();

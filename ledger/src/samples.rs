@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use genesis::{Configuration, Digest, Domain, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator};
+use genesis::{
+    Configuration, Digest, Domain, Genesis, Height, Parameters, PublicKey, SecretKey, UnixMillis, Validator,
+};
 
-use crate::operation::sign_ready;
+use crate::document::{Service, ServiceKind};
+use crate::operation::{Item, Scene, possession_bytes, sign_ready};
+use crate::registry::{Grant, Role};
 use crate::tree::{Change as TreeChange, MemoryTree, Update as TreeUpdate};
 use crate::{
     Block, Change, Changes, CheckedBatch, CheckedTransaction, Commitments, Create, Deactivate, DidId,
-    Document, Governance, GovernanceVote, Key, KeyNumber, KeySet, Moment, Operation, Outcome, Propose,
-    Purposes, Receipt, Record, Recover, Salt, StateView, Tip, Transaction, Update, Version,
+    Document, Governance, GovernanceVote, Header, Key, KeyNumber, KeySet, Moment, Operation, Outcome,
+    Propose, Purposes, Receipt, Record, Recover, RegistryEntry, RegistryKey, Salt, StateView, Tip,
+    Transaction, Update, VerificationKey, Version,
 };
 
 /// A network of four with the default parameters.
@@ -66,19 +71,79 @@ pub fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed([seed; 32])
 }
 
+/// A compressed point, as far as its form goes.
+pub fn point(seed: u8) -> [u8; 33] {
+    std::array::from_fn(|index| if index == 0 { 2 } else { seed })
+}
+
+/// A service at an address of its own.
+pub fn service(number: u16) -> Service {
+    let endpoint = format!("https://example.org/{number}").try_into().unwrap();
+    Service { number: number.try_into().unwrap(), kind: ServiceKind::LinkedDomains, endpoint }
+}
+
+/// That the DID of key `subject` is accredited, for ten registrations.
+pub fn accredited(subject: u8, role: Role) -> RegistryEntry {
+    let grant = grant(subject, role);
+    RegistryEntry::Accreditation(grant.accreditation(None, moment(0)))
+}
+
+/// The terms of [`accredited`].
+pub fn grant(subject: u8, role: Role) -> Grant {
+    let (valid_from, valid_until) = (moment(0).time, moment(1_000_000).time);
+    Grant {
+        did: create(&[subject]).did(),
+        role,
+        scope: vec!["id".into()],
+        valid_from,
+        valid_until,
+        quota: 10,
+    }
+}
+
+/// The inception of the DID of key `subject`, for the registrar of that key, until height 1,000.
+pub fn item(subject: u8, registrar: u8) -> Item {
+    let Create { document, recovery, next_keys, salt, .. } = create(&[subject]);
+    let (registrar, did) = (create(&[registrar]).did(), create(&[subject]).did());
+    let bytes = possession_bytes(&genesis().chain(), &registrar, &did, Height(1_000));
+    Item { document, recovery, next_keys, salt, key: 0, proof: key(subject).sign(&bytes) }
+}
+
+/// A key for key agreement.
+pub fn agreement_key(seed: u8) -> VerificationKey {
+    VerificationKey::X25519([seed; 32])
+}
+
+/// What the rules see of `signers` in the block at `height`, where no other DID matters.
+pub fn scene(signers: &[PublicKey], height: u64) -> Scene<'_> {
+    static PARAMETERS: LazyLock<Parameters> = LazyLock::new(Parameters::default);
+    Scene {
+        now: moment(height),
+        signers,
+        parameters: &PARAMETERS,
+        others: BTreeMap::new(),
+        is_accredited: false,
+    }
+}
+
 /// A document with the keys of these seeds, each numbered by its seed and for everything.
 pub fn document(seeds: &[u8]) -> Document {
     let key = |seed: &u8| Key {
         number: KeyNumber::new(u16::from(*seed)).unwrap(),
-        public: key(*seed).public(),
-        purposes: Purposes::ALL,
+        public: key(*seed).public().into(),
+        purposes: Purposes::SIGNING,
     };
-    Document { threshold: 1, keys: seeds.iter().map(key).collect() }
+    Document {
+        threshold: 1,
+        keys: seeds.iter().map(key).collect(),
+        controllers: Vec::new(),
+        services: Vec::new(),
+    }
 }
 
 pub fn create(seeds: &[u8]) -> Create {
     let Commitments { recovery, next_keys } = commitments(1);
-    Create { document: document(seeds), recovery, next_keys, salt: Salt([0; 16]) }
+    Create { document: document(seeds), recovery, next_keys, salt: Salt([0; 16]), registrar: None }
 }
 
 /// The `number`th key that recovers a DID of the samples.
@@ -158,6 +223,7 @@ pub struct Memory {
     pub receipts: BTreeMap<Digest, Receipt>,
     pub governance: Arc<Governance>,
     pub configurations: BTreeMap<Digest, Configuration>,
+    pub registry: BTreeMap<RegistryKey, RegistryEntry>,
     pub outcome: Outcome,
     pub tree: MemoryTree,
 }
@@ -169,6 +235,7 @@ impl Default for Memory {
             receipts: BTreeMap::new(),
             governance: Arc::new(Governance::of(&genesis())),
             configurations: BTreeMap::new(),
+            registry: BTreeMap::new(),
             outcome: Outcome::genesis(&genesis()),
             tree: MemoryTree::default(),
         }
@@ -178,13 +245,17 @@ impl Default for Memory {
 impl Memory {
     pub fn take(&mut self, changes: Changes) {
         for record in changes.records {
-            let taken = self.records.insert((record.header.did, record.header.version), record);
-            assert_eq!(taken, None, "a version is made once");
+            let (key, header) = ((record.header.did, record.header.version), record.header.clone());
+            if let Some(before) = self.records.insert(key, record) {
+                let Header { endorsement, .. } = header;
+                assert_eq!(Header { endorsement, ..before.header }, header, "a version is made once");
+            }
         }
         for receipt in changes.receipts {
             let taken = self.receipts.insert(receipt.id, receipt);
             assert_eq!(taken, None, "an id gets one receipt");
         }
+        self.registry.extend(changes.registry);
         if let Some(governance) = changes.governance {
             assert_ne!(governance, self.governance, "only a change is told");
             self.configurations.extend(governance.pending.clone().map(|pending| (pending.digest(), pending)));
@@ -213,6 +284,10 @@ impl StateView for Memory {
 
     fn configuration(&self, digest: &Digest) -> Result<Option<Configuration>, Infallible> {
         Ok(self.configurations.get(digest).cloned())
+    }
+
+    fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, Infallible> {
+        Ok(self.registry.get(key).cloned())
     }
 
     fn outcome(&self) -> Result<Outcome, Infallible> {

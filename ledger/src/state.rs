@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | a DID | its id | the digest of its newest record's header |
 //! | governance | – | the digest of [`Governance`] |
+//! | an entry of the trust registry | its [`RegistryKey`] | the digest of its [`RegistryEntry`] |
 //! | a block | its height | the digest of its [`BlockSummary`] |
 //!
 //! A key is hashed in the domain `StateKey` over the encoding of [`StateKey`]. A block's receipts are a tree of their own, by
@@ -19,7 +20,7 @@ use genesis::{Digest, Domain, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::tree::{self, Change, Leaf};
-use crate::{DidId, Governance, Moment, Receipt, Record};
+use crate::{DidId, Governance, Moment, Receipt, Record, RegistryEntry, RegistryKey};
 
 /// What the state tree keeps something under. The order of the variants is part of the encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub enum StateKey {
     Governance,
     /// A block that was executed.
     Block(Height),
+    /// An entry of the trust registry.
+    Registry(RegistryKey),
 }
 
 /// What the state remembers of a block for good.
@@ -64,6 +67,13 @@ impl Governance {
     }
 }
 
+impl RegistryEntry {
+    /// The value in the tree.
+    pub fn digest(&self) -> Digest {
+        Digest::of(Domain::StateValue, &encode(self))
+    }
+}
+
 /// A block's receipts as the leaves of their tree, in order.
 pub fn receipt_leaves<'a>(receipts: impl IntoIterator<Item = &'a Receipt>) -> Vec<Leaf> {
     let leaf = |receipt: &Receipt| Leaf { key: receipt.id, value: receipt.digest() };
@@ -82,6 +92,7 @@ pub(crate) fn changes(
     now: Moment,
     records: &[Record],
     governance: Option<&Governance>,
+    registry: &BTreeMap<RegistryKey, RegistryEntry>,
     receipts_root: Digest,
 ) -> Vec<Change> {
     let mut changes = BTreeMap::new();
@@ -91,6 +102,9 @@ pub(crate) fn changes(
     }
     if let Some(governance) = governance {
         changes.insert(StateKey::Governance.digest(), Some(governance.digest()));
+    }
+    for (key, entry) in registry {
+        changes.insert(StateKey::Registry(*key).digest(), Some(entry.digest()));
     }
     let block = BlockSummary { height: now.height, time: now.time, receipts_root };
     changes.insert(StateKey::Block(now.height).digest(), Some(block.digest()));

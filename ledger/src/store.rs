@@ -9,6 +9,7 @@
 //! | `blocks` | height | [`Block`] |
 //! | `receipts` | transaction id | [`Receipt`] |
 //! | `records` | DID id | the newest [`Record`] |
+//! | `registry` | the encoding of its [`RegistryKey`] | [`RegistryEntry`] |
 //! | `history` | DID id ‖ version | [`Record`] |
 //! | `outcomes` | height, that of the founding included | [`Outcome`] |
 //! | `configurations` | digest | [`genesis::Configuration`]: of each epoch, pending, or announced in this epoch |
@@ -55,8 +56,8 @@ pub use self::tree::PROVABLE_BLOCKS;
 use crate::resolution::History;
 use crate::tree::{Change, Update};
 use crate::{
-    Block, Changes, CheckedBatch, DidId, Governance, Header, Outcome, Receipt, Record, StateView, Tip,
-    Version,
+    Block, Changes, CheckedBatch, DidId, Governance, Header, Outcome, Receipt, Record, RegistryEntry,
+    RegistryKey, StateView, Tip, Version,
 };
 
 /// The version of the layout above. Another one is refused when the store is opened.
@@ -266,13 +267,22 @@ impl Store {
             batch.put_cf(self.family(Family::Records), record.header.did.as_bytes(), &bytes);
             batch.put_cf(self.family(Family::History), key, &bytes);
         }
+        for (key, entry) in &changes.registry {
+            self.put(&mut batch, Family::Registry, &encode(key), entry);
+        }
         let (governance, epochs) = match &changes.governance {
             Some(new) => (Arc::clone(new), self.put_governance(&mut batch, &governance, new, &epochs)),
             None => (governance, epochs),
         };
         self.put_tree(&mut batch, &changes.tree);
         let outcome = changes.outcome;
-        let head = Head { tip: block.tip(), counts: counts.after(changes), outcome, governance, epochs };
+        let head = Head {
+            tip: block.tip(),
+            counts: counts.after(block.height, changes),
+            outcome,
+            governance,
+            epochs,
+        };
         self.put(&mut batch, Family::Blocks, &rows::height_key(block.height), block);
         self.put(&mut batch, Family::Outcomes, &rows::height_key(block.height), &head.outcome);
         self.put(&mut batch, Family::Meta, b"tip", &head.tip);
@@ -398,6 +408,18 @@ impl Store {
         Ok(receipt)
     }
 
+    /// The entry of the trust registry under `key`.
+    ///
+    /// # Errors
+    /// When the disk fails or the row is damaged.
+    pub fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, StoreError> {
+        let row = encode(key);
+        let entry: Option<RegistryEntry> = self.get(Family::Registry, &row)?;
+        let sound = entry.as_ref().is_none_or(|entry| entry.key() == *key);
+        self.expect(sound, Family::Registry, &row)?;
+        Ok(entry)
+    }
+
     /// The newest record of a DID.
     ///
     /// # Errors
@@ -489,6 +511,10 @@ impl StateView for Store {
 
     fn configuration(&self, digest: &Digest) -> Result<Option<Configuration>, StoreError> {
         Store::configuration(self, digest)
+    }
+
+    fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, StoreError> {
+        Store::registry(self, key)
     }
 
     fn outcome(&self) -> Result<Outcome, StoreError> {

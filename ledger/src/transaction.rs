@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::document::DocumentError;
 use crate::key_set::KeySetError;
-use crate::operation::ChangeError;
+use crate::operation::create_many::PossessionBytes;
+use crate::operation::{ChangeError, CreateMany, Item, ItemError, possession_bytes};
 use crate::{Code, Operation};
 
 /// The most signers that a transaction may have.
@@ -104,6 +105,22 @@ pub enum TransactionError {
     /// The operation's document is refused.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// No item, or too many.
+    #[error("the transaction has {count} items, but must have 1 to {most} (max_create_many_items)")]
+    ItemCount {
+        /// How many it has.
+        count: usize,
+        /// The network's limit.
+        most: u64,
+    },
+    /// One of several DIDs is refused.
+    #[error("items[{index}]: {error}")]
+    Item {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<ItemError>,
+    },
     /// A key that it reveals is refused.
     #[error("revealed: {0}")]
     Revealed(#[from] KeySetError),
@@ -207,6 +224,7 @@ impl CheckedTransaction {
         }
         match &transaction.operation {
             Operation::Propose(propose) => propose.change.check_form(genesis)?,
+            Operation::CreateMany(create) => check_items(create, parameters)?,
             Operation::Recover(recover) if !recover.brings_other_keys() => {
                 return Err(TransactionError::SameRecovery { commitment: recover.recovery });
             }
@@ -234,9 +252,35 @@ impl CheckedTransaction {
         signing_bytes(&self.transaction.chain, &self.id)
     }
 
-    fn claims<'a>(&'a self, message: &'a SigningBytes) -> impl Iterator<Item = Claim<'a>> {
+    /// What its signers and the owners of its items signed.
+    fn messages(&self) -> Messages {
+        let Transaction { chain, operation, expires_at, .. } = &self.transaction;
+        let mut possessions = Vec::new();
+        if let Operation::CreateMany(create) = operation {
+            let bytes = |item: &Item| possession_bytes(chain, &create.registrar, &item.did(), *expires_at);
+            possessions.extend(create.items.iter().map(bytes));
+        }
+        Messages { own: self.signing_bytes(), possessions }
+    }
+
+    fn claims<'a>(&'a self, messages: &'a Messages) -> impl Iterator<Item = Claim<'a>> {
         let pairs = self.transaction.signers.iter().zip(&self.transaction.signatures);
-        pairs.map(|(signer, signature)| Claim { signer: *signer, message, signature: *signature })
+        let own = pairs.map(|(signer, signature)| Claim {
+            signer: *signer,
+            message: &messages.own,
+            signature: *signature,
+        });
+        own.chain(self.items().iter().zip(&messages.possessions).filter_map(|(item, message)| {
+            // A checked form has a speaker for each item.
+            Some(Claim { signer: item.speaker().ok()?, message, signature: item.proof })
+        }))
+    }
+
+    fn items(&self) -> &[Item] {
+        match &self.transaction.operation {
+            Operation::CreateMany(create) => &create.items,
+            _ => &[],
+        }
     }
 
     /// Whether the keys that the operation brings are sound, and a joining validator's is ready.
@@ -244,6 +288,11 @@ impl CheckedTransaction {
         let Transaction { chain, operation, .. } = &self.transaction;
         if let Some(document) = operation.document() {
             document.check_keys()?;
+        }
+        if let Operation::CreateMany(create) = operation {
+            for (index, item) in create.items.iter().enumerate() {
+                item.document.check_keys().map_err(|error| item_error(index, error))?;
+            }
         }
         if let Some(revealed) = operation.revealed() {
             revealed.check_keys()?;
@@ -255,19 +304,44 @@ impl CheckedTransaction {
     }
 
     fn check_signatures(&self) -> Result<(), TransactionError> {
-        let message = self.signing_bytes();
-        match self.claims(&message).find(|claim| !claim.signer.verify(claim.message, &claim.signature)) {
-            Some(claim) => Err(TransactionError::Signature { signer: claim.signer, id: self.id }),
-            None => Ok(()),
-        }
+        let messages = self.messages();
+        let forged = |claim: &Claim<'_>| !claim.signer.verify(claim.message, &claim.signature);
+        let Some((place, claim)) = self.claims(&messages).enumerate().find(|(_, claim)| forged(claim)) else {
+            return Ok(());
+        };
+        let key = claim.signer;
+        // The signers' claims come first, then one an item.
+        Err(match place.checked_sub(self.transaction.signers.len()) {
+            None => TransactionError::Signature { signer: key, id: self.id },
+            Some(index) => item_error(index, ItemError::Proof { key, did: self.items()[index].did() }),
+        })
     }
+}
+
+/// All that is signed in one transaction.
+struct Messages {
+    own: SigningBytes,
+    possessions: Vec<PossessionBytes>,
+}
+
+fn item_error(index: usize, error: impl Into<ItemError>) -> TransactionError {
+    TransactionError::Item { index, error: Box::new(error.into()) }
+}
+
+fn check_items(create: &CreateMany, parameters: &Parameters) -> Result<(), TransactionError> {
+    let (count, most) = (create.items.len(), parameters.max_create_many_items);
+    if count == 0 || count as u64 > most {
+        return Err(TransactionError::ItemCount { count, most });
+    }
+    let mut items = create.items.iter().enumerate();
+    items.try_for_each(|(index, item)| item.check_form(parameters).map_err(|error| item_error(index, error)))
 }
 
 /// The place and error of the first transaction with a bad signature. One batch verification where there is none.
 pub(crate) fn find_forgery<'a>(
     transactions: impl Iterator<Item = &'a CheckedTransaction> + Clone,
 ) -> Option<(usize, TransactionError)> {
-    let messages: Vec<SigningBytes> = transactions.clone().map(CheckedTransaction::signing_bytes).collect();
+    let messages: Vec<Messages> = transactions.clone().map(CheckedTransaction::messages).collect();
     let pairs = transactions.clone().zip(&messages);
     let claims: Vec<Claim<'_>> =
         pairs.flat_map(|(transaction, message)| transaction.claims(message)).collect();

@@ -307,7 +307,16 @@ mod tests {
     fn receipt(transaction: &CheckedTransaction, height: u64) -> Receipt {
         let (id, expires_at) = (transaction.id(), transaction.transaction().expires_at);
         let (did, version) = (transaction.transaction().operation.did(), Some(ledger::Version::FIRST));
-        Receipt { id, height: Height(height), expires_at, index: 0, code: Code::Applied, did, version }
+        Receipt {
+            id,
+            height: Height(height),
+            expires_at,
+            index: 0,
+            code: Code::Applied,
+            did,
+            version,
+            items: Vec::new(),
+        }
     }
 
     #[test]

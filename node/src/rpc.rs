@@ -11,6 +11,7 @@ mod gov;
 mod http;
 mod net;
 mod prove;
+mod registry;
 mod tx;
 
 use std::net::SocketAddr;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::api::{code, method};
-use genesis::Genesis;
+use genesis::{Genesis, UnixMillis};
 use jsonrpsee::server::{BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{IntoResponse, RpcModule};
-use ledger::Store;
+use ledger::registry::Role;
+use ledger::{Did, Store};
 use p2p::Network;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -128,6 +130,15 @@ fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
     register(&mut module, method::CHAIN_EVIDENCE, |_, api| async move { chain::evidence(&api) })?;
     register(&mut module, method::NET_PEERS, |_, api| async move { Ok(net::peers(&api)) })?;
     register(&mut module, method::GOV_PROPOSALS, |_, api| async move { Ok(gov::proposals(&api)) })?;
+    register(&mut module, method::REGISTRY_ISSUER, |params, api| async move {
+        registry::issuer(&api, one(&params)?)
+    })?;
+    register(&mut module, method::REGISTRY_IS_AUTHORISED, |params, api| async move {
+        let expected = "[did, role, scope or null, time in milliseconds or null]";
+        let (did, role, scope, time): (Did, Role, Option<String>, Option<UnixMillis>) =
+            parse(&params, expected)?;
+        registry::is_authorised(&api, did, role, scope.as_deref(), time)
+    })?;
     module.register_method("rpc.discover", |_, _, _| discover::document())?;
     Ok(module)
 }

@@ -18,6 +18,7 @@ fn receipt(code: ledger::Code) -> ledger::Receipt {
         code,
         did: Some(DidId(digest(2))),
         version: applied.then_some(Version(1)),
+        items: Vec::new(),
     }
 }
 

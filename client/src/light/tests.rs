@@ -8,8 +8,8 @@ use ledger::resolution::History;
 use ledger::state::StateKey;
 use ledger::tree::{Change, MemoryTree, Update as TreeUpdate};
 use ledger::{
-    Batch, CheckedBatch, Governance, Moment, Operation, Outcome, Record, StateView, Transaction, Update,
-    Version, apply,
+    Batch, CheckedBatch, Governance, Moment, Operation, Outcome, Record, RegistryEntry, RegistryKey,
+    StateView, Transaction, Update, Version, apply,
 };
 
 use super::*;
@@ -69,6 +69,10 @@ impl StateView for Chain {
     }
 
     fn configuration(&self, _: &Digest) -> Result<Option<Configuration>, Infallible> {
+        Ok(None)
+    }
+
+    fn registry(&self, _: &RegistryKey) -> Result<Option<RegistryEntry>, Infallible> {
         Ok(None)
     }
 

@@ -33,8 +33,16 @@ fn a_did_lives_through_create_update_and_deactivate() {
         let version = Some(Version(height));
         let did = Some(create(&[1]).did());
         let expires_at = Height(1_000);
-        let receipt =
-            Receipt { id, height: Height(height), expires_at, index: 0, code: Code::Applied, did, version };
+        let receipt = Receipt {
+            id,
+            height: Height(height),
+            expires_at,
+            index: 0,
+            code: Code::Applied,
+            did,
+            version,
+            items: Vec::new(),
+        };
         assert_eq!(changes.receipts, [receipt]);
         assert_eq!((changes.records.len(), changes.records[0].header.version), (1, Version(height)));
         assert_eq!(changes.records[0].header.updated, moment(height));
@@ -152,6 +160,104 @@ fn with_pre_rotation_a_stolen_key_changes_nothing_and_ends_nothing() {
     assert_eq!(codes(&run(&mut state, 4, &[again, ended])), [Code::NotRevealed, Code::Applied]);
 }
 
+/// The registration of the DID of key `subject` with these controllers.
+fn controlled(subject: u8, controllers: &[DidId]) -> (DidId, Transaction) {
+    let mut create = create(&[subject]);
+    create.document.controllers = controllers.to_vec();
+    (create.did(), signed(Operation::Create(create), subject))
+}
+
+fn controlled_update(did: DidId, replaces: u64, controllers: &[DidId], signer: u8) -> Transaction {
+    let mut document = document(&[50]);
+    document.controllers = controllers.to_vec();
+    let update = Update { did, replaces: Version(replaces), document, revealed: None, next_keys: None };
+    signed(Operation::Update(update), signer)
+}
+
+#[test]
+fn a_controller_changes_and_ends_the_did_and_its_own_controllers_do_not() {
+    let mut state = Memory::default();
+    let guardian = create(&[1]).did();
+    let (ward, registration) = controlled(2, &[guardian]);
+    assert_eq!(codes(&run(&mut state, 1, &[created(1), created(3), registration])), [Code::Applied; 3]);
+    // From now on the guardian is controlled itself: that gives its controller no say over the ward.
+    let above = create(&[3]).did();
+    let mut document = document(&[1]);
+    document.controllers = vec![above];
+    let update = Update { did: guardian, replaces: Version(1), document, revealed: None, next_keys: None };
+    assert_eq!(codes(&run(&mut state, 2, &[signed(Operation::Update(update), 1)])), [Code::Applied]);
+    let block = [
+        controlled_update(ward, 1, &[], 3),
+        controlled_update(ward, 1, &[], 9),
+        // Nor can it be named any more, as it is controlled itself.
+        controlled_update(ward, 1, &[guardian], 1),
+        controlled_update(ward, 1, &[above], 1),
+        controlled_update(ward, 2, &[], 3),
+    ];
+    let results =
+        [Code::Unauthorised, Code::Unauthorised, Code::InvalidController, Code::Applied, Code::Applied];
+    assert_eq!(codes(&run(&mut state, 3, &block)), results);
+    // The guardian was dropped, and so was its successor.
+    let end = |signer| {
+        let deactivate = Deactivate { did: ward, replaces: Some(Version(3)), revealed: None };
+        signed(Operation::Deactivate(deactivate), signer)
+    };
+    let late = [end(1), end(3), end(50)];
+    let results = [Code::Unauthorised, Code::Unauthorised, Code::Applied];
+    assert_eq!(codes(&run(&mut state, 4, &late)), results);
+}
+
+#[test]
+fn a_controller_must_exist_be_active_be_another_and_have_none_itself() {
+    let mut state = Memory::default();
+    let (single, ended, unknown) = (create(&[1]).did(), create(&[2]).did(), create(&[9]).did());
+    let (ward, registration) = controlled(3, &[single]);
+    let block = [created(1), created(2), deactivated(2, 1, 2), registration];
+    assert_eq!(codes(&run(&mut state, 1, &block)), [Code::Applied; 4]);
+    for bad in [unknown, ended, ward] {
+        let changes = run(&mut state.clone(), 2, &[controlled(4, &[single, bad]).1]);
+        assert_eq!(codes(&changes), [Code::InvalidController], "{bad}");
+    }
+    // Nobody can name itself at its creation: its id covers its controllers. Later it can try.
+    let changes = run(&mut state, 2, &[controlled_update(ward, 1, &[ward], 3)]);
+    assert_eq!(codes(&changes), [Code::InvalidController]);
+    // A controller that was ended has no say.
+    let block =
+        [deactivated(1, 1, 1), controlled_update(ward, 1, &[], 1), controlled_update(ward, 1, &[], 3)];
+    assert_eq!(codes(&run(&mut state, 3, &block)), [Code::Applied, Code::Unauthorised, Code::Applied]);
+}
+
+#[test]
+fn a_controller_reaches_its_own_threshold_with_its_own_keys() {
+    let mut state = Memory::default();
+    let mut joint = create(&[1, 2]);
+    joint.document.threshold = 2;
+    let (ward, registration) = controlled(3, &[joint.did()]);
+    let both = Transaction::sign(genesis().chain(), Operation::Create(joint), Height(9), &[&key(1), &key(2)]);
+    run(&mut state, 1, &[both, registration]);
+    let alone = controlled_update(ward, 1, &[], 1);
+    let mixed = Transaction::sign(alone.chain, alone.operation.clone(), Height(9), &[&key(1), &key(4)]);
+    let both = Transaction::sign(alone.chain, alone.operation.clone(), Height(9), &[&key(1), &key(2)]);
+    let changes = run(&mut state, 2, &[alone, mixed, both]);
+    assert_eq!(codes(&changes), [Code::Unauthorised, Code::Unauthorised, Code::Applied]);
+}
+
+#[test]
+fn updates_end_at_the_highest_version_and_recovery_and_the_end_stay_possible() {
+    let mut state = Memory::default();
+    Arc::make_mut(&mut state.governance).configuration.parameters.max_versions = 2;
+    let block = [
+        created(1),
+        updated(1, 1, &[2], 1),
+        updated(1, 2, &[3], 2),
+        recovered(1, &[4], 1),
+        updated(1, 3, &[5], 4),
+        deactivated(1, 3, 4),
+    ];
+    let [applied, refused] = [Code::Applied, Code::TooManyVersions];
+    assert_eq!(codes(&run(&mut state, 1, &block)), [applied, applied, refused, applied, refused, applied]);
+}
+
 #[test]
 fn the_first_receipt_stands_and_repeats_leave_none() {
     let mut state = Memory::default();
@@ -229,7 +335,8 @@ fn an_empty_block_and_a_vote_alone_move_the_state() {
     // The same receipts, but for what they stand for: only governance differs.
     let receipts_root = state::receipts_root(&open.receipts);
     assert_eq!(receipts_root, open.outcome.receipts_root);
-    let without = state.tree.update(&state::changes(moment(2), &open.records, None, receipts_root));
+    let without =
+        state.tree.update(&state::changes(moment(2), &open.records, None, &open.registry, receipts_root));
     assert_ne!(without.root(), open.outcome.state_root);
 }
 

@@ -2,8 +2,8 @@ use genesis::{Parameters, PublicKey};
 use proptest::prelude::*;
 
 use super::*;
-use crate::Operation;
 use crate::samples::{batch, checked, create, created, genesis, genesis_with, key, signed, validator};
+use crate::{Operation, VerificationKey};
 
 fn wire(transactions: Vec<Transaction>) -> Batch {
     Batch { author: author(), sequence: 7, expires_at: Height(50), transactions }
@@ -67,7 +67,8 @@ fn a_single_bad_signature_among_many_is_found_and_named() {
 #[test]
 fn an_unsound_key_among_many_is_found_and_named() {
     let mut create = create(&[1, 2]);
-    create.document.keys[1].public = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
+    create.document.keys[1].public =
+        VerificationKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
     let unsound = signed(Operation::Create(create), 1);
     let error = fault(&wire(vec![created(3), unsound, created(4)]));
     assert!(error.starts_with("transaction 1: keys[1]: `z6Mk"), "{error}");
@@ -93,7 +94,7 @@ fn each_fault_names_the_place_the_value_and_the_limit() {
 fn the_limits_of_the_network_hold_for_reading_and_for_making() {
     let parameters =
         Parameters { max_batch_transactions: 2, max_batch_bytes: 4_096, ..Parameters::default() };
-    let parameters = Parameters { max_transaction_bytes: 2_048, ..parameters };
+    let parameters = Parameters { max_transaction_bytes: 2_048, max_document_bytes: 1_024, ..parameters };
     let small = genesis_with(parameters);
     let make = |transactions: Vec<Arc<CheckedTransaction>>| {
         CheckedBatch::assemble(author(), 1, Height(9), transactions, &small).unwrap_err().to_string()

@@ -1,5 +1,5 @@
 use super::*;
-use crate::samples::{document, key};
+use crate::samples::{agreement_key, create, document, key, point, service};
 
 fn fault(change: impl FnOnce(&mut Vec<Key>)) -> String {
     let mut document = document(&[1, 2, 3]);
@@ -22,7 +22,7 @@ fn each_fault_names_the_key_the_value_and_the_limit() {
         fault(|keys| keys[2].number = KeyNumber::FIRST),
         "keys[2]: the number 1 is taken by a key before it"
     );
-    assert!(fault(|keys| keys[2].public = key(1).public()).contains("listed twice"));
+    assert!(fault(|keys| keys[2].public = key(1).public().into()).contains("listed twice"));
     assert!(fault(|keys| keys[2].purposes = Purposes::NONE).starts_with("keys[2]: `key-3` has no purpose"));
     let text = fault(|keys| keys.iter_mut().for_each(|key| key.purposes = Purposes::AUTHENTICATION));
     assert!(text.contains("capabilityInvocation"), "{text}");
@@ -36,7 +36,7 @@ fn keys_of_small_order_or_outside_the_subgroup_or_in_a_second_encoding_are_refus
     let mut second_encoding = [0xff; 32];
     (second_encoding[0], second_encoding[31]) = (0xee, 0x7f);
     for bytes in [identity, no_point, second_encoding] {
-        let text = fault(|keys| keys[1].public = PublicKey::Ed25519(bytes));
+        let text = fault(|keys| keys[1].public = VerificationKey::Ed25519(bytes));
         assert!(text.starts_with("keys[1]: `z6Mk") && text.contains("not a sound"), "{text}");
     }
 }
@@ -74,14 +74,15 @@ fn purposes_survive_json_by_name_and_bytes_by_bit() {
     assert_eq!(json, r#"["authentication","capabilityDelegation"]"#);
     assert_eq!(serde_json::from_str::<Purposes>(&json).unwrap(), both);
     assert_eq!(encoding::decode::<Purposes>(&encoding::encode(&both), 1).unwrap(), both);
-    let error = serde_json::from_str::<Purposes>(r#"["keyAgreement"]"#).unwrap_err().to_string();
-    assert!(error.contains("`keyAgreement` is not a purpose: expected one of authentication"), "{error}");
-    assert!(encoding::decode::<Purposes>(&[0b1_0000], 1).is_err());
+    let error = serde_json::from_str::<Purposes>(r#"["encryption"]"#).unwrap_err().to_string();
+    assert!(error.contains("`encryption` is not a purpose: expected one of authentication"), "{error}");
+    assert!(encoding::decode::<Purposes>(&[0b10_0000], 1).is_err());
 }
 
 #[test]
 fn unknown_fields_in_json_are_refused() {
-    let text = r#"{"threshold": 1, "keys": [], "alsoKnownAs": "Zhang San"}"#;
+    let text =
+        r#"{"threshold": 1, "keys": [], "controllers": [], "services": [], "alsoKnownAs": "Zhang San"}"#;
     let error = serde_json::from_str::<Document>(text).unwrap_err().to_string();
     assert!(error.contains("`alsoKnownAs`"), "{error}");
     let mut json = serde_json::to_value(document(&[1])).unwrap();
@@ -89,10 +90,63 @@ fn unknown_fields_in_json_are_refused() {
     assert!(serde_json::from_value::<Document>(json).unwrap_err().to_string().contains("`name`"));
 }
 
-/// Whatever a client can choose in a document has a fixed width: there is no room for a text.
+/// Whatever a citizen can choose in a document has a fixed width: there is no room for a text.
 #[test]
 fn a_document_has_the_same_length_whatever_its_values() {
     let length = |seeds: &[u8]| encoding::encode(&document(seeds)).len();
-    assert_eq!((length(&[1]), length(&[255])), (2 + 8 + 39, 2 + 8 + 39));
-    assert_eq!((length(&[1, 2]), length(&[254, 255])), (2 + 8 + 2 * 39, 2 + 8 + 2 * 39));
+    assert_eq!((length(&[1]), length(&[255])), (26 + 39, 26 + 39));
+    assert_eq!((length(&[1, 2]), length(&[254, 255])), (26 + 2 * 39, 26 + 2 * 39));
+}
+
+#[test]
+fn a_key_is_listed_only_for_what_its_algorithm_can_do() {
+    let p256 = VerificationKey::P256(point(2));
+    let bls = VerificationKey::Bls12381G2(std::array::from_fn(|index| if index == 0 { 0x81 } else { 5 }));
+    let x25519 = agreement_key(4);
+    let invoke = Purposes::CAPABILITY_INVOCATION;
+    for (key, purposes, fits) in [
+        (key(1).public().into(), Purposes::SIGNING, true),
+        (key(1).public().into(), Purposes::KEY_AGREEMENT, false),
+        (p256, Purposes::ALL.without(invoke), true),
+        (p256, invoke, false),
+        (VerificationKey::Secp256k1(point(3)), invoke, false),
+        (bls, Purposes::ASSERTION_METHOD, true),
+        (bls, Purposes::KEY_AGREEMENT, false),
+        (bls, invoke, false),
+        (x25519, Purposes::KEY_AGREEMENT, true),
+        (x25519, Purposes::KEY_AGREEMENT.and(Purposes::AUTHENTICATION), false),
+    ] {
+        let mut document = document(&[9]);
+        document.keys.push(Key { number: KeyNumber::FIRST, public: key, purposes });
+        let checked = document.check(&Parameters::default());
+        assert_eq!(checked.is_ok(), fits, "{purposes:?} for {}: {checked:?}", key.algorithm());
+        if let Err(error) = checked {
+            assert!(error.to_string().contains(key.algorithm()), "{error}");
+        }
+    }
+}
+
+#[test]
+fn controllers_and_bytes_have_limits_that_the_errors_name() {
+    let controllers = |count: u8| (1..=count).map(|seed| create(&[seed]).did()).collect::<Vec<_>>();
+    let check = |controllers, most| {
+        let parameters = Parameters { max_document_bytes: most, ..Parameters::default() };
+        Document { controllers, ..document(&[1]) }.check(&parameters)
+    };
+    assert_eq!(check(controllers(4), 4_096), Ok(()));
+    let error = check(controllers(5), 4_096).unwrap_err().to_string();
+    assert_eq!(error, "the document has 5 controllers, but may have at most 4 (max_controllers)");
+    let twice = [controllers(2), controllers(1)].concat();
+    assert!(check(twice, 4_096).unwrap_err().to_string().starts_with("controllers[2]: z"));
+    let error = check(Vec::new(), 64).unwrap_err().to_string();
+    assert_eq!(error, "the document has 65 bytes, but at most 64 are allowed (max_document_bytes)");
+}
+
+#[test]
+fn services_have_limits_and_distinct_numbers() {
+    let services = |numbers: &[u16]| numbers.iter().map(|number| service(*number)).collect::<Vec<_>>();
+    let check = |services| Document { services, ..document(&[1]) }.check(&Parameters::default());
+    assert_eq!(check(services(&[1, 2, 3, 4])), Ok(()));
+    assert_eq!(check(services(&[1; 5])), Err(DocumentError::ServiceCount { count: 5, most: 4 }));
+    assert_eq!(check(services(&[7, 7])), Err(DocumentError::ServiceTwice { index: 1, number: 7 }));
 }

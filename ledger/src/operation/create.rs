@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use genesis::{Digest, Domain, PublicKey, encoding};
+use genesis::{Digest, Domain, Registration, encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Code, Commitments, DidId, Document, Moment, Record};
+use super::Scene;
+use crate::{Code, Commitments, DidId, Document, Endorsement, Record};
 
 /// The inception of a DID. Its hash is the DID's id, so nobody can register the id with other keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,23 @@ pub struct Create {
     pub next_keys: Option<Digest>,
     /// Makes the id unpredictable, and gives one set of keys as many DIDs as it likes.
     pub salt: Salt,
+    /// The registrar that vouches for the DID from the start, and signs too. Not part of the inception.
+    pub registrar: Option<DidId>,
+}
+
+/// What the id is the hash of.
+#[derive(Serialize)]
+pub(super) struct Inception<'a> {
+    pub(super) document: &'a Document,
+    pub(super) recovery: &'a Digest,
+    pub(super) next_keys: &'a Option<Digest>,
+    pub(super) salt: &'a Salt,
+}
+
+impl Inception<'_> {
+    pub(super) fn did(&self) -> DidId {
+        DidId(Digest::of(Domain::Inception, &encoding::encode(self)))
+    }
 }
 
 /// 16 random bytes from the wallet. Text form: 32 hex digits.
@@ -28,25 +46,33 @@ pub struct Salt(pub [u8; 16]);
 impl Create {
     /// The id of the DID that this registers.
     pub fn did(&self) -> DidId {
-        DidId(Digest::of(Domain::Inception, &encoding::encode(self)))
+        let Self { document, recovery, next_keys, salt, registrar: _ } = self;
+        Inception { document, recovery, next_keys, salt }.did()
     }
 
-    /// Authorised by the inception's own `capabilityInvocation` keys, as many as its threshold asks for.
+    /// Authorised by the inception's own `capabilityInvocation` keys, as many as its threshold asks for. That the registrar behind
+    /// `endorsement` signed too is looked at before; where the network asks for one, a DID that the registry accredits does
+    /// without.
     pub(crate) fn execute(
         &self,
         did: DidId,
-        signers: &[PublicKey],
+        endorsement: Option<Endorsement>,
+        scene: &Scene<'_>,
         current: Option<&Record>,
-        now: Moment,
     ) -> Result<Record, Code> {
         if current.is_some() {
             return Err(Code::DidExists);
         }
-        if !self.document.is_controlled_by(signers) {
+        if !self.document.is_controlled_by(scene.signers) {
             return Err(Code::Unauthorised);
         }
+        let must_be_endorsed = scene.parameters.registration == Registration::Endorsed;
+        if must_be_endorsed && endorsement.is_none() && !scene.is_accredited {
+            return Err(Code::EndorsementRequired);
+        }
+        scene.check_document(did, &self.document)?;
         let commitments = Commitments { recovery: self.recovery, next_keys: self.next_keys };
-        Ok(Record::first(did, self.document.clone(), commitments, now))
+        Ok(Record::first(did, self.document.clone(), commitments, endorsement, scene.now))
     }
 }
 
@@ -87,19 +113,21 @@ impl<'de> Deserialize<'de> for Salt {
 
 #[cfg(test)]
 mod tests {
+    use genesis::PublicKey;
+
     use super::*;
     use crate::KeyNumber;
-    use crate::samples::{commitments, create, document, key, moment};
+    use crate::samples::{commitments, create, document, key, moment, scene};
 
     fn execute(create: &Create, signers: &[PublicKey], current: Option<&Record>) -> Result<Record, Code> {
-        create.execute(create.did(), signers, current, moment(5))
+        create.execute(create.did(), None, &scene(signers, 5), current)
     }
 
     #[test]
     fn a_did_is_created_at_version_1_by_one_of_its_own_keys() {
         let create = create(&[1, 2]);
         let record = execute(&create, &[key(2).public()], None).unwrap();
-        assert_eq!(record, Record::first(create.did(), document(&[1, 2]), commitments(1), moment(5)));
+        assert_eq!(record, Record::first(create.did(), document(&[1, 2]), commitments(1), None, moment(5)));
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Deactivate: ends a DID for good.
 
-use genesis::PublicKey;
 use serde::{Deserialize, Serialize};
 
-use super::{active, replaceable};
-use crate::{Code, Commitments, DidId, KeySet, Moment, Record, Version};
+use super::{Scene, active, replaceable};
+use crate::{Code, Commitments, DidId, KeySet, Record, Version};
 
 /// Ends a DID: no operation changes it after this one, and its id is never free again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,38 +19,35 @@ pub struct Deactivate {
 
 impl Deactivate {
     /// Authorised by the recovery keys, or by whoever may update the document.
-    pub(crate) fn execute(
-        &self,
-        signers: &[PublicKey],
-        current: Option<&Record>,
-        now: Moment,
-    ) -> Result<Record, Code> {
+    pub(crate) fn execute(&self, scene: &Scene<'_>, current: Option<&Record>) -> Result<Record, Code> {
         let (record, _) = active(current)?;
         match &self.revealed {
             Some(revealed) if revealed.commitment() == record.header.recovery => {
                 if self.replaces.is_some_and(|version| version != record.header.version) {
                     return Err(Code::VersionMismatch);
                 }
-                if !revealed.is_satisfied_by(signers) {
+                if !revealed.is_satisfied_by(scene.signers) {
                     return Err(Code::Unauthorised);
                 }
             }
             revealed => {
-                replaceable(current, self.replaces, revealed.as_ref(), signers)?;
+                replaceable(current, self.replaces, revealed.as_ref(), scene)?;
             }
         }
         let commitments = Commitments { recovery: record.header.recovery, next_keys: None };
-        Ok(record.successor(None, commitments, now))
+        Ok(record.successor(None, commitments, scene.now))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use genesis::PublicKey;
+
     use super::*;
-    use crate::samples::{commitments, create, document, key, moment, recovery_key};
+    use crate::samples::{commitments, create, document, key, moment, recovery_key, scene};
 
     fn current() -> Record {
-        Record::first(create(&[1]).did(), document(&[1]), commitments(1), moment(1))
+        Record::first(create(&[1]).did(), document(&[1]), commitments(1), None, moment(1))
     }
 
     fn deactivate(replaces: Option<u64>, revealed: Option<KeySet>) -> Deactivate {
@@ -59,7 +55,7 @@ mod tests {
     }
 
     fn execute(replaces: u64, signers: &[PublicKey], current: Option<&Record>) -> Result<Record, Code> {
-        deactivate(Some(replaces), None).execute(signers, current, moment(2))
+        deactivate(Some(replaces), None).execute(&scene(signers, 2), current)
     }
 
     #[test]
@@ -78,7 +74,7 @@ mod tests {
         assert_eq!(execute(1, &[], Some(&current)), Err(Code::Unauthorised));
         assert_eq!(execute(2, &[key(1).public()], Some(&current)), Err(Code::VersionMismatch));
         assert_eq!(execute(1, &[key(1).public()], None), Err(Code::NoSuchDid));
-        let unnamed = deactivate(None, None).execute(&[key(1).public()], Some(&current), moment(2));
+        let unnamed = deactivate(None, None).execute(&scene(&[key(1).public()], 2), Some(&current));
         assert_eq!(unnamed, Err(Code::VersionMismatch));
     }
 
@@ -87,12 +83,12 @@ mod tests {
         let (secret, current) = (recovery_key(1).public(), current());
         let revealed = || Some(KeySet::of(secret));
         for replaces in [None, Some(1)] {
-            let ended = deactivate(replaces, revealed()).execute(&[secret], Some(&current), moment(2));
+            let ended = deactivate(replaces, revealed()).execute(&scene(&[secret], 2), Some(&current));
             assert!(ended.unwrap().is_deactivated());
         }
-        let stale = deactivate(Some(2), revealed()).execute(&[secret], Some(&current), moment(2));
+        let stale = deactivate(Some(2), revealed()).execute(&scene(&[secret], 2), Some(&current));
         assert_eq!(stale, Err(Code::VersionMismatch));
-        let thief = deactivate(None, revealed()).execute(&[key(1).public()], Some(&current), moment(2));
+        let thief = deactivate(None, revealed()).execute(&scene(&[key(1).public()], 2), Some(&current));
         assert_eq!(thief, Err(Code::Unauthorised));
     }
 
@@ -100,9 +96,9 @@ mod tests {
     fn with_pre_rotation_the_keys_in_use_do_not_end_it_and_those_committed_to_do() {
         let next = KeySet::of(key(7).public());
         let rotating = Commitments { next_keys: Some(next.commitment()), ..commitments(1) };
-        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, moment(1));
+        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, None, moment(1));
         let run = |revealed: Option<KeySet>, signer: u8| {
-            deactivate(Some(1), revealed).execute(&[key(signer).public()], Some(&record), moment(2))
+            deactivate(Some(1), revealed).execute(&scene(&[key(signer).public()], 2), Some(&record))
         };
         assert_eq!(run(None, 1), Err(Code::NotRevealed));
         assert_eq!(run(Some(next.clone()), 1), Err(Code::Unauthorised));

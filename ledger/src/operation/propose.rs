@@ -8,8 +8,11 @@ use genesis::configuration::Configuration;
 use genesis::encoding::encode;
 use genesis::parameters::{FoundedParameterError, ParameterError};
 use genesis::validators::ValidatorSetError;
-use genesis::{Digest, Genesis, Parameters, SecretKey, Signature, Validator, ValidatorSet};
+use genesis::{Digest, Genesis, Height, Parameters, SecretKey, Signature, Validator, ValidatorSet};
 use serde::{Deserialize, Serialize};
+
+use crate::DidId;
+use crate::registry::{Grant, GrantError, Role};
 
 /// What a joining validator's statement starts with.
 const READY_DOMAIN: &[u8] = b"realdid ready v1";
@@ -51,6 +54,36 @@ pub enum Change {
     /// Other parameters: all of them, as the voters see them. Only those that
     /// [`Parameters::check_founded`] leaves free may differ from the genesis document's.
     SetParameters(Parameters),
+    /// Somebody is accredited, or on other terms. This and the next three act at once.
+    Accredit(Box<Grant>),
+    /// An accreditation does not hold for the time being.
+    Suspend {
+        /// Whose.
+        did: DidId,
+        /// As what.
+        role: Role,
+    },
+    /// A suspended accreditation holds again.
+    Reinstate {
+        /// Whose.
+        did: DidId,
+        /// As what.
+        role: Role,
+    },
+    /// An accreditation holds no more.
+    WithdrawAccreditation {
+        /// Whose.
+        did: DidId,
+        /// As what.
+        role: Role,
+    },
+    /// Other rules of execution hold from a height on: a build that lacks them stops before it.
+    ActivateRules {
+        /// The rules' version.
+        version: u32,
+        /// The first block that they hold for.
+        height: Height,
+    },
 }
 
 /// Why a change is refused, whatever the state.
@@ -75,6 +108,9 @@ pub enum ChangeError {
         /// This chain.
         chain: Digest,
     },
+    /// The terms of an accreditation are not sound.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// A parameter is out of its range.
     #[error(transparent)]
     Range(#[from] ParameterError),
@@ -100,6 +136,9 @@ impl Change {
             parameters.check()?;
             parameters.check_founded(genesis.parameters())?;
         }
+        if let Self::Accredit(grant) = self {
+            grant.check()?;
+        }
         Ok(())
     }
 
@@ -120,7 +159,18 @@ impl Change {
         Ok(())
     }
 
-    /// The configuration that `base` becomes.
+    /// Whether it is about the trust registry, not about the configuration.
+    pub(crate) const fn is_about_registry(&self) -> bool {
+        matches!(
+            self,
+            Self::Accredit(_)
+                | Self::Suspend { .. }
+                | Self::Reinstate { .. }
+                | Self::WithdrawAccreditation { .. }
+        )
+    }
+
+    /// The configuration that `base` becomes. It stays where the change is about something else.
     ///
     /// # Errors
     /// When `base` has no such validator, has one that shares something with the new one, or would be left with none.
@@ -135,6 +185,11 @@ impl Change {
                 next.validators = base.validators.replacing(name, validator.clone())?;
             }
             Self::SetParameters(parameters) => next.parameters = parameters.clone(),
+            Self::Accredit(_)
+            | Self::Suspend { .. }
+            | Self::Reinstate { .. }
+            | Self::WithdrawAccreditation { .. }
+            | Self::ActivateRules { .. } => {}
         }
         Ok(next)
     }

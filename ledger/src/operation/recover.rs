@@ -1,10 +1,10 @@
 //! Recover: gives a DID back to its owner, whatever became of its keys.
 
-use genesis::{Digest, PublicKey};
+use genesis::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::active;
-use crate::{Code, Commitments, DidId, Document, KeySet, Moment, Record};
+use super::{Scene, active};
+use crate::{Code, Commitments, DidId, Document, KeySet, Record};
 
 /// Replaces the document of a DID and both commitments. It names no version, so that whoever stole the keys in use
 /// cannot outrun it; the commitment that it uses up makes it count once.
@@ -25,21 +25,17 @@ pub struct Recover {
 
 impl Recover {
     /// Authorised by the keys that the record commits to for this, and by no others.
-    pub(crate) fn execute(
-        &self,
-        signers: &[PublicKey],
-        current: Option<&Record>,
-        now: Moment,
-    ) -> Result<Record, Code> {
+    pub(crate) fn execute(&self, scene: &Scene<'_>, current: Option<&Record>) -> Result<Record, Code> {
         let (record, _) = active(current)?;
         if self.revealed.commitment() != record.header.recovery {
             return Err(Code::OtherRecovery);
         }
-        if !self.revealed.is_satisfied_by(signers) {
+        if !self.revealed.is_satisfied_by(scene.signers) {
             return Err(Code::Unauthorised);
         }
+        scene.check_document(self.did, &self.document)?;
         let commitments = Commitments { recovery: self.recovery, next_keys: self.next_keys };
-        Ok(record.successor(Some(self.document.clone()), commitments, now))
+        Ok(record.successor(Some(self.document.clone()), commitments, scene.now))
     }
 
     /// Whether it commits to other keys than it shows.
@@ -50,11 +46,13 @@ impl Recover {
 
 #[cfg(test)]
 mod tests {
+    use genesis::PublicKey;
+
     use super::*;
-    use crate::samples::{commitments, create, document, key, moment, recovery_key};
+    use crate::samples::{commitments, create, document, key, moment, recovery_key, scene};
 
     fn current() -> Record {
-        Record::first(create(&[1]).did(), document(&[1]), commitments(1), moment(1))
+        Record::first(create(&[1]).did(), document(&[1]), commitments(1), None, moment(1))
     }
 
     fn recover(number: u8) -> Recover {
@@ -64,7 +62,7 @@ mod tests {
     }
 
     fn execute(recover: &Recover, signer: &PublicKey, current: Option<&Record>) -> Result<Record, Code> {
-        recover.execute(&[*signer], current, moment(9))
+        recover.execute(&scene(&[*signer], 9), current)
     }
 
     #[test]
@@ -94,10 +92,10 @@ mod tests {
         let keys = [1, 2, 3].map(|number| recovery_key(number).public());
         let revealed = KeySet::new(2, keys.to_vec()).unwrap();
         let guarded = Commitments { recovery: revealed.commitment(), next_keys: None };
-        let record = Record::first(create(&[1]).did(), document(&[1]), guarded, moment(1));
+        let record = Record::first(create(&[1]).did(), document(&[1]), guarded, None, moment(1));
         let recover = Recover { revealed, ..recover(1) };
         for (signers, enough) in [(&keys[..2], true), (&keys[1..], true), (&[keys[0], keys[0]], false)] {
-            let made = recover.execute(signers, Some(&record), moment(9));
+            let made = recover.execute(&scene(signers, 9), Some(&record));
             assert_eq!(made.is_ok(), enough, "{signers:?}");
         }
     }

@@ -1,10 +1,10 @@
 //! Update: replaces a DID's document.
 
-use genesis::{Digest, PublicKey};
+use genesis::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::replaceable;
-use crate::{Code, Commitments, DidId, Document, KeySet, Moment, Record, Version};
+use super::{Scene, replaceable};
+use crate::{Code, Commitments, DidId, Document, KeySet, Record, Version};
 
 /// Replaces the document of a DID. Never touches the commitment to its recovery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,17 +23,16 @@ pub struct Update {
 }
 
 impl Update {
-    /// Authorised by the current document's `capabilityInvocation` keys or, where the record commits to keys for its next
+    /// Authorised by the current document's `capabilityInvocation` keys, by one of its controllers or, where the record commits to keys for its next
     /// change, by these alone; the new document's count for nothing.
-    pub(crate) fn execute(
-        &self,
-        signers: &[PublicKey],
-        current: Option<&Record>,
-        now: Moment,
-    ) -> Result<Record, Code> {
-        let record = replaceable(current, Some(self.replaces), self.revealed.as_ref(), signers)?;
+    pub(crate) fn execute(&self, scene: &Scene<'_>, current: Option<&Record>) -> Result<Record, Code> {
+        let record = replaceable(current, Some(self.replaces), self.revealed.as_ref(), scene)?;
+        if record.header.version.0 >= scene.parameters.max_versions {
+            return Err(Code::TooManyVersions);
+        }
+        scene.check_document(self.did, &self.document)?;
         let commitments = Commitments { recovery: record.header.recovery, next_keys: self.next_keys };
-        Ok(record.successor(Some(self.document.clone()), commitments, now))
+        Ok(record.successor(Some(self.document.clone()), commitments, scene.now))
     }
 }
 
@@ -41,12 +40,12 @@ impl Update {
 mod tests {
     use super::*;
     use crate::Purposes;
-    use crate::samples::{commitments, create, document, key, moment};
+    use crate::samples::{commitments, create, document, key, moment, scene};
 
     fn current() -> Record {
         let mut document = document(&[1, 2]);
         document.keys[1].purposes = Purposes::AUTHENTICATION;
-        Record::first(create(&[1]).did(), document, commitments(1), moment(1))
+        Record::first(create(&[1]).did(), document, commitments(1), None, moment(1))
     }
 
     fn update(replaces: u64) -> Update {
@@ -55,7 +54,7 @@ mod tests {
     }
 
     fn execute(replaces: u64, signer: u8, current: Option<&Record>) -> Result<Record, Code> {
-        update(replaces).execute(&[key(signer).public()], current, moment(2))
+        update(replaces).execute(&scene(&[key(signer).public()], 2), current)
     }
 
     #[test]
@@ -69,7 +68,7 @@ mod tests {
         for signer in [9, 3, 2] {
             assert_eq!(execute(1, signer, Some(&current())), Err(Code::Unauthorised), "signer {signer}");
         }
-        assert_eq!(update(1).execute(&[], Some(&current()), moment(2)), Err(Code::Unauthorised));
+        assert_eq!(update(1).execute(&scene(&[], 2), Some(&current())), Err(Code::Unauthorised));
     }
 
     #[test]
@@ -92,10 +91,10 @@ mod tests {
     fn with_pre_rotation_only_the_keys_committed_to_update_and_only_when_revealed() {
         let next = KeySet::of(key(7).public());
         let rotating = Commitments { next_keys: Some(next.commitment()), ..commitments(1) };
-        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, moment(1));
+        let record = Record::first(create(&[1]).did(), document(&[1]), rotating, None, moment(1));
         let run = |revealed: Option<KeySet>, signer: u8| {
             let update = Update { revealed, ..update(1) };
-            update.execute(&[key(signer).public()], Some(&record), moment(2))
+            update.execute(&scene(&[key(signer).public()], 2), Some(&record))
         };
         assert_eq!(run(None, 1), Err(Code::NotRevealed));
         assert_eq!(run(None, 7), Err(Code::NotRevealed));
@@ -105,7 +104,7 @@ mod tests {
         assert_eq!((made.header.version, made.header.next_keys), (Version(2), None));
         // Where nothing was committed to, nothing is revealed.
         let plain = Update { revealed: Some(next), ..update(1) };
-        let refused = plain.execute(&[key(1).public(), key(7).public()], Some(&current()), moment(2));
+        let refused = plain.execute(&scene(&[key(1).public(), key(7).public()], 2), Some(&current()));
         assert_eq!(refused, Err(Code::NotRevealed));
     }
 }

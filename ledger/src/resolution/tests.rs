@@ -1,8 +1,9 @@
 use std::convert::Infallible;
 
 use super::*;
-use crate::samples::{Memory, commitments, create, document, key, moment};
-use crate::{Commitments, Moment, Purposes};
+use crate::operation::Reason;
+use crate::samples::{Memory, agreement_key, commitments, create, document, key, moment, service};
+use crate::{Commitments, Key, Moment, Purposes};
 
 impl History for Memory {
     type Error = Infallible;
@@ -18,7 +19,7 @@ impl History for Memory {
 
 /// A DID with three versions, the last one deactivated where asked for.
 pub(super) fn history(ended: bool) -> (Memory, String) {
-    let first = Record::first(create(&[1]).did(), document(&[1]), commitments(1), moment(1));
+    let first = Record::first(create(&[1]).did(), document(&[1]), commitments(1), None, moment(1));
     let second = first.successor(Some(document(&[2])), commitments(1), moment(2));
     let rotating = Commitments { next_keys: Some(commitments(9).recovery), ..commitments(1) };
     let third = second.successor((!ended).then(|| document(&[3])), rotating, moment(3));
@@ -124,7 +125,7 @@ fn a_time_gives_the_newest_version_of_then_and_before_the_first_there_is_none() 
 fn made_at(millis: &[u64]) -> (Memory, String) {
     let moment = |millis: u64| Moment { time: genesis::UnixMillis(millis), ..moment(1) };
     let mut records =
-        vec![Record::first(create(&[1]).did(), document(&[1]), commitments(1), moment(millis[0]))];
+        vec![Record::first(create(&[1]).did(), document(&[1]), commitments(1), None, moment(millis[0]))];
     for time in &millis[1..] {
         let next = records[records.len() - 1].successor(Some(document(&[1])), commitments(1), moment(*time));
         records.push(next);
@@ -277,5 +278,43 @@ fn a_document_lists_each_key_once_and_each_purpose_by_full_urls() {
             "authentication": [&second],
             "capabilityInvocation": [&first, &second],
         })
+    );
+}
+
+#[test]
+fn a_document_shows_its_controllers_services_and_keys_of_other_algorithms() {
+    let mut document = document(&[1]);
+    document.controllers = vec![create(&[8]).did(), create(&[9]).did()];
+    document.services = vec![service(3)];
+    let (number, public) = (KeyNumber::LAST, agreement_key(4));
+    document.keys.push(Key { number, public, purposes: Purposes::KEY_AGREEMENT });
+    let did = Did::new("test", create(&[1]).did());
+    let json = did_document(&did, &document);
+    let controllers = [8, 9].map(|seed| Did::new("test", create(&[seed]).did()).to_string());
+    assert_eq!(json["controller"], json!(controllers));
+    let service = json!({
+        "id": format!("{did}#service-3"), "type": "LinkedDomains", "serviceEndpoint": "https://example.org/3",
+    });
+    assert_eq!(json["service"], json!([service]));
+    assert_eq!(json["keyAgreement"], json!([format!("{did}#key-65535")]));
+    assert_eq!(json["verificationMethod"][1]["publicKeyMultibase"], public.to_string());
+    assert_eq!(json["verificationMethod"][1]["type"], "Multikey");
+}
+
+#[test]
+fn the_metadata_show_who_endorsed_the_did_and_why_no_more() {
+    let (mut history, did) = history(false);
+    let record = history.records.values_mut().last().unwrap();
+    let registrar = create(&[9]).did();
+    record.header.endorsement = Some(Endorsement { registrar, at: moment(1), withdrawn: None });
+    let shown = json!({ "registrar": Did::new("test", registrar), "endorsed": "2023-11-14T22:13:21Z" });
+    assert_eq!(resolved(&history, &did, None).1["didDocumentMetadata"]["endorsement"], shown);
+    let record = history.records.values_mut().last().unwrap();
+    let withdrawn = Some(Withdrawal { reason: Reason::CourtOrder, at: moment(2) });
+    record.header.endorsement = Some(Endorsement { registrar, at: moment(1), withdrawn });
+    let shown = resolved(&history, &did, None).1["didDocumentMetadata"]["endorsement"].clone();
+    assert_eq!(
+        (&shown["withdrawn"], &shown["reason"]),
+        (&json!("2023-11-14T22:13:22Z"), &json!("court_order"))
     );
 }

@@ -1,5 +1,6 @@
 //! How much the ledger holds, for metrics.
 
+use genesis::Height;
 use serde::{Deserialize, Serialize};
 
 use super::rows::Family;
@@ -49,12 +50,14 @@ impl Store {
 }
 
 impl Counts {
-    pub(super) fn after(self, changes: &Changes) -> Self {
+    /// With the block at `height`. A record that was only endorsed is no new version.
+    pub(super) fn after(self, height: Height, changes: &Changes) -> Self {
+        let made = || changes.records.iter().filter(|record| record.header.updated.height == height);
         let first = |record: &&Record| record.header.version == Version::FIRST;
         Self {
-            dids: self.dids + changes.records.iter().filter(first).count() as u64,
+            dids: self.dids + made().filter(first).count() as u64,
             receipts: self.receipts + changes.receipts.len() as u64,
-            versions: self.versions + changes.records.len() as u64,
+            versions: self.versions + made().count() as u64,
         }
     }
 }

@@ -277,7 +277,7 @@ fn a_damaged_row_is_named_and_never_an_answer() {
     let (block, changes) = fixture.commit(&[created(1)]);
     let did = create(&[1]).did();
     let id = changes.receipts[0].id;
-    let other = encode(&Record::first(create(&[2]).did(), document(&[2]), commitments(1), moment(1)));
+    let other = encode(&Record::first(create(&[2]).did(), document(&[2]), commitments(1), None, moment(1)));
     let history_key = rows::history_key(&did, Version(1));
 
     fixture.damage("records", did.as_bytes(), b"garbage");

@@ -5,7 +5,10 @@ use crate::samples::{
     commitments, create, created, deactivated, document, genesis, genesis_with, key, recovered, recovery_key,
     signed, updated,
 };
-use crate::{Create, Deactivate, Document, Key, KeyNumber, KeySet, Purposes, Recover, Salt, Update, Version};
+use crate::{
+    Create, Deactivate, Document, Key, KeyNumber, KeySet, Purposes, Recover, Salt, Update, VerificationKey,
+    Version,
+};
 
 fn fault(change: impl FnOnce(&mut Transaction)) -> String {
     let mut transaction = signed(Operation::Create(create(&[1, 2])), 1);
@@ -15,21 +18,21 @@ fn fault(change: impl FnOnce(&mut Transaction)) -> String {
 
 /// The DID, the id of its create, the digest of the whole create, the ids of an update, a deactivate and a recover.
 const FROZEN: [&str; 6] = [
-    "zECyvA4nunEzqKjR78qKaHr2Y9cGKPqBkaw17UbVLw2LU",
-    "01a2c18c94a2be4108ae9c9def1022c9e1d0b727229b5c2d76e6ac18856ee805",
-    "4a31827bfdc63b57dafa1cc012935f161a36ace6ec2de3a43141fb1af4f13009",
-    "baf5cae73a3c33134412ac1f9dec7ec83f4909625ba0737813ab34a2b1dabd0f",
-    "f02387851f2dbf558a24c304a5e4f1436c830b3017b99cd3fba912fd7b7d875c",
-    "3f29fe5e0333d19f84d3f7eb84d04e5c90ee9017bb6fa88cdf293ec1aa3f619d",
+    "z47NR6Axijjm8Xnxe5zkYb1u569vi5r5JAbGRKz7FspV6",
+    "cadf28e7da200c4fe088004ec3900075bad7e4ffa20404f2dd681da7b535f138",
+    "aff34ca76663ce85bac4ae912f64c8cbb2d33ec97363bd741f2bd274d3617424",
+    "4d2e08048accc25f74f07ad7cf91a83f359497e2c044d1db7820e2539ebc8119",
+    "e4b89d5a1fe02c6263855e94395cf7ebd66dbe72b2e67d6973a8beeea9d02cd1",
+    "0b7759f08d66993c931366f34b7839f3ea99f70b019c442b062d0b6ebef74a8f",
 ];
 
 /// A transaction made of bytes that stand here, not of the samples: its id must never change.
 fn frozen() -> Transaction {
-    let public = key(1).public();
-    let keys = vec![Key { number: KeyNumber::FIRST, public, purposes: Purposes::ALL }];
-    let document = Document { threshold: 1, keys };
+    let public = key(1).public().into();
+    let keys = vec![Key { number: KeyNumber::FIRST, public, purposes: Purposes::SIGNING }];
+    let document = Document { threshold: 1, keys, controllers: Vec::new(), services: Vec::new() };
     let recovery = Digest::from_bytes([5; 32]);
-    let create = Create { document, recovery, next_keys: None, salt: Salt([7; 16]) };
+    let create = Create { document, recovery, next_keys: None, salt: Salt([7; 16]), registrar: None };
     let chain = Digest::from_bytes([9; 32]);
     Transaction::sign(chain, Operation::Create(create), Height(1_000), &[&key(1)])
 }
@@ -107,7 +110,11 @@ fn each_fault_names_the_value_and_the_limit() {
     assert!(fault(|it| it.signatures.clear()).contains("0 signatures for 1 signers"));
     let unnamed = fault(|it| it.operation = Operation::Create(create(&[])));
     assert_eq!(unnamed, "the document has 0 keys, but must have 1 to 20 (max_document_keys)");
-    let genesis = genesis_with(Parameters { max_transaction_bytes: 1_024, ..Parameters::default() });
+    let genesis = genesis_with(Parameters {
+        max_transaction_bytes: 1_024,
+        max_document_bytes: 1_024,
+        ..Parameters::default()
+    });
     let large = Operation::Create(create(&(1..=20).collect::<Vec<u8>>()));
     let large = Transaction::sign(genesis.chain(), large, Height(9), &[&key(1), &key(2)]);
     let length = encode(&large).len();
@@ -147,7 +154,8 @@ fn the_expiry_counts_to_its_height_and_the_lifetime_to_its_limit() {
 #[test]
 fn a_document_with_an_unsound_key_is_refused_by_its_place() {
     let mut unsound = create(&[1, 2]);
-    unsound.document.keys[1].public = PublicKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
+    unsound.document.keys[1].public =
+        VerificationKey::Ed25519(std::array::from_fn(|index| u8::from(index == 0)));
     let error = CheckedTransaction::check(signed(Operation::Create(unsound), 1), &genesis()).unwrap_err();
     assert!(error.to_string().starts_with("keys[1]: `z6Mk"), "{error}");
 }

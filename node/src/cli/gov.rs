@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use client::api::{Configuration, Governance, Proposal};
 use client::governance::{self, MAX_READINESS_BYTES, Readiness};
 use client::wallet::Terms;
 use client::{KeyFile, Role};
-use genesis::{Digest, SecretKey, Validator, ValidatorSet};
-use ledger::{Change, Transaction};
+use genesis::{Digest, Height, SecretKey, UnixMillis, Validator, ValidatorSet};
+use ledger::registry::{self, Grant};
+use ledger::{Change, Did, Transaction};
 use serde_json::json;
 
 use super::output::Output;
@@ -119,6 +120,101 @@ pub(super) enum Propose {
         #[command(flatten)]
         common: Common,
     },
+    /// Somebody may register DIDs for others or issue credentials; on new terms, where it may already.
+    ///
+    /// Acts at once when a quorum approves. The DID need not be registered yet.
+    #[command(
+        after_help = "Example:\n  realdid gov propose accredit did:realdid:test:z… --role registrar --quota 1000000 --key ./governance.json"
+    )]
+    Accredit {
+        /// Whom.
+        did: Did,
+        /// As what.
+        #[arg(long)]
+        role: RoleName,
+        /// For what: a word of a-z, 0-9, `.`, `:`, `/` and `-`; may be given again [default: no limit].
+        #[arg(long, value_name = "WORD")]
+        scope: Vec<String>,
+        /// For how many days from the newest block's time on.
+        #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=36_500))]
+        days: u64,
+        /// How many DIDs a registrar may register altogether.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        quota: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// An accreditation does not hold for the time being.
+    #[command(
+        after_help = "Example:\n  realdid gov propose suspend did:realdid:test:z… --role issuer --key ./governance.json"
+    )]
+    Suspend {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A suspended accreditation holds again.
+    #[command(
+        after_help = "Example:\n  realdid gov propose reinstate did:realdid:test:z… --role issuer --key ./governance.json"
+    )]
+    Reinstate {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// An accreditation holds no more.
+    #[command(
+        after_help = "Example:\n  realdid gov propose withdraw-accreditation did:realdid:test:z… --role issuer --key ./governance.json"
+    )]
+    WithdrawAccreditation {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Other rules of execution hold from a block on: nodes whose build lacks them stop before it.
+    #[command(
+        after_help = "Example:\n  realdid gov propose activate-rules 2 --from 250000 --key ./governance.json"
+    )]
+    ActivateRules {
+        /// The rules' version.
+        version: u32,
+        /// The first block that they hold for.
+        #[arg(long, value_name = "HEIGHT")]
+        from: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Which accreditation.
+#[derive(Debug, Args)]
+pub(super) struct Whose {
+    /// Whose.
+    did: Did,
+    /// As what.
+    #[arg(long)]
+    role: RoleName,
+}
+
+/// What somebody is accredited as.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum RoleName {
+    /// Registers DIDs for others, and endorses them.
+    Registrar,
+    /// Issues credentials.
+    Issuer,
+}
+
+impl From<RoleName> for registry::Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Registrar => Self::Registrar,
+            RoleName::Issuer => Self::Issuer,
+        }
+    }
 }
 
 /// What proposals and votes take.
@@ -172,6 +268,26 @@ impl Propose {
                 let parameters = governance::with_settings(&aim, &settings)
                     .map_err(|error| Ending::CommandLine(error.to_string()))?;
                 (Change::SetParameters(parameters), common)
+            }
+            Self::Accredit { did, role, scope, days, quota, common } => {
+                let valid_from = common.rpc.client.status().await?.time;
+                let valid_until = UnixMillis(valid_from.0.saturating_add(days * 86_400_000));
+                let role = role.into();
+                let grant = Grant { did: did.id(), role, scope, valid_from, valid_until, quota };
+                grant.check().map_err(|error| Ending::CommandLine(error.to_string()))?;
+                (Change::Accredit(Box::new(grant)), common)
+            }
+            Self::Suspend { whose: Whose { did, role }, common } => {
+                (Change::Suspend { did: did.id(), role: role.into() }, common)
+            }
+            Self::Reinstate { whose: Whose { did, role }, common } => {
+                (Change::Reinstate { did: did.id(), role: role.into() }, common)
+            }
+            Self::WithdrawAccreditation { whose: Whose { did, role }, common } => {
+                (Change::WithdrawAccreditation { did: did.id(), role: role.into() }, common)
+            }
+            Self::ActivateRules { version, from, common } => {
+                (Change::ActivateRules { version, height: Height(from) }, common)
             }
         };
         let key = common.key()?;
@@ -307,6 +423,13 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }
 
+const fn role(role: registry::Role) -> &'static str {
+    match role {
+        registry::Role::Registrar => "a registrar",
+        registry::Role::Issuer => "an issuer",
+    }
+}
+
 /// What a change asks for, for people.
 fn described(change: &Change, aim: &Configuration) -> String {
     match change {
@@ -318,9 +441,25 @@ fn described(change: &Change, aim: &Configuration) -> String {
                 validator.name, validator.address
             )
         }
+        Change::Accredit(grant) => format!(
+            "accredit {} as {}, from {} until {} (milliseconds since 1970), for {}",
+            grant.did,
+            role(grant.role),
+            grant.valid_from,
+            grant.valid_until,
+            if grant.scope.is_empty() { "everything".to_owned() } else { grant.scope.join(", ") }
+        ),
+        Change::Suspend { did, role: of } => format!("suspend {did} as {}", role(*of)),
+        Change::Reinstate { did, role: of } => format!("reinstate {did} as {}", role(*of)),
+        Change::WithdrawAccreditation { did, role: of } => {
+            format!("withdraw the accreditation of {did} as {}", role(*of))
+        }
+        Change::ActivateRules { version, height } => {
+            format!("execute by version {version} of the rules from block {height} on")
+        }
         Change::SetParameters(parameters) => {
             let changed = governance::differences(&aim.parameters, parameters);
-            let one = |(name, from, to): &(&str, u64, u64)| format!("{name} from {from} to {to}");
+            let one = |(name, from, to): &(&str, String, String)| format!("{name} from {from} to {to}");
             format!("set {}", list(&changed.iter().map(one).collect::<Vec<_>>()))
         }
     }

@@ -53,6 +53,12 @@ fn the_documented_lines_parse() {
         &format!("realdid did recover {did}"),
         &format!("realdid did deactivate {did} --recovery"),
         &format!("realdid did resolve {did} --version 1"),
+        &format!(
+            "realdid gov propose accredit {did} --role registrar --scope id --days 30 --quota 9 --key ./g.json"
+        ),
+        &format!("realdid gov propose suspend {did} --role issuer --key ./g.json"),
+        &format!("realdid gov propose withdraw-accreditation {did} --role issuer --key ./g.json"),
+        "realdid gov propose activate-rules 2 --from 250000 --key ./g.json",
         "realdid tx submit -",
         &format!("realdid tx wait {} --timeout 30s", "0".repeat(64)),
         "realdid tx show ./a.tx",

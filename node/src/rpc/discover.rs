@@ -130,6 +130,25 @@ pub(super) fn document() -> Value {
                 ("governance", "epoch, validators and parameters, those pending, open proposals", object()),
                 &[],
             ),
+            described(
+                method::REGISTRY_ISSUER,
+                "What a DID is accredited as: registrar, issuer, on which terms.",
+                vec![param("did", true, "such as did:realdid:test:z6…", text())],
+                ("issuer", "its accreditations, also those suspended or withdrawn", object()),
+                &[],
+            ),
+            described(
+                method::REGISTRY_IS_AUTHORISED,
+                "Whether a DID may act as registrar or issuer (ToIP TRQP's question).",
+                vec![
+                    param("did", true, "such as did:realdid:test:z6…", text()),
+                    param("role", true, "registrar or issuer", text()),
+                    param("scope", true, "a word of the scope, or null", json!({ "type": ["string", "null"] })),
+                    param("timeMs", true, "since 1970, or null for the newest block's", json!({ "type": ["integer", "null"] })),
+                ],
+                ("authorisation", "authorised, the reason where not, and the height of the state asked", object()),
+                &[],
+            ),
         ],
         "components": { "errors": errors() },
     })

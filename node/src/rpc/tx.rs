@@ -59,6 +59,8 @@ fn refused(error: &TransactionError) -> Refusal {
         TransactionError::SignerCount { .. } | TransactionError::SignerOrder { .. } => ("signers", None),
         TransactionError::SignatureCount { .. } | TransactionError::Signature { .. } => ("signatures", None),
         TransactionError::Document(_) => ("operation.document", None),
+        TransactionError::ItemCount { most, .. } => ("operation.items", Some(*most)),
+        TransactionError::Item { .. } => ("operation.items", None),
         TransactionError::Revealed(_) => ("operation.revealed", None),
         TransactionError::SameRecovery { .. } => ("operation.recovery", None),
         TransactionError::Change(_) => ("operation.change", None),

@@ -21,7 +21,8 @@ use ledger::resolution::{Options as ResolveOptions, resolve};
 use ledger::state::StateKey;
 use ledger::tree::{Change, Update};
 use ledger::{
-    Batch, Block, CheckedBatch, Did, DidId, Governance, Outcome, Record, StateView, Store, StoreError, apply,
+    Batch, Block, CheckedBatch, Did, DidId, Governance, Outcome, Record, RegistryEntry, RegistryKey,
+    StateView, Store, StoreError, apply,
 };
 use serde_json::json;
 use tests::simulation::chance::Chance;
@@ -71,6 +72,10 @@ impl StateView for Timed<'_> {
 
     fn configuration(&self, digest: &Digest) -> Result<Option<Configuration>, StoreError> {
         self.store.configuration(digest)
+    }
+
+    fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, StoreError> {
+        self.store.registry(key)
     }
 
     fn outcome(&self) -> Result<Outcome, StoreError> {

@@ -193,7 +193,13 @@ impl Caller {
         let mut salt = [0; 16];
         salt.copy_from_slice(&SecretKey::generate().seed()[..16]);
         let recovery = KeySet::of(secret.public()).commitment();
-        let create = Create { document: document.clone(), recovery, next_keys: None, salt: Salt(salt) };
+        let create = Create {
+            document: document.clone(),
+            recovery,
+            next_keys: None,
+            salt: Salt(salt),
+            registrar: None,
+        };
         let did = Did::new(&self.shared.network, create.did());
         let subject = Subject { did: did.clone(), secret };
         {
@@ -306,10 +312,10 @@ impl Caller {
 fn document(keys: &[(KeyNumber, &SecretKey)]) -> Document {
     let keys = keys.iter().map(|(number, secret)| Key {
         number: *number,
-        public: secret.public(),
-        purposes: Purposes::ALL,
+        public: secret.public().into(),
+        purposes: Purposes::SIGNING,
     });
-    Document { threshold: 1, keys: keys.collect() }
+    Document { threshold: 1, keys: keys.collect(), controllers: Vec::new(), services: Vec::new() }
 }
 
 async fn submit_and_wait(client: &Client, id: &Digest, bytes: &[u8]) -> Result<Receipt, RpcError> {
@@ -332,7 +338,16 @@ async fn look(client: &Client, did: &Did) -> Result<(Height, State, Height), Rpc
     } else {
         let keys = current.keys.iter();
         let keys = keys.map(|key| Key { number: key.number, public: key.public, purposes: key.purposes });
-        State::Active { version, document: Document { threshold: 1, keys: keys.collect() }.digest() }
+        State::Active {
+            version,
+            document: Document {
+                threshold: 1,
+                keys: keys.collect(),
+                controllers: Vec::new(),
+                services: Vec::new(),
+            }
+            .digest(),
+        }
     };
     Ok((from, seen, to))
 }

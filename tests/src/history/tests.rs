@@ -31,6 +31,7 @@ fn receipt(id: u8, height: u64, code: Code, version: Option<u64>) -> Receipt {
         result: Cow::Borrowed(code.name()),
         did: Some(Did::new("test", did())),
         version: version.map(Version),
+        items: Vec::new(),
     }
 }
 

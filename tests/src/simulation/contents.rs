@@ -37,10 +37,10 @@ impl Contents {
         let mut salt = [0; 16];
         salt.copy_from_slice(&item.as_bytes()[..16]);
         let number = KeyNumber::new(1).expect("1 is a key's number");
-        let keys = vec![Key { number, public: self.wallet.public(), purposes: Purposes::ALL }];
-        let document = Document { threshold: 1, keys };
+        let keys = vec![Key { number, public: self.wallet.public().into(), purposes: Purposes::SIGNING }];
+        let document = Document { threshold: 1, keys, controllers: Vec::new(), services: Vec::new() };
         let recovery = KeySet::of(self.wallet.public()).commitment();
-        let create = Create { document, recovery, next_keys: None, salt: Salt(salt) };
+        let create = Create { document, recovery, next_keys: None, salt: Salt(salt), registrar: None };
         let transaction = self.sign(Operation::Create(create), &self.wallet);
         self.put(item, vec![transaction])
     }

@@ -14,7 +14,8 @@ use consensus::{
 use genesis::{Configuration, Digest, Epoch, Genesis, Height};
 use ledger::tree::{Change, MemoryTree, Update};
 use ledger::{
-    ApplyError, Changes, CheckedBatch, DidId, Governance, Moment, Outcome, Record, StateView, apply,
+    ApplyError, Changes, CheckedBatch, DidId, Governance, Moment, Outcome, Record, RegistryEntry,
+    RegistryKey, StateView, apply,
 };
 
 use super::chance::Chance;
@@ -66,6 +67,7 @@ struct State {
     receipts: BTreeSet<Digest>,
     governance: Arc<Governance>,
     configurations: BTreeMap<Digest, Configuration>,
+    registry: BTreeMap<RegistryKey, RegistryEntry>,
     outcome: Outcome,
     tree: MemoryTree,
 }
@@ -118,6 +120,10 @@ impl StateView for State {
         Ok(self.configurations.get(digest).cloned())
     }
 
+    fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, Infallible> {
+        Ok(self.registry.get(key).cloned())
+    }
+
     fn outcome(&self) -> Result<Outcome, Infallible> {
         Ok(self.outcome)
     }
@@ -133,6 +139,7 @@ impl State {
             self.records.insert(record.header.did, record);
         }
         self.receipts.extend(changes.receipts.iter().map(|receipt| receipt.id));
+        self.registry.extend(changes.registry);
         if let Some(governance) = changes.governance {
             self.configurations.extend(governance.pending.clone().map(|pending| (pending.digest(), pending)));
             self.governance = governance;
@@ -150,6 +157,7 @@ impl Store {
             receipts: BTreeSet::new(),
             governance: Arc::new(Governance::of(genesis)),
             configurations: BTreeMap::new(),
+            registry: BTreeMap::new(),
             outcome: Outcome::genesis(genesis),
             tree: MemoryTree::default(),
         };
