@@ -8,12 +8,13 @@ mod change;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use client::api::{ChainStatus, Receipt, ResolveOptions};
 use client::keyring::NewKeys;
-use client::wallet::{self, Authority, Current, Present, Terms};
+use client::wallet::{self, Authority, Current, Present, Terms, Word};
 use client::{Client, Keyring, RpcError};
 use ledger::Did as DidText;
+use ledger::operation::Reason;
 use serde_json::{Value, json};
 
 use super::output::{Output, full_text};
@@ -78,6 +79,38 @@ pub(super) enum Did {
         #[command(flatten)]
         common: Common,
     },
+    /// Vouch for a DID, as an accredited registrar.
+    ///
+    /// Whoever resolves the DID sees who vouches for it. The keyring holds the registrar's keys. See also
+    /// `realdid gov propose accredit`.
+    #[command(
+        after_help = "Example:\n  realdid did endorse did:realdid:test:z… --registrar did:realdid:test:z…"
+    )]
+    Endorse {
+        /// The DID that is vouched for.
+        did: DidText,
+        /// The registrar's DID.
+        #[arg(long, value_name = "DID")]
+        registrar: DidText,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Vouch for a DID no more, as the registrar that did.
+    #[command(
+        after_help = "Example:\n  realdid did withdraw-endorsement did:realdid:test:z… --registrar did:realdid:test:z… --reason fraud"
+    )]
+    WithdrawEndorsement {
+        /// The DID that was vouched for.
+        did: DidText,
+        /// The registrar's DID.
+        #[arg(long, value_name = "DID")]
+        registrar: DidText,
+        /// Why: everybody sees it.
+        #[arg(long)]
+        reason: ReasonName,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Finish changes that were interrupted before their receipt was seen.
     ///
     /// For after Ctrl-C, a crash, or an end with exit code 3. It can be repeated: a change is never made twice.
@@ -116,6 +149,30 @@ pub(super) enum Did {
     },
 }
 
+/// Why a registrar vouches for a DID no more.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ReasonName {
+    /// The subject is not who was vouched for.
+    Fraud,
+    /// The subject has died.
+    Death,
+    /// A court said so.
+    CourtOrder,
+    /// Another reason.
+    Other,
+}
+
+impl From<ReasonName> for Reason {
+    fn from(name: ReasonName) -> Self {
+        match name {
+            ReasonName::Fraud => Self::Fraud,
+            ReasonName::Death => Self::Death,
+            ReasonName::CourtOrder => Self::CourtOrder,
+            ReasonName::Other => Self::Other,
+        }
+    }
+}
+
 /// What all changes take.
 #[derive(Debug, Args)]
 pub(super) struct Common {
@@ -141,6 +198,13 @@ impl Did {
                 let authority = if recovery { Authority::Recovery } else { Authority::Next };
                 deactivate(&common.ready().await?, output, &did, authority).await
             }
+            Self::Endorse { did, registrar, common } => {
+                endorse(&common.ready().await?, output, &did, &registrar, Word::Endorse).await
+            }
+            Self::WithdrawEndorsement { did, registrar, reason, common } => {
+                let word = Word::Withdraw(reason.into());
+                endorse(&common.ready().await?, output, &did, &registrar, word).await
+            }
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
             Self::Resolve { did, version, rpc } => resolve(&rpc.client, output, &did, version).await,
@@ -154,6 +218,8 @@ impl Did {
             | Self::Update { .. }
             | Self::Recover { .. }
             | Self::Deactivate { .. }
+            | Self::Endorse { .. }
+            | Self::WithdrawEndorsement { .. }
             | Self::Resume { .. } => "; what was begun is in the keyring: `realdid did resume`",
             Self::Follow { .. } | Self::Resolve { .. } => "",
         }
@@ -265,6 +331,25 @@ async fn deactivate(
     ready.keyring.begin(did, NewKeys::default(), pending.clone())?;
     let receipt = change.finish(Some(&pending)).await?;
     let text = format!("{did} is deactivated, for good, in block {}.", receipt.height);
+    ready.report(output, did, &receipt, text)
+}
+
+async fn endorse(
+    ready: &Ready,
+    output: &Output,
+    did: &DidText,
+    registrar: &DidText,
+    word: Word,
+) -> anyhow::Result<()> {
+    let change = ready.change(registrar, output);
+    change.resume(&ready.terms()).await?;
+    let entry = ready.keyring.read(registrar)?;
+    let current = ready.current(registrar).await?;
+    let pending = wallet::endorse(&ready.terms(), &entry, &current, did, word)?;
+    ready.keyring.begin(registrar, NewKeys::default(), pending.clone())?;
+    let receipt = change.finish(Some(&pending)).await?;
+    let said = if word == Word::Endorse { "vouches for" } else { "no longer vouches for" };
+    let text = format!("{registrar} {said} {did}, in block {}.", receipt.height);
     ready.report(output, did, &receipt, text)
 }
 
