@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::iter;
 
 use genesis::{Digest, Genesis, Height, SecretKey};
+use ledger::operation::{Endorse, Reason, WithdrawEndorsement};
 use ledger::{
     Create, Deactivate, Did, Document, Key, KeyNumber, KeySet, Operation, Purposes, Recover, Salt,
     Transaction, Update, VerificationKey, Version,
@@ -107,6 +108,14 @@ pub enum WalletError {
         did: Did,
         /// How many keys the keyring has.
         held: usize,
+    },
+    /// No key of the keyring speaks for the registrar.
+    #[error(
+        "none of the keys that the keyring holds for {did} is an assertionMethod key of its document: it cannot endorse"
+    )]
+    NoAssertion {
+        /// Which DID.
+        did: Did,
     },
     /// The key that has to be revealed was made elsewhere.
     #[error(
@@ -312,6 +321,41 @@ pub fn deactivate(
     };
     let operation = Operation::Deactivate(operation);
     Ok(Pending::new(Transaction::sign(terms.chain, operation, terms.expires_at, &[signer])))
+}
+
+/// What a registrar says of a DID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It vouches for it.
+    Endorse,
+    /// It does so no more.
+    Withdraw(Reason),
+}
+
+/// The word of the registrar `entry`, which stands as `current`, on `subject`.
+///
+/// # Errors
+/// When the registrar's DID is over, on another chain, or none of its keys that make statements is held.
+pub fn endorse(
+    terms: &Terms,
+    entry: &Entry,
+    current: &Current,
+    subject: &Did,
+    word: Word,
+) -> Result<Pending, WalletError> {
+    terms.check(entry)?;
+    check_active(entry, current)?;
+    let mut keys = current.keys.iter().filter(|key| key.purposes.contains(Purposes::ASSERTION_METHOD));
+    let signer = keys.find_map(|key| held(entry, &key.public));
+    let signer = signer.ok_or_else(|| WalletError::NoAssertion { did: entry.did.clone() })?;
+    let (did, registrar) = (subject.id(), entry.did.id());
+    let operation = match word {
+        Word::Endorse => Operation::Endorse(Endorse { did, registrar }),
+        Word::Withdraw(reason) => {
+            Operation::WithdrawEndorsement(WithdrawEndorsement { did, registrar, reason })
+        }
+    };
+    Ok(Pending::new(Transaction::sign(terms.chain, operation, terms.expires_at, &[&signer.secret])))
 }
 
 /// The pending change once more, signed for a later expiry. For one that can no longer land.

@@ -33,6 +33,7 @@ mod certificates;
 mod epochs;
 mod error;
 mod options;
+mod reads;
 mod rows;
 mod statistics;
 mod succession;
@@ -56,8 +57,8 @@ pub use self::tree::PROVABLE_BLOCKS;
 use crate::resolution::History;
 use crate::tree::{Change, Update};
 use crate::{
-    Block, Changes, CheckedBatch, DidId, Governance, Header, Outcome, Receipt, Record, RegistryEntry,
-    RegistryKey, StateView, Tip, Version,
+    Block, Changes, CheckedBatch, DidId, Governance, Outcome, Record, RegistryEntry, RegistryKey, StateView,
+    Tip, Version,
 };
 
 /// The version of the layout above. Another one is refused when the store is opened.
@@ -395,76 +396,6 @@ impl Store {
             self.write("removing expired batches", batch, Durability::Now)?;
         }
         Ok(count)
-    }
-
-    /// The receipt of a transaction.
-    ///
-    /// # Errors
-    /// When the disk fails or the row is damaged.
-    pub fn receipt(&self, id: &Digest) -> Result<Option<Receipt>, StoreError> {
-        let receipt: Option<Receipt> = self.get(Family::Receipts, id.as_bytes())?;
-        let sound = receipt.as_ref().is_none_or(|receipt| receipt.id == *id);
-        self.expect(sound, Family::Receipts, id.as_bytes())?;
-        Ok(receipt)
-    }
-
-    /// The entry of the trust registry under `key`.
-    ///
-    /// # Errors
-    /// When the disk fails or the row is damaged.
-    pub fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, StoreError> {
-        let row = encode(key);
-        let entry: Option<RegistryEntry> = self.get(Family::Registry, &row)?;
-        let sound = entry.as_ref().is_none_or(|entry| entry.key() == *key);
-        self.expect(sound, Family::Registry, &row)?;
-        Ok(entry)
-    }
-
-    /// The newest record of a DID.
-    ///
-    /// # Errors
-    /// When the disk fails or the row is damaged.
-    pub fn record(&self, did: &DidId) -> Result<Option<Record>, StoreError> {
-        let record: Option<Record> = self.get(Family::Records, did.as_bytes())?;
-        let sound = record.as_ref().is_none_or(|record| record.header.did == *did);
-        self.expect(sound, Family::Records, did.as_bytes())?;
-        Ok(record)
-    }
-
-    /// The record of a DID at a version.
-    ///
-    /// # Errors
-    /// When the disk fails or the row is damaged.
-    pub fn version(&self, did: &DidId, version: Version) -> Result<Option<Record>, StoreError> {
-        let key = rows::history_key(did, version);
-        let Some(record) = self.get::<Record>(Family::History, &key)? else {
-            // Versions have no gaps: a missing row is damage, unless the DID never got that far.
-            let newest = self.record(did)?.map_or(0, |record| record.header.version.0);
-            let made = (1..=newest).contains(&version.0);
-            return if made {
-                Err(self.damaged(Family::History, &key, "it is missing".into()))
-            } else {
-                Ok(None)
-            };
-        };
-        let Header { did: found, version: at, .. } = &record.header;
-        self.expect(found == did && *at == version, Family::History, &key)?;
-        Ok(Some(record))
-    }
-
-    /// The records of a DID from version `from` on, oldest first, at most `max_records`.
-    ///
-    /// # Errors
-    /// When the disk fails or a row is damaged.
-    pub fn history(&self, did: &DidId, from: Version, max_records: usize) -> Result<Vec<Record>, StoreError> {
-        let mut records = Vec::new();
-        let mut version = from.max(Version::FIRST);
-        while records.len() < max_records {
-            let Some(record) = self.version(did, version)? else { break };
-            records.push(record);
-            version = version.next();
-        }
-        Ok(records)
     }
 
     fn head(&self) -> Head {

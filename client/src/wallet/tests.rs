@@ -272,3 +272,18 @@ fn an_answer_that_is_no_resolution_is_refused() {
         with(&|answer| answer["didResolutionMetadata"]["error"] = error.clone()).contains("not registered")
     );
 }
+
+#[test]
+fn a_registrar_speaks_by_a_key_that_makes_statements() {
+    let (entry, mut current) = created();
+    let subject = create(&terms()).did;
+    for word in [Word::Endorse, Word::Withdraw(Reason::Fraud)] {
+        let pending = endorse(&terms(), &entry, &current, &subject, word).unwrap();
+        sound(&pending);
+        assert_eq!(pending.transaction.operation.did(), Some(subject.id()));
+        assert_eq!(pending.transaction.signers, [entry.keys[0].secret.public()]);
+    }
+    current.keys[0].purposes = Purposes::CAPABILITY_INVOCATION;
+    let error = endorse(&terms(), &entry, &current, &subject, Word::Endorse).unwrap_err();
+    assert!(matches!(error, WalletError::NoAssertion { .. }), "{error}");
+}

@@ -39,7 +39,7 @@ pub(super) enum Family {
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Meta,
         Self::Batches,
         Self::Unordered,

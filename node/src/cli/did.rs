@@ -4,23 +4,24 @@
 //! interrupts it, `realdid did resume` finishes it.
 
 mod change;
-mod prove;
+mod resolve;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use client::api::{ChainStatus, Receipt, ResolveOptions};
 use client::keyring::NewKeys;
-use client::wallet::{self, Authority, Current, Present, Terms};
+use client::wallet::{self, Authority, Current, Present, Terms, Word};
 use client::{Client, Keyring};
 use ledger::Did as DidText;
+use ledger::operation::Reason;
 use serde_json::json;
 
 use super::output::{Output, full_text};
-use super::{Ending, KeyringFolder, Rpc, duration, exit_code, genesis};
+use super::{KeyringFolder, Rpc, duration, exit_code, genesis};
 use change::Change;
-use prove::Proof;
+use resolve::{Proof, resolve};
 
 /// Make, change, end and resolve DIDs.
 ///
@@ -80,6 +81,38 @@ pub(super) enum Did {
         #[command(flatten)]
         common: Common,
     },
+    /// Vouch for a DID, as an accredited registrar.
+    ///
+    /// Whoever resolves the DID sees who vouches for it. The keyring holds the registrar's keys. See also
+    /// `realdid gov propose accredit`.
+    #[command(
+        after_help = "Example:\n  realdid did endorse did:realdid:test:z… --registrar did:realdid:test:z…"
+    )]
+    Endorse {
+        /// The DID that is vouched for.
+        did: DidText,
+        /// The registrar's DID.
+        #[arg(long, value_name = "DID")]
+        registrar: DidText,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Vouch for a DID no more, as the registrar that did.
+    #[command(
+        after_help = "Example:\n  realdid did withdraw-endorsement did:realdid:test:z… --registrar did:realdid:test:z… --reason fraud"
+    )]
+    WithdrawEndorsement {
+        /// The DID that was vouched for.
+        did: DidText,
+        /// The registrar's DID.
+        #[arg(long, value_name = "DID")]
+        registrar: DidText,
+        /// Why: everybody sees it.
+        #[arg(long)]
+        reason: ReasonName,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Finish changes that were interrupted before their receipt was seen.
     ///
     /// For after Ctrl-C, a crash, or an end with exit code 3. It can be repeated: a change is never made twice.
@@ -124,6 +157,30 @@ pub(super) enum Did {
     },
 }
 
+/// Why a registrar vouches for a DID no more.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ReasonName {
+    /// The subject is not who was vouched for.
+    Fraud,
+    /// The subject has died.
+    Death,
+    /// A court said so.
+    CourtOrder,
+    /// Another reason.
+    Other,
+}
+
+impl From<ReasonName> for Reason {
+    fn from(name: ReasonName) -> Self {
+        match name {
+            ReasonName::Fraud => Self::Fraud,
+            ReasonName::Death => Self::Death,
+            ReasonName::CourtOrder => Self::CourtOrder,
+            ReasonName::Other => Self::Other,
+        }
+    }
+}
+
 /// What all changes take.
 #[derive(Debug, Args)]
 pub(super) struct Common {
@@ -149,6 +206,13 @@ impl Did {
                 let authority = if recovery { Authority::Recovery } else { Authority::Next };
                 deactivate(&common.ready().await?, output, &did, authority).await
             }
+            Self::Endorse { did, registrar, common } => {
+                endorse(&common.ready().await?, output, &did, &registrar, Word::Endorse).await
+            }
+            Self::WithdrawEndorsement { did, registrar, reason, common } => {
+                let word = Word::Withdraw(reason.into());
+                endorse(&common.ready().await?, output, &did, &registrar, word).await
+            }
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
             Self::Resolve { did, version, time, proof, rpc } => {
@@ -164,6 +228,8 @@ impl Did {
             | Self::Update { .. }
             | Self::Recover { .. }
             | Self::Deactivate { .. }
+            | Self::Endorse { .. }
+            | Self::WithdrawEndorsement { .. }
             | Self::Resume { .. } => "; what was begun is in the keyring: `realdid did resume`",
             Self::Follow { .. } | Self::Resolve { .. } => "",
         }
@@ -278,6 +344,25 @@ async fn deactivate(
     ready.report(output, did, &receipt, text)
 }
 
+async fn endorse(
+    ready: &Ready,
+    output: &Output,
+    did: &DidText,
+    registrar: &DidText,
+    word: Word,
+) -> anyhow::Result<()> {
+    let change = ready.change(registrar, output);
+    change.resume(&ready.terms()).await?;
+    let entry = ready.keyring.read(registrar)?;
+    let current = ready.current(registrar).await?;
+    let pending = wallet::endorse(&ready.terms(), &entry, &current, did, word)?;
+    ready.keyring.begin(registrar, NewKeys::default(), pending.clone())?;
+    let receipt = change.finish(Some(&pending)).await?;
+    let said = if word == Word::Endorse { "vouches for" } else { "no longer vouches for" };
+    let text = format!("{registrar} {said} {did}, in block {}.", receipt.height);
+    ready.report(output, did, &receipt, text)
+}
+
 async fn resume(ready: &Ready, output: &Output, did: Option<DidText>) -> anyhow::Result<()> {
     let all = did.is_none();
     let dids = match did {
@@ -364,42 +449,10 @@ fn together(mut errors: Vec<anyhow::Error>) -> anyhow::Result<()> {
     }
 }
 
-async fn resolve(
-    client: &Client,
-    output: &Output,
-    did: &DidText,
-    version: Option<u64>,
-    time: Option<String>,
-    proof: &Proof,
-) -> anyhow::Result<()> {
-    let version_id = version.map(|version| version.to_string());
-    let options = ResolveOptions { version_id, version_time: time, ..ResolveOptions::default() };
-    let result = match proof.resolve(client, output, did, options.clone()).await? {
-        Some(result) => result,
-        None => client.resolve(&did.to_string(), &options).await?,
-    };
-    let document = &result["didDocument"];
-    if !document.is_null() {
-        if result["didDocumentMetadata"]["deactivated"].as_bool() == Some(true) {
-            output.note("Beware: this is an old version; the DID is deactivated.");
-        }
-        let pretty = serde_json::to_string_pretty(document)?;
-        return output.answer(&result, || pretty);
-    }
-    let error = &result["didResolutionMetadata"]["error"];
-    let ending = match (error["status"].as_u64(), error["detail"].as_str()) {
-        (Some(404), Some(detail)) => Ending::NotFound(detail.to_owned()).into(),
-        (_, Some(detail)) => anyhow::Error::msg(detail.to_owned()),
-        (_, None) => Ending::NotFound(format!("{did} is deactivated: it has no document any more")).into(),
-    };
-    // For people the error says it all.
-    output.answer_json(&result)?;
-    Err(ending)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Ending;
 
     #[test]
     fn several_errors_are_one_that_tells_all_of_them() {

@@ -52,6 +52,8 @@ fn the_documented_lines_parse() {
         &format!("realdid did update {did} --add-key"),
         &format!("realdid did recover {did}"),
         &format!("realdid did deactivate {did} --recovery"),
+        &format!("realdid did endorse {did} --registrar {did}"),
+        &format!("realdid did withdraw-endorsement {did} --registrar {did} --reason court-order"),
         &format!("realdid did resolve {did} --version 1"),
         &format!(
             "realdid gov propose accredit {did} --role registrar --scope id --days 30 --quota 9 --key ./g.json"

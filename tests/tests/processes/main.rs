@@ -14,6 +14,7 @@ mod machines;
 mod member;
 mod observers;
 mod partitions;
+mod proving;
 mod quiet;
 mod recovery;
 mod resolving;

@@ -69,6 +69,14 @@ impl Change<'_> {
                 "another change came first; look at it with `realdid did resolve`, then try again"
             }
             "unauthorised" => "the DID's document has other keys now",
+            "not_accredited" => {
+                "no vote has accredited this DID, or it was withdrawn (`realdid gov propose accredit`)"
+            }
+            "accreditation_suspended" => "the validators suspended its accreditation",
+            "accreditation_not_in_force" => "its accreditation does not hold yet, or no longer",
+            "already_endorsed" => "a registrar vouches for it already",
+            "not_endorsed" => "this registrar does not vouch for it",
+            "endorsement_required" => "this network registers DIDs through registrars only",
             "not_revealed" => "another change came first, which commits to other keys; try again",
             "other_recovery" => {
                 "the DID was recovered already, with this key or a later one; look at it, then try again"

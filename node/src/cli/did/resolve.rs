@@ -1,4 +1,4 @@
-//! `realdid did resolve --prove`: an answer that is checked here, against the genesis document alone.
+//! `realdid did resolve`; with `--prove` its answer is checked here, against the genesis document alone.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -15,6 +15,7 @@ use genesis::{Digest, Genesis, UnixMillis};
 use ledger::Did;
 use serde_json::{Value, json};
 
+use crate::cli::Ending;
 use crate::cli::output::Output;
 
 /// How an answer is checked.
@@ -33,7 +34,7 @@ pub(in crate::cli) struct Proof {
 
 impl Proof {
     /// The result of the resolution, proved; none where that is not asked for.
-    pub(super) async fn resolve(
+    async fn resolve(
         &self,
         client: &Client,
         output: &Output,
@@ -70,6 +71,39 @@ impl Proof {
             json!({ "chain": genesis.chain(), "height": height, "timeMs": answer.checkpoint.time });
         Ok(Some(result))
     }
+}
+
+pub(super) async fn resolve(
+    client: &Client,
+    output: &Output,
+    did: &Did,
+    version: Option<u64>,
+    time: Option<String>,
+    proof: &Proof,
+) -> anyhow::Result<()> {
+    let version_id = version.map(|version| version.to_string());
+    let options = ResolveOptions { version_id, version_time: time, ..ResolveOptions::default() };
+    let result = match proof.resolve(client, output, did, options.clone()).await? {
+        Some(result) => result,
+        None => client.resolve(&did.to_string(), &options).await?,
+    };
+    let document = &result["didDocument"];
+    if !document.is_null() {
+        if result["didDocumentMetadata"]["deactivated"].as_bool() == Some(true) {
+            output.note("Beware: this is an old version; the DID is deactivated.");
+        }
+        let pretty = serde_json::to_string_pretty(document)?;
+        return output.answer(&result, || pretty);
+    }
+    let error = &result["didResolutionMetadata"]["error"];
+    let ending = match (error["status"].as_u64(), error["detail"].as_str()) {
+        (Some(404), Some(detail)) => Ending::NotFound(detail.to_owned()).into(),
+        (_, Some(detail)) => anyhow::Error::msg(detail.to_owned()),
+        (_, None) => Ending::NotFound(format!("{did} is deactivated: it has no document any more")).into(),
+    };
+    // For people the error says it all.
+    output.answer_json(&result)?;
+    Err(ending)
 }
 
 /// The genesis document, from a file, or from the node where its hash is known.
