@@ -45,7 +45,7 @@ pub struct Parameters {
     pub max_versions: u64,
     /// The most services in one DID document.
     pub max_services: u64,
-    /// The most DIDs that one transaction of a registrar brings.
+    /// The most DIDs that one transaction of a registrar brings. With one key each, 64 fit into 16 KiB.
     pub max_create_many_items: u64,
     /// The most DIDs that the batches of one author register in one block.
     pub max_author_registrations: u64,
@@ -82,7 +82,7 @@ impl Default for Parameters {
             max_controllers: 4,
             max_versions: 10_000,
             max_services: 4,
-            max_create_many_items: 1_000,
+            max_create_many_items: 64,
             max_author_registrations: 1_000_000,
             registration: Registration::Open,
         }

@@ -24,6 +24,7 @@ pub use service::{Service, ServiceKind};
 pub use verification_key::VerificationKey;
 
 use crate::DidId;
+use crate::transaction::MAX_SIGNERS;
 
 /// The document of a DID as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,18 +154,23 @@ pub enum DocumentError {
     },
     /// A threshold that the keys cannot reach, or that none has to.
     #[error(
-        "the threshold is {threshold}, but must be 1 to {keys}, the number of keys with the purpose capabilityInvocation"
+        "the threshold is {threshold}, but must be 1 to {most}: as many as there are keys with the purpose \
+         capabilityInvocation, at most {MAX_THRESHOLD}"
     )]
     Threshold {
         /// The threshold.
         threshold: u16,
-        /// How many keys count.
-        keys: usize,
+        /// What it may be at most.
+        most: usize,
     },
     /// Nobody could ever change the document again.
     #[error("no key has the purpose capabilityInvocation: nobody could ever update or deactivate the DID")]
     NoInvocationKey,
 }
+
+/// The most keys that a document may ask for: a transaction has room for their signatures and a registrar's. A higher one
+/// would lock its DID.
+pub const MAX_THRESHOLD: usize = MAX_SIGNERS - 1;
 
 impl Document {
     /// Checks all that can be checked without the state.
@@ -186,8 +192,9 @@ impl Document {
         if keys == 0 {
             return Err(DocumentError::NoInvocationKey);
         }
-        if threshold == 0 || usize::from(threshold) > keys {
-            return Err(DocumentError::Threshold { threshold, keys });
+        let most = keys.min(MAX_THRESHOLD);
+        if threshold == 0 || usize::from(threshold) > most {
+            return Err(DocumentError::Threshold { threshold, most });
         }
         let (mut numbers, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for (index, Key { number, public: key, purposes }) in self.keys.iter().enumerate() {

@@ -62,9 +62,19 @@ fn a_threshold_counts_distinct_keys_for_capability_invocation() {
     document.keys[0].purposes = Purposes::AUTHENTICATION;
     for (threshold, fits) in [(0, false), (1, true), (2, true), (3, false)] {
         document.threshold = threshold;
-        let expected = if fits { Ok(()) } else { Err(DocumentError::Threshold { threshold, keys: 2 }) };
+        let expected = if fits { Ok(()) } else { Err(DocumentError::Threshold { threshold, most: 2 }) };
         assert_eq!(document.check(&Parameters::default()), expected);
     }
+}
+
+#[test]
+fn no_document_asks_for_more_keys_than_can_sign() {
+    let mut document = document(&(1..=20).collect::<Vec<u8>>());
+    document.threshold = 15;
+    assert_eq!(document.check(&Parameters::default()), Ok(()));
+    document.threshold = 16;
+    let expected = DocumentError::Threshold { threshold: 16, most: MAX_THRESHOLD };
+    assert_eq!(document.check(&Parameters::default()), Err(expected));
 }
 
 #[test]

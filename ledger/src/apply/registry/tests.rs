@@ -179,7 +179,7 @@ fn an_item_without_its_owners_proof_for_this_registrar_and_expiry_is_refused_by_
     let mut joint = item(30, 3);
     joint.document.threshold = 2;
     assert!(matches!(error(vec![joint]), TransactionError::Item { index: 0, .. }));
-    assert_eq!(error(Vec::new()), TransactionError::ItemCount { count: 0, most: 1_000 });
+    assert_eq!(error(Vec::new()), TransactionError::ItemCount { count: 0, most: 64 });
 }
 
 #[test]

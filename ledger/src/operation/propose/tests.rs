@@ -119,6 +119,6 @@ fn the_bytes_and_ids_of_proposals_and_votes_are_frozen() {
 const FROZEN: [&str; 4] = [
     "7baab50bc99cf966236cd2c8620c5f02ba92e14200ffb08bc5c3357582db83e9",
     "ca90f41c99cec00c7eb64eb5f996f32bee6e33f0da979f6b6b8c6d3ab1b21c1e",
-    "434e02a5c7bcafc1eff8515d4500e829aa615c7ba3fb6b5481eaa32e0a027bb5",
+    "41668ab37cc5ba6123d58ee1e00f74c10c772d1b4f6be0077b1967464f8b55ac",
     "f85d84553a04d17019d5b900820599c670c0d3c8070a15aaa93c268414f21dc3",
 ];
