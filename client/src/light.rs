@@ -19,7 +19,7 @@ use consensus::{Checkpoint, CheckpointCertificate, Context};
 use genesis::encoding::{DecodeError, decode, encode};
 use genesis::{Configuration, Digest, Epoch, Genesis, Height, UnixMillis};
 use ledger::proof::{DidProof, DidProofError};
-use ledger::resolution::{Options, Resolution, resolve};
+use ledger::resolution::{Options, Resolution, resolve, time};
 use ledger::{Did, DidId};
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +144,17 @@ pub enum LightError {
         now: UnixMillis,
         /// What is allowed between them, in ms.
         allowed_ms: u64,
+    },
+    /// A time that the answer's block does not lie after.
+    #[error(
+        "what held at {asked} is not settled as of block {height}: its time is not past that second, so a later block may still \
+         change it. Ask again, or for the newest version"
+    )]
+    NotSettled {
+        /// The time that was asked for.
+        asked: String,
+        /// The answer's block.
+        height: Height,
     },
     /// The DID's state does not follow.
     #[error(transparent)]
@@ -296,6 +307,12 @@ impl LightClient {
         proof: DidProof,
         checkpoint: &Checkpoint,
     ) -> Result<Resolution, LightError> {
+        // Within one second the last version wins, and a node may show a block from before.
+        if let Some(asked) = &options.version_time
+            && time::parse(asked).is_some_and(|second| checkpoint.time.0 / 1_000 <= second)
+        {
+            return Err(LightError::NotSettled { asked: asked.clone(), height: checkpoint.height });
+        }
         let id: DidId = did.id();
         let proven = proof.check(id, &checkpoint.state_root)?;
         let resolution = resolve(&proven, &self.network, &did.to_string(), options)?;

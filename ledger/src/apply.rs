@@ -165,6 +165,9 @@ pub fn apply<V: StateView>(
     if before.has_expired(now.height) {
         Arc::make_mut(&mut fold.governance).expire(now.height);
     }
+    if before.has_due_rules(now.height) {
+        Arc::make_mut(&mut fold.governance).begin_rules(now.height);
+    }
     let transactions = batches.iter().flat_map(|batch| {
         batch.transactions().iter().map(|transaction| (batch.author(), transaction.as_ref()))
     });

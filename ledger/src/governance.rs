@@ -33,6 +33,8 @@ pub const MAX_PROPOSALS_EACH: usize = 8;
 pub const MAX_PROPOSALS: usize = 512;
 /// The rules of execution that this build has.
 pub const RULES: u32 = 1;
+/// The rules of execution that every chain begins with, whatever build founds it or executes it again.
+const FOUNDING_RULES: u32 = 1;
 
 /// The part of the state that is about the validators themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +90,7 @@ impl Governance {
             pending: None,
             announced: BTreeSet::new(),
             proposals: BTreeMap::new(),
-            rules: RULES,
+            rules: FOUNDING_RULES,
             activation: None,
         }
     }
@@ -121,6 +123,17 @@ impl Governance {
     pub(crate) fn rules_at(&self, height: Height) -> u32 {
         let due = self.activation.filter(|activation| activation.height <= height);
         due.map_or(self.rules, |activation| activation.version)
+    }
+
+    /// Whether rules that were decided on act from the block at `height` on.
+    pub(crate) fn has_due_rules(&self, height: Height) -> bool {
+        self.activation.is_some_and(|activation| activation.height <= height)
+    }
+
+    /// Lets them act, before the block at `height`: what is decided next does not take them back.
+    pub(crate) fn begin_rules(&mut self, height: Height) {
+        self.rules = self.rules_at(height);
+        self.activation = None;
     }
 
     /// Whether other rules can be decided on in the block at `height`.

@@ -343,6 +343,23 @@ fn an_answer_older_than_the_heartbeat_and_the_skew_is_stale() {
 }
 
 #[test]
+fn what_held_at_a_time_is_settled_only_by_a_block_after_that_second() {
+    let (chain, did) = lived();
+    let ask = |second: u64| {
+        let text = ledger::resolution::time::rfc3339(UnixMillis(second * 1_000));
+        let options = Options { version_time: Some(text), ..Options::default() };
+        LightClient::new(&founded()).resolve(&did, &options, chain.proof(&did, &options), now())
+    };
+    // Blocks at 2,010, 2,020 and 2,030 seconds.
+    for (second, version) in [(2_010, 1), (2_019, 1), (2_020, 2), (2_029, 2)] {
+        assert_eq!(ask(second).unwrap().resolution.version(), Some(Version(version)), "{second}");
+    }
+    for second in [2_030, 2_031, 9_999] {
+        assert!(matches!(ask(second), Err(LightError::NotSettled { height: Height(3), .. })), "{second}");
+    }
+}
+
+#[test]
 fn a_handover_counts_only_where_the_certificate_names_it() {
     let (chain, did) = lived();
     let options = Options::default();

@@ -420,6 +420,18 @@ fn parameters_act_from_the_next_epoch_on_and_on_transactions_too() {
     assert_eq!(chain.run(&[create(3)]), []);
 }
 
+#[test]
+fn rules_that_act_stay_whatever_is_decided_after() {
+    let mut governance = Chain::of(4).state.governance.as_ref().clone();
+    governance.activation = Some(Activation { version: 2, height: Height(100) });
+    assert!(!governance.has_due_rules(Height(99)) && governance.has_due_rules(Height(100)));
+    governance.begin_rules(Height(100));
+    assert_eq!((governance.rules, governance.activation), (2, None));
+    assert!(!governance.may_activate(2, Height(300), Height(200)), "they act already");
+    governance.activation = Some(Activation { version: 3, height: Height(300) });
+    assert_eq!([250, 299, 300].map(|height| governance.rules_at(Height(height))), [2, 2, 3]);
+}
+
 /// In no state, and in none of its changes, does what one of these leaves differ from nothing.
 #[test]
 fn an_invalid_transaction_leaves_a_receipt_and_nothing_else() {

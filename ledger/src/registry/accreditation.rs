@@ -146,10 +146,8 @@ impl Accreditation {
     pub fn check(&self, time: UnixMillis) -> Result<(), Code> {
         match self.status {
             Status::Withdrawn => Err(Code::NotAccredited),
+            _ if time < self.valid_from || time >= self.valid_until => Err(Code::AccreditationNotInForce),
             Status::Suspended => Err(Code::AccreditationSuspended),
-            Status::Active if time < self.valid_from || time >= self.valid_until => {
-                Err(Code::AccreditationNotInForce)
-            }
             Status::Active => Ok(()),
         }
     }

@@ -19,8 +19,10 @@ use crate::tree::bucket::{from_row, to_row};
 use crate::tree::trie::Replaced;
 use crate::tree::{BucketId, Buckets, Leaf, Proof, Trie, Update};
 
-/// How many blocks back the tree can be proved: a checkpoint's certificate comes a little after its block.
-pub const PROVABLE_BLOCKS: usize = 32;
+/// How many blocks back the tree can be proved: a checkpoint's certificate comes a little after its block, by default within 64.
+pub const PROVABLE_BLOCKS: usize = 96;
+/// What is kept for that, in bytes, about: fewer blocks where they are large.
+const PROVABLE_BYTES: usize = 256 << 20;
 
 /// The tree as far as it is in memory.
 #[derive(Default)]
@@ -78,8 +80,10 @@ impl Store {
         let mut memory = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         let replaced = memory.trie.adopt(update);
         memory.recent.push_back((height, replaced));
-        if memory.recent.len() > PROVABLE_BLOCKS {
-            memory.recent.pop_front();
+        let mut bytes: usize = memory.recent.iter().map(|(_, replaced)| replaced.bytes()).sum();
+        while memory.recent.len() > PROVABLE_BLOCKS || bytes > PROVABLE_BYTES {
+            let Some((_, oldest)) = memory.recent.pop_front() else { break };
+            bytes -= oldest.bytes();
         }
     }
 
@@ -103,7 +107,7 @@ impl Store {
     }
 
     /// Whether each of `keys` is in the state after the block at `height`, and with which value. None where that is not one of the newest
-    /// [`PROVABLE_BLOCKS`], or the store was opened after it.
+    /// [`PROVABLE_BLOCKS`], or of fewer large ones, or the store was opened after it.
     ///
     /// # Errors
     /// When the disk fails or a bucket is damaged.

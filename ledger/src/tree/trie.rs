@@ -60,6 +60,14 @@ pub struct Replaced {
     pub(super) rows: Vec<(BucketId, Vec<Leaf>)>,
 }
 
+impl Replaced {
+    /// What it occupies in memory, in bytes, about.
+    pub fn bytes(&self) -> usize {
+        let leaves: usize = self.rows.iter().map(|(_, leaves)| leaves.len()).sum();
+        size_of_val(self.nodes.as_slice()) + size_of_val(self.rows.as_slice()) + leaves * size_of::<Leaf>()
+    }
+}
+
 impl Update {
     /// The root that it changes.
     pub const fn base(&self) -> Digest {

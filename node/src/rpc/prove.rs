@@ -6,9 +6,13 @@ use jsonrpsee::types::Params;
 use ledger::Did;
 use ledger::resolution::Options;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use super::{Api, Refusal, internal, refusal};
 use crate::prove::{self, ProveError};
+
+/// How many proofs are put together at once: each may read thousands of versions, and consensus needs the machine too.
+static PROVERS: Semaphore = Semaphore::const_new(8);
 
 /// On a thread that may wait for the disk, and for a certificate.
 pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> Result<Proof, Refusal> {
@@ -34,7 +38,16 @@ pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> 
     let options = Options::from_json(&options.unwrap_or_default())
         .map_err(|problem| refusal(code::INVALID_PARAMS, problem.to_string()))?;
     let since = since.unwrap_or(Epoch::ZERO);
-    let proved = tokio::task::spawn_blocking(move || prove::prove(&api.store, &did, &options, since));
+    let Ok(permit) = PROVERS.try_acquire() else {
+        return Err(refusal(
+            code::UNAVAILABLE,
+            "this node makes as many proofs at once as it may: try again",
+        ));
+    };
+    let proved = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        prove::prove(&api.store, &did, &options, since)
+    });
     match proved.await.map_err(|error| internal(&error))? {
         Ok(proved) => Ok(Proof {
             height: proved.height,
