@@ -7,7 +7,7 @@
 //! | `unordered` | batch digest | the batch's expiry, while no final block names it |
 //! | `ordered` | batch digest | the height of the block that names it |
 //! | `blocks` | height | [`Block`] |
-//! | `receipts` | transaction id | [`Receipt`] |
+//! | `receipts` | transaction id | [`crate::Receipt`] |
 //! | `records` | DID id | the newest [`Record`] |
 //! | `registry` | the encoding of its [`RegistryKey`] | [`RegistryEntry`] |
 //! | `history` | DID id ‖ version | [`Record`] |

@@ -1,6 +1,6 @@
 //! Hashing many pairs of digests at once, as trees need it: as many at a time as the processor has lanes for.
 //!
-//! Invariant: [`pairs`] gives bit for bit what [`Digest::of`] gives for the same 64 bytes; a test holds it to that.
+//! Invariant: [`PairHasher::hash`] gives bit for bit what [`Digest::of`] gives for the same 64 bytes; a test holds it to that.
 //!
 //! BLAKE3's own tree hashing calls this entrance of its crate (`Platform::hash_many`), but does not promise to keep it:
 //! the workspace pins the crate's exact version for that reason (`docs/decisions/008-the-state-tree.md`).
