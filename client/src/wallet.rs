@@ -48,6 +48,8 @@ pub struct Current {
     pub recovery: Digest,
     /// The commitment to the keys that make its next change; none where those in the document do.
     pub next_keys: Option<Digest>,
+    /// What its document has beside keys, which this wallet cannot keep: controllers or services.
+    pub beside_keys: Option<&'static str>,
 }
 
 /// A key in a DID document.
@@ -129,6 +131,17 @@ pub enum WalletError {
         purpose: &'static str,
         /// What the ledger commits to.
         commitment: Digest,
+    },
+    /// An update would drop what this wallet does not write.
+    #[error(
+        "the document of {did} has {what}, which an update by this wallet would drop: make the change with what wrote them, by \
+         `tx_submit`"
+    )]
+    BesideKeys {
+        /// Which DID.
+        did: Did,
+        /// What its document has.
+        what: &'static str,
     },
     /// A key would be kept that this keyring did not make.
     #[error(
@@ -243,6 +256,9 @@ pub fn update(
     max_keys: u64,
 ) -> Result<(NewKeys, Pending), WalletError> {
     terms.check(entry)?;
+    if let Some(what) = current.beside_keys {
+        return Err(WalletError::BesideKeys { did: entry.did.clone(), what });
+    }
     let (signer, revealed) = changing_key(entry, current)?;
     let mut keys = Vec::new();
     if present == Present::Keep {
@@ -494,7 +510,8 @@ impl Current {
         let next_keys = digest("nextKeysCommitment");
         let document = &resolution["didDocument"];
         if document.is_null() && deactivated {
-            return Ok(Self { version, deactivated, keys: Vec::new(), recovery, next_keys });
+            let (keys, beside_keys) = (Vec::new(), None);
+            return Ok(Self { version, deactivated, keys, recovery, next_keys, beside_keys });
         }
         let subject = did.to_string();
         if document["id"].as_str() != Some(&subject) {
@@ -523,7 +540,11 @@ impl Current {
                 .fold(Purposes::NONE, |set, (purpose, _)| set.and(purpose));
             Ok(ShownKey { number, public, purposes })
         });
-        Ok(Self { version, deactivated, keys: keys.collect::<Result<_, _>>()?, recovery, next_keys })
+        let keys = keys.collect::<Result<_, _>>()?;
+        let names = [("controller", "controllers"), ("service", "services")];
+        let beside_keys =
+            names.into_iter().find(|(name, _)| !document[*name].is_null()).map(|(_, what)| what);
+        Ok(Self { version, deactivated, keys, recovery, next_keys, beside_keys })
     }
 }
 

@@ -35,7 +35,8 @@ pub enum ProveError {
     Certificate(#[from] DecodeError),
     /// A certificate that every node keeps is missing.
     #[error(
-        "the checkpoint's certificate of block {height}, which closed epoch {epoch}, is not in the ledger"
+        "this node lost the certificate of block {height}, which closed epoch {epoch}: it proves nothing to clients that know \
+         no later epoch. Ask another node"
     )]
     NoLink {
         /// The epoch.
@@ -78,7 +79,7 @@ impl History for AsOf<'_> {
         while let Some(later) = &record
             && later.header.updated.height > self.height
         {
-            // Few of them: as many as there were blocks since.
+            // As many as the DID got in the few blocks since.
             let before = Version(later.header.version.0.saturating_sub(1));
             record = self.store.version(did, before)?;
         }

@@ -287,3 +287,20 @@ fn a_registrar_speaks_by_a_key_that_makes_statements() {
     let error = endorse(&terms(), &entry, &current, &subject, Word::Endorse).unwrap_err();
     assert!(matches!(error, WalletError::NoAssertion { .. }), "{error}");
 }
+
+#[test]
+fn an_update_drops_no_controllers_and_no_services_unasked() {
+    let (entry, _) = created();
+    let transaction = &entry.pending.as_ref().unwrap().transaction;
+    for (name, what) in [("controller", "controllers"), ("service", "services")] {
+        let mut resolution = resolution(&entry.did, transaction, 1);
+        resolution["didDocument"][name] = json!(["did:realdid:test:z"]);
+        let current = Current::from_resolution(&entry.did, &resolution).unwrap();
+        for present in [Present::Drop, Present::Keep] {
+            let error = update(&terms(), &entry, &current, present, 20).unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains("tx_submit"), "{error}");
+        }
+        // Whoever recovers a DID from a thief wants none of what the thief wrote.
+        recover(&terms(), &entry, &current).unwrap();
+    }
+}

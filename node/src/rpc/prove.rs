@@ -41,7 +41,7 @@ pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> 
     let Ok(permit) = PROVERS.try_acquire() else {
         return Err(refusal(
             code::UNAVAILABLE,
-            "this node makes as many proofs at once as it may: try again",
+            "this node makes as many proofs at once as it may: try again, or ask another",
         ));
     };
     let proved = tokio::task::spawn_blocking(move || {
@@ -54,7 +54,9 @@ pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> 
             resolution: proved.resolution.to_json(),
             proof: to_base64(&proved.proof.encode()),
         }),
-        Err(error @ ProveError::NotCertified { .. }) => Err(refusal(code::UNAVAILABLE, error.to_string())),
+        Err(error @ (ProveError::NotCertified { .. } | ProveError::NoLink { .. })) => {
+            Err(refusal(code::UNAVAILABLE, error.to_string()))
+        }
         Err(error) => Err(internal(&error)),
     }
 }
