@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Digest([u8; 32]);
 
 /// How many kinds of things are hashed, the last one's place and one.
-const DOMAINS: usize = Domain::Evidence as usize + 1;
+const DOMAINS: usize = Domain::Snapshot as usize + 1;
 
 /// What is being hashed. The context strings are part of the protocol: changing one is a new protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub enum Domain {
     Receipt,
     /// What tells one contradiction of a validator from another.
     Evidence,
+    /// A piece of a snapshot, or the list of its pieces.
+    Snapshot,
 }
 
 impl Domain {
@@ -82,6 +84,7 @@ impl Domain {
             Self::StateValue => "realdid 2026-11 state value v1",
             Self::Receipt => "realdid 2026-11 receipt v1",
             Self::Evidence => "realdid 2026-11 evidence v1",
+            Self::Snapshot => "realdid 2026-11 snapshot v1",
         }
     }
 }

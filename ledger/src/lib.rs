@@ -18,6 +18,7 @@
 //! - [`outcome`]: the hashes of what a block led to, as checkpoints sign them
 //! - [`mod@apply`]: the pure fold `(state, block) -> changes`
 //! - [`resolution`]: records as W3C DID documents and DID resolution results
+//! - [`snapshot`]: a ledger at one height in pieces, each checked by itself, for a node that begins there
 //! - `store` (feature `store`): all of it in RocksDB, one synced write a block; nothing else names RocksDB
 //!
 //! The rules read no clock, no randomness and no hash-map order: every node, and every replay, gets the same state
@@ -37,6 +38,7 @@ pub mod receipt;
 pub mod record;
 pub mod registry;
 pub mod resolution;
+pub mod snapshot;
 pub mod state;
 #[cfg(feature = "store")]
 pub mod store;

@@ -2,7 +2,7 @@
 //!
 //! | column family | key | value |
 //! | --- | --- | --- |
-//! | `meta` | `format`, `chain`, `tip`, `counts`, `governance`, `ended` | the format's number, the chain's id, [`Tip`], [`Counts`], [`Governance`], there once the chain was given up |
+//! | `meta` | `format`, `chain`, `tip`, `counts`, `governance`, `ended`, `base`, `restoring` | the format's number, the chain's id, [`Tip`], [`Counts`], [`Governance`], there once the chain was given up, [`base::Base`] where it is not the chain's beginning, how far a snapshot was taken in (`snapshot`) |
 //! | `batches` | batch digest | the batch's bytes as they came |
 //! | `unordered` | batch digest | the batch's expiry, while no final block names it |
 //! | `ordered` | batch digest | the height of the block that names it |
@@ -17,6 +17,7 @@
 //! | `checkpoints` | height | a checkpoint certificate, in consensus's bytes |
 //! | `tree` | a bucket's prefix ‖ depth | its leaves, each its key and its value ([`crate::tree::bucket`]) |
 //! | `evidence` | consensus's key | evidence of misbehaviour, in consensus's bytes |
+//! | `remembered` | height | of a block that came with a snapshot, without its batches: the ids of its receipts |
 //!
 //! Heights, epochs and versions in keys are big-endian, so that they sort; values are in the canonical encoding.
 //!
@@ -29,12 +30,15 @@
 //!
 //! Left to the node: that blocks are final, and batches and changes the right ones.
 
+mod backup;
+mod base;
 mod certificates;
 mod epochs;
 mod error;
 mod options;
 mod reads;
 mod rows;
+mod snapshot;
 mod statistics;
 mod succession;
 mod tree;
@@ -47,10 +51,12 @@ use genesis::encoding::encode;
 use genesis::{Configuration, Digest, Genesis, Height};
 use rocksdb::{DB, WriteBatch, WriteOptions};
 
+pub use self::base::{Base, Pruned};
 pub use self::certificates::{EvidenceRow, MAX_EVIDENCE};
 pub use self::epochs::EpochStart;
 pub use self::error::{Stand, StoreError};
 use self::rows::Family;
+pub use self::snapshot::{Restoration, RestoreError};
 pub use self::statistics::{Counts, Statistics};
 pub use self::succession::Adoption;
 pub use self::tree::PROVABLE_BLOCKS;
@@ -81,6 +87,7 @@ pub struct Store {
 #[derive(Clone)]
 struct Head {
     tip: Tip,
+    base: Base,
     counts: Counts,
     outcome: Outcome,
     governance: Arc<Governance>,
@@ -116,7 +123,7 @@ impl Store {
         let store = Self::open_unread(path, genesis)?;
         let head = store.load_head(genesis)?;
         store.load_tree(head.outcome.state_root)?;
-        *store.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        store.set_head(head);
         Ok(store)
     }
 
@@ -139,6 +146,7 @@ impl Store {
     fn load_head(&self, genesis: &Genesis) -> Result<Head, StoreError> {
         let chain = genesis.chain();
         if self.get::<u32>(Family::Meta, b"format")?.is_none() {
+            self.check_not_restoring()?;
             self.check_may_found(genesis)?;
             // Nothing was ever written: the first write holds all of these rows.
             let new = self.head();
@@ -168,7 +176,8 @@ impl Store {
         let agree = governance.configuration.digest() == outcome.configuration && pending == outcome.pending;
         self.expect(agree, Family::Meta, b"governance")?;
         let epochs = Arc::new(self.load_epochs(&governance)?);
-        Ok(Head { tip, counts: self.require(Family::Meta, b"counts")?, outcome, governance, epochs })
+        let base = self.load_base()?;
+        Ok(Head { tip, base, counts: self.require(Family::Meta, b"counts")?, outcome, governance, epochs })
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
@@ -217,6 +226,9 @@ impl Store {
                 Err(self.damaged(Family::Batches, key, "the batch has another digest".into()))
             }
             Some(bytes) => Ok(Some(bytes.to_vec())),
+            None if self.height_of_batch(digest)?.is_some_and(|height| height <= self.base().bodies) => {
+                Ok(None)
+            }
             // Asked again, as it may have expired and been removed in between.
             None if known && self.has_batch(digest)? => {
                 Err(self.damaged(Family::Batches, key, "it is missing".into()))
@@ -241,7 +253,7 @@ impl Store {
     /// When the block does not extend the tip, a batch of it was not stored, or the disk fails.
     pub fn commit(&self, block: &Block, changes: &Changes) -> Result<(), StoreError> {
         let _ordering = self.ordering();
-        let Head { tip, counts, governance, epochs, .. } = self.head();
+        let Head { tip, base, counts, governance, epochs, .. } = self.head();
         if !block.extends(&tip) {
             let (height, parent) = (block.height, block.parent);
             return Err(StoreError::NotNext {
@@ -279,6 +291,7 @@ impl Store {
         let outcome = changes.outcome;
         let head = Head {
             tip: block.tip(),
+            base,
             counts: counts.after(block.height, changes),
             outcome,
             governance,
@@ -290,16 +303,16 @@ impl Store {
         self.put(&mut batch, Family::Meta, b"counts", &head.counts);
         self.write("committing a block", batch, Durability::Now)?;
         self.adopt_tree(block.height, &changes.tree);
-        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        self.set_head(head);
         Ok(())
     }
 
-    /// The block at `height`; none past the tip, and none of a chain before this one.
+    /// The block at `height`; none past the tip, of a chain before this one, or that is not kept here any more.
     ///
     /// # Errors
     /// When the disk fails, or the row is damaged or missing.
     pub fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
-        if height <= self.origin || height > self.tip().height {
+        if height <= self.base().blocks || height > self.tip().height {
             return Ok(None);
         }
         let key = rows::height_key(height);
@@ -309,7 +322,7 @@ impl Store {
     }
 
     /// Blocks from height `from` on, without gaps: at most `max_blocks`, and no more once they have `max_bytes`
-    /// without their batches. Empty past the tip.
+    /// without their batches. Empty past the tip, and before [`Store::first_block`].
     ///
     /// # Errors
     /// When the disk fails, or a row is damaged or missing.
@@ -321,6 +334,9 @@ impl Store {
     ) -> Result<Vec<Block>, StoreError> {
         let (mut blocks, mut bytes) = (Vec::new(), 0);
         let mut height = from.max(self.origin.next());
+        if height < self.first_block() {
+            return Ok(blocks);
+        }
         while blocks.len() < max_blocks && bytes < max_bytes {
             let Some(block) = self.block(height)? else { break };
             bytes += block.batches.len() * 32 + block.proof.len() + rows::BLOCK_OVERHEAD_BYTES;
@@ -337,7 +353,7 @@ impl Store {
     /// When the disk fails, or a row is damaged or missing.
     pub fn batches_named_after(&self, after: Height) -> Result<Vec<(Digest, Height)>, StoreError> {
         let mut named = Vec::new();
-        let mut height = after.max(self.origin).next();
+        let mut height = after.max(self.base().blocks).next();
         while let Some(block) = self.block(height)? {
             named.extend(block.batches.iter().map(|digest| (*digest, height)));
             height = height.next();
@@ -400,6 +416,10 @@ impl Store {
 
     fn head(&self) -> Head {
         self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_head(&self, head: Head) {
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
     }
 
     fn ordering(&self) -> MutexGuard<'_, ()> {
@@ -469,5 +489,7 @@ impl History for Store {
     }
 }
 
+#[cfg(test)]
+mod chain_tests;
 #[cfg(test)]
 mod tests;

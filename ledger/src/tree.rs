@@ -29,9 +29,10 @@ pub mod trie;
 use genesis::Digest;
 use serde::{Deserialize, Serialize};
 
+use self::bucket::MAX_DEPTH;
 pub use self::bucket::{BucketId, Buckets};
 pub use self::memory::MemoryTree;
-use self::plan::Plan;
+use self::plan::{Plan, Source};
 pub use self::proof::{Proof, ProofError};
 pub use self::trie::{Trie, Update};
 
@@ -48,7 +49,7 @@ pub struct Leaf {
 pub type Change = (Digest, Option<Digest>);
 
 /// What a subtree looks like from above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Summary {
     /// It has no leaf.
     #[default]
@@ -74,6 +75,36 @@ pub fn root(leaves: &[Leaf]) -> Digest {
     let mut plan = Plan::new();
     let source = plan.subtree(leaves, 0);
     plan.run().summary(source).digest()
+}
+
+/// The summary of a subtree with `leaves`, in ascending order of their keys, below `id`.
+pub fn summary(id: BucketId, leaves: &[Leaf]) -> Summary {
+    let mut plan = Plan::new();
+    let source = plan.subtree(leaves, id.depth().into());
+    plan.run().summary(source)
+}
+
+/// The root over subtrees, in ascending order; what none of them covers is empty. None where one lies within another, or
+/// they are not in order.
+pub fn root_of_subtrees(subtrees: &[(BucketId, Summary)]) -> Option<Digest> {
+    let mut plan = Plan::new();
+    let source = join_subtrees(&mut plan, BucketId::ROOT, subtrees)?;
+    Some(plan.run().summary(source).digest())
+}
+
+fn join_subtrees(plan: &mut Plan, id: BucketId, subtrees: &[(BucketId, Summary)]) -> Option<Source> {
+    match subtrees {
+        [] => return Some(Source::Known(Summary::Empty)),
+        [(only, summary)] if *only == id => return Some(Source::Known(*summary)),
+        _ if id.depth() == MAX_DEPTH => return None,
+        _ => {}
+    }
+    let (left, right) = subtrees.split_at(subtrees.partition_point(|(part, _)| id.left().covers(*part)));
+    if !right.iter().all(|(part, _)| id.right().covers(*part)) {
+        return None;
+    }
+    let (left, right) = (join_subtrees(plan, id.left(), left)?, join_subtrees(plan, id.right(), right)?);
+    Some(plan.join(id.depth().into(), left, right))
 }
 
 /// The bit of `key` that says on which side of a node at `depth` it is: true is right.

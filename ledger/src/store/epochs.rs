@@ -39,12 +39,12 @@ impl Store {
         self.head().outcome
     }
 
-    /// What the block at `height` led to; none past the tip, and none of a chain before this one.
+    /// What the block at `height` led to; none past the tip, of a chain before this one, or that is not kept here any more.
     ///
     /// # Errors
     /// When the disk fails, or the row is damaged or missing.
     pub fn outcome_of(&self, height: Height) -> Result<Option<Outcome>, StoreError> {
-        if height < self.origin || height > self.tip().height {
+        if height < self.base().bodies || height > self.tip().height {
             return Ok(None);
         }
         self.require(Family::Outcomes, &rows::height_key(height)).map(Some)

@@ -139,6 +139,28 @@ pub enum StoreError {
         /// What RocksDB said.
         problem: String,
     },
+    /// A copy of the ledger could not be made.
+    #[error("cannot copy the ledger to {}: {problem}. The directory must not exist, the one it lies in must, with space for the ledger", path.display())]
+    Backup {
+        /// Where to.
+        path: PathBuf,
+        /// What RocksDB said.
+        problem: String,
+    },
+    /// A snapshot was taken in to a part only.
+    #[error("the ledger in {} was begun from a snapshot that was not taken in to its end. Do that again: it goes on where it ended; or delete the directory", path.display())]
+    Restoring {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A ledger where a new one was to be begun.
+    #[error("there is a ledger in {}, at height {height}. A snapshot is for a node without one: move the directory away first", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// Its height.
+        height: Height,
+    },
     /// An earlier write failed.
     #[error(
         "{doing} was refused, as an earlier write to the ledger failed. Stop the node, check the disk, and start it again"

@@ -36,10 +36,11 @@ pub(super) enum Family {
     Checkpoints,
     Tree,
     Evidence,
+    Remembered,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Meta,
         Self::Batches,
         Self::Unordered,
@@ -55,6 +56,7 @@ impl Family {
         Self::Checkpoints,
         Self::Tree,
         Self::Evidence,
+        Self::Remembered,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -74,6 +76,7 @@ impl Family {
             Self::Checkpoints => "checkpoints",
             Self::Tree => "tree",
             Self::Evidence => "evidence",
+            Self::Remembered => "remembered",
         }
     }
 
@@ -145,6 +148,23 @@ impl Store {
     ) -> Result<(), StoreError> {
         for row in self.db.iterator_cf(self.family(family), rocksdb::IteratorMode::Start) {
             let (key, value) = row.map_err(|source| self.read_error(family, &[], &source))?;
+            visit(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    /// The same with the rows of `family`, whose keys are heights, up to that of `last`.
+    pub(super) fn scan_up_to(
+        &self,
+        family: Family,
+        last: Height,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for row in self.db.iterator_cf(self.family(family), rocksdb::IteratorMode::Start) {
+            let (key, value) = row.map_err(|source| self.read_error(family, &[], &source))?;
+            if self.height_of_key(family, &key)? > last {
+                break;
+            }
             visit(&key, &value)?;
         }
         Ok(())

@@ -139,6 +139,7 @@ impl Store {
     pub(super) fn first_head(genesis: &Genesis) -> Head {
         Head {
             tip: Tip::genesis(genesis),
+            base: super::Base { blocks: genesis.height(), bodies: genesis.height() },
             counts: super::Counts::default(),
             outcome: Outcome::genesis(genesis),
             governance: std::sync::Arc::new(Governance::of(genesis)),

@@ -55,6 +55,11 @@ impl Store {
         self.memory().trie.update(self, changes)
     }
 
+    /// The values of `keys`, in ascending order, at the tip.
+    pub(super) fn find_leaves(&self, keys: &[Digest]) -> Result<Vec<Option<Digest>>, StoreError> {
+        self.memory().trie.find(self, keys)
+    }
+
     /// The rows of an update.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! Leaves that share a prefix, kept together.
 
 use genesis::Digest;
+use serde::{Deserialize, Serialize};
 
 use super::{Change, Leaf};
 
@@ -14,7 +15,8 @@ pub const MAX_DEPTH: u8 = 64;
 const LEAF_BYTES: usize = 64;
 
 /// A place for a bucket: all keys that begin with these bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "[u8; 9]", try_from = "[u8; 9]")]
 pub struct BucketId {
     /// The bits, from the most significant down; those from `depth` on are 0.
     prefix: u64,
@@ -66,6 +68,12 @@ impl BucketId {
         self.depth == 0 || (bytes ^ self.prefix) >> (64 - self.depth) == 0
     }
 
+    /// Whether `other` is this place, or one below it.
+    pub const fn covers(self, other: Self) -> bool {
+        let shared = if self.depth == 0 { 0 } else { (self.prefix ^ other.prefix) >> (64 - self.depth) };
+        other.depth >= self.depth && shared == 0
+    }
+
     /// The key of its row: the prefix, big-endian, and the depth.
     pub fn to_bytes(self) -> [u8; 9] {
         let mut bytes = [self.depth; 9];
@@ -82,6 +90,21 @@ impl BucketId {
     }
 }
 
+impl From<BucketId> for [u8; 9] {
+    fn from(id: BucketId) -> Self {
+        id.to_bytes()
+    }
+}
+
+impl TryFrom<[u8; 9]> for BucketId {
+    type Error = &'static str;
+
+    fn try_from(bytes: [u8; 9]) -> Result<Self, &'static str> {
+        Self::from_bytes(&bytes)
+            .ok_or("the bits of a prefix beyond its depth are 0, and no depth is above 64")
+    }
+}
+
 /// The row of these leaves.
 pub fn to_row(leaves: &[Leaf]) -> Vec<u8> {
     leaves.iter().flat_map(|leaf| [leaf.key, leaf.value]).flat_map(|digest| *digest.as_bytes()).collect()
@@ -93,8 +116,25 @@ pub fn from_row(id: BucketId, row: &[u8]) -> Option<Vec<Leaf>> {
     let digests: Vec<Digest> = chunks.iter().map(|bytes| Digest::from_bytes(*bytes)).collect();
     let (pairs, []) = digests.as_chunks::<2>() else { return None };
     let leaves: Vec<Leaf> = pairs.iter().map(|[key, value]| Leaf { key: *key, value: *value }).collect();
-    let sound = leaves.is_sorted_by(|a, b| a.key < b.key) && leaves.iter().all(|leaf| id.contains(&leaf.key));
-    (sound && row.len() == leaves.len() * LEAF_BYTES).then_some(leaves)
+    (are_sound(id, &leaves) && row.len() == leaves.len() * LEAF_BYTES).then_some(leaves)
+}
+
+/// The buckets that `leaves`, in ascending order and all below `id`, are kept in. `visit` is given each.
+pub fn split(id: BucketId, leaves: &[Leaf], visit: &mut impl FnMut(BucketId, &[Leaf])) {
+    if leaves.is_empty() {
+        return;
+    }
+    if leaves.len() <= MAX_LEAVES || id.depth == MAX_DEPTH {
+        return visit(id, leaves);
+    }
+    let (left, right) = leaves.split_at(super::left_of(leaves, id.depth.into(), |leaf| &leaf.key));
+    split(id.left(), left, visit);
+    split(id.right(), right, visit);
+}
+
+/// Whether `leaves` are in ascending order of their keys, each once, and all below `id`.
+pub fn are_sound(id: BucketId, leaves: &[Leaf]) -> bool {
+    leaves.is_sorted_by(|a, b| a.key < b.key) && leaves.iter().all(|leaf| id.contains(&leaf.key))
 }
 
 /// `leaves` with `changes`, both in ascending order of their keys.

@@ -156,6 +156,24 @@ impl Trie {
         Replaced { root: update.base, nodes: replaced, rows }
     }
 
+    /// The values of `keys`, which are in ascending order and each there once; none where a key is not there.
+    ///
+    /// # Errors
+    /// When a bucket cannot be read.
+    pub fn find<B: Buckets>(&self, buckets: &B, keys: &[Digest]) -> Result<Vec<Option<Digest>>, B::Error> {
+        let wanted: Vec<Change> = keys.iter().map(|key| (*key, None)).collect();
+        let mut ids = Vec::new();
+        if !wanted.is_empty() {
+            self.touched(0, BucketId::ROOT, &wanted, &mut ids);
+        }
+        let leaves = buckets.read(&ids)?.concat();
+        let value = |key: &Digest| {
+            let place = leaves.binary_search_by_key(key, |leaf| leaf.key).ok()?;
+            Some(leaves[place].value)
+        };
+        Ok(keys.iter().map(value).collect())
+    }
+
     fn touched(&self, index: Index, id: BucketId, changes: &[Change], ids: &mut Vec<BucketId>) {
         let children = self.node(index).children;
         if children == 0 {
