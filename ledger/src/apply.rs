@@ -447,6 +447,8 @@ impl<V: StateView> Fold<'_, V> {
 }
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod tests;

@@ -59,7 +59,7 @@ pub use receipt::{Code, ItemReceipt, Receipt};
 pub use record::{Commitments, Endorsement, Header, Moment, Record, Version, Withdrawal};
 pub use registry::{RegistryEntry, RegistryKey};
 #[cfg(feature = "store")]
-pub use store::{Adoption, Stand, Store, StoreError};
+pub use store::{Adoption, Pruned, Restoration, RestoreError, Stand, Store, StoreError};
 pub use transaction::{CheckedTransaction, Transaction, TransactionError};
 
 /// How a node gets a ledger in the place of one that is damaged or wrong. In every message that has no other way out,

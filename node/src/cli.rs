@@ -3,6 +3,7 @@
 //! Every error says what failed, with which value, and what to do; it goes to stderr, answers go to stdout. With
 //! `--json` both are JSON. This is the one place where errors lose their type ([`anyhow`]).
 
+mod backup;
 mod bench;
 mod did;
 mod genesis;
@@ -10,6 +11,7 @@ mod gov;
 mod keys;
 mod output;
 mod reset;
+mod snapshot;
 mod start;
 mod status;
 mod testnet;
@@ -72,6 +74,10 @@ enum Command {
     Keys(keys::Keys),
     #[command(subcommand)]
     Genesis(genesis::Genesis),
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    #[command(subcommand)]
+    Backup(backup::Backup),
     Bench(bench::Bench),
     Reset(reset::Reset),
 }
@@ -180,6 +186,8 @@ impl Command {
             Self::Gov(gov) => block_on(gov.run(output), ""),
             Self::Keys(keys) => keys.run(output),
             Self::Genesis(genesis) => genesis.run(output),
+            Self::Snapshot(snapshot) => snapshot.run(output),
+            Self::Backup(backup) => backup.run(output),
             Self::Bench(bench) => bench.run(output),
             Self::Reset(reset) => reset.run(output),
         }
@@ -187,7 +195,7 @@ impl Command {
 }
 
 /// Runs a command that talks to a node, until it ends or Ctrl-C, which leaves what `left` says.
-fn block_on(command: impl Future<Output = anyhow::Result<()>>, left: &'static str) -> anyhow::Result<()> {
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>, left: &'static str) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {

@@ -35,6 +35,12 @@ pub struct Config {
     /// Bounds of the mempool.
     #[serde(default)]
     pub mempool: MempoolConfig,
+    /// Which snapshots are made.
+    #[serde(default)]
+    pub snapshots: SnapshotConfig,
+    /// How much of the chain is kept.
+    #[serde(default)]
+    pub history: HistoryConfig,
 }
 
 /// What is logged, and how.
@@ -89,6 +95,33 @@ pub struct MempoolConfig {
     pub max_bytes: u64,
 }
 
+/// Which snapshots are made, for nodes that begin from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SnapshotConfig {
+    /// One after each block whose height is a multiple of this; 0 for none.
+    #[serde(deserialize_with = "within::<_, _, 0, 1_000_000_000>")]
+    pub every_blocks: u64,
+    /// How many are kept.
+    #[serde(deserialize_with = "within::<_, _, 1, 1_000>")]
+    pub keep: usize,
+}
+
+/// How much of the chain is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistoryConfig {
+    /// The newest blocks that are kept, and more where the rules ask for more; 0 for all: an archive.
+    #[serde(deserialize_with = "within::<_, _, 0, 1_000_000_000_000>")]
+    pub keep_blocks: u64,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self { every_blocks: 0, keep: 2 }
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
         // At `info` libp2p logs its own peer id, which says nothing to whoever reads ours.
@@ -136,7 +169,9 @@ impl Config {
     /// The defaults at these three addresses.
     pub fn at(p2p_listen: SocketAddr, rpc_listen: SocketAddr, metrics_listen: SocketAddr) -> Self {
         let (log, rpc, mempool) = (LogConfig::default(), RpcConfig::default(), MempoolConfig::default());
-        Self { p2p_listen, rpc_listen, metrics_listen, observers: Vec::new(), log, rpc, mempool }
+        let (snapshots, history) = (SnapshotConfig::default(), HistoryConfig::default());
+        let observers = Vec::new();
+        Self { p2p_listen, rpc_listen, metrics_listen, observers, log, rpc, mempool, snapshots, history }
     }
 
     /// Reads a configuration.
@@ -165,7 +200,8 @@ impl Config {
 
     /// The file with every setting and what it means.
     pub fn to_toml(&self) -> String {
-        let Self { p2p_listen, rpc_listen, metrics_listen, observers, log, rpc, mempool } = self;
+        let Self { p2p_listen, rpc_listen, metrics_listen, observers, log, rpc, mempool, snapshots, history } =
+            self;
         let observers = observers.iter().map(|key| format!("\n  \"{key}\",")).collect::<String>()
             + if observers.is_empty() { "" } else { "\n" };
         let RpcConfig { max_connections, max_body_bytes, max_batch, wait_timeout_max_ms, cors_origins } = rpc;
@@ -203,10 +239,25 @@ cors_origins = [{cors_origins}]
 [mempool]
 # The most bytes of transactions that wait; more are refused until there is room.
 max_bytes = {max_bytes}
+
+[snapshots]
+# A new node can begin from a snapshot instead of executing the whole chain. One is made after each block whose height is a
+# multiple of this, in data/snapshots; 0 for none. It takes as much disk as the DIDs do.
+every_blocks = {every_blocks}
+# How many are kept.
+keep = {keep}
+
+[history]
+# How many of the newest blocks are kept; 0 for all of them (an archive). DIDs keep all their versions, and blocks that the rules
+# may still ask for are kept whatever this says.
+keep_blocks = {keep_blocks}
 "#,
             format = log.format,
             level = log.level,
             max_bytes = mempool.max_bytes,
+            every_blocks = snapshots.every_blocks,
+            keep = snapshots.keep,
+            keep_blocks = history.keep_blocks,
         )
     }
 }

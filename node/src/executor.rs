@@ -17,6 +17,7 @@ use crate::fetcher::Want;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
+use crate::snapshot::keeper::Due;
 use crate::wire::Proof;
 
 /// How long to wait for something before looking whether the node stops.
@@ -49,6 +50,8 @@ pub struct Executor {
     pub fetch: mpsc::Sender<Want>,
     /// The driver.
     pub events: mpsc::Sender<Event>,
+    /// Where a snapshot is due.
+    pub snapshots: Due,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -140,6 +143,7 @@ impl Executor {
             self.metrics.transactions.with_label_values(&[receipt.code.name()]).inc();
         }
         self.metrics.executed_height.set(row.height.0 as i64);
+        self.snapshots.executed(&self.store, row.height);
         if !row.batches.is_empty() {
             let (height, transactions) = (row.height.0, changes.receipts.len());
             tracing::debug!(height, transactions, "executed");

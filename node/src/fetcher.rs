@@ -284,8 +284,9 @@ impl Fetcher {
                     self.peers.records().served(&peer);
                 }
             }
-            Ok(Answer::Blocks(..)) => {
-                self.peers.drop_for(&peer, Fault::Invalid, &"it answered with blocks when asked for batches");
+            Ok(_) => {
+                let why = "it answered with something else when asked for batches";
+                self.peers.drop_for(&peer, Fault::Invalid, &why);
             }
             Err(error) => self.peers.drop_for(&peer, Fault::Invalid, &error),
         }

@@ -11,6 +11,8 @@
 //!                          journal was lost
 //!   data/store/            the chain and its state: the other nodes have it too, but see `ledger::HOW_TO_REPLACE`
 //!   data/journal/          what this validator voted: nobody else has it
+//!   data/snapshots/        ledgers at one height, for nodes that begin there
+//!   run/admin.sock         for administration, by this user alone, while the node runs
 //!   lock                   held while the node runs
 //! ```
 //!
@@ -25,6 +27,7 @@ use genesis::document::{GenesisError, MAX_FILE_BYTES};
 use genesis::{Genesis, SecretKey};
 
 use crate::config::{Config, ConfigError};
+use crate::snapshot::Shelf;
 
 pub use client::key_file::Role as KeyRole;
 
@@ -184,6 +187,21 @@ impl Home {
     /// The chain and its state.
     pub fn store(&self) -> PathBuf {
         self.data().join("store")
+    }
+
+    /// Ledgers at one height, for nodes that begin there.
+    pub fn snapshots(&self) -> Shelf {
+        Shelf::new(self.data().join("snapshots"))
+    }
+
+    /// The folder of the socket for administration.
+    pub fn run_folder(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// The socket for administration.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.run_folder().join("admin.sock")
     }
 
     /// What this validator voted.

@@ -8,8 +8,10 @@
 //!   [`fetcher`]: batches of all validators
 //! - [`succession`]: the chain that goes on after a quorum was lost for good
 //! - [`sync`]: blocks for who was away; [`wire`]: what nodes say to one another
+//! - [`snapshot`]: ledgers at one height, for nodes that begin there; [`admin`]: what the operator asks of a node at work
 //! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`]: for operators
 
+pub mod admin;
 pub mod availability;
 pub mod batcher;
 pub mod cli;
@@ -30,6 +32,7 @@ pub mod prove;
 pub mod quota;
 pub mod rpc;
 pub mod shelf;
+pub mod snapshot;
 pub mod succession;
 pub mod sync;
 pub mod wire;

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::startup::Recovered;
 use self::threads::Threads;
+use crate::admin::{Admin, Office};
 use crate::availability::Availability;
 use crate::batcher::Batcher;
 use crate::config::Config;
@@ -47,6 +48,7 @@ use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::rpc::{self, Api};
 use crate::shelf::Shelf;
+use crate::snapshot::{self, keeper::Keeper};
 use crate::sync::{self, Peers, Progress, Sync};
 
 /// How many events may wait for the driver.
@@ -69,6 +71,7 @@ struct Common {
     snapshot: watch::Receiver<Snapshot>,
     health: Arc<Health>,
     progress: Arc<Progress>,
+    snapshots: snapshot::Shelf,
     stop: CancellationToken,
 }
 
@@ -80,6 +83,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
     let _lock = home.lock()?;
     let config = home.config()?;
     let mut recovered = startup::recover(&home, &config)?;
+    let admin = Admin::open(&home)?;
     let (network, inbox) = Network::start(recovered.network(&config)?).await?;
     let (snapshots, snapshot) = watch::channel(recovered.snapshot());
     let genesis = Arc::clone(&recovered.genesis);
@@ -100,12 +104,13 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
             started: recovered.started,
         }),
         progress,
+        snapshots: home.snapshots(),
         stop: CancellationToken::new(),
         genesis,
         network,
         snapshot,
     };
-    let mut running = Running::start(&common, recovered, inbox, snapshots)?;
+    let mut running = Running::start(&common, recovered, inbox, snapshots, &config, admin)?;
     let served = serve(&common, &config, &mut running.tasks).await;
     common.stop.cancel();
     let ended = running.stop(common.network).await;
@@ -125,6 +130,8 @@ impl Running {
         recovered: Recovered,
         inbox: Inbox,
         snapshots: watch::Sender<Snapshot>,
+        config: &Config,
+        admin: Admin,
     ) -> anyhow::Result<Self> {
         let Common { genesis, membership, store, network, mempool, .. } = common.clone();
         let members = membership.now();
@@ -153,7 +160,15 @@ impl Running {
             events: events.clone(),
             metrics: Arc::clone(&common.metrics),
         };
+        let (keeper, due) = Keeper::new(
+            Arc::clone(&store),
+            Arc::clone(&genesis),
+            common.snapshots.clone(),
+            config.snapshots,
+            config.history,
+        );
         let executor = Executor {
+            snapshots: due,
             genesis: Arc::clone(&genesis),
             store: Arc::clone(&store),
             shelf: Arc::clone(&common.shelf),
@@ -211,6 +226,11 @@ impl Running {
         threads.start("intake", move || Ok(intake.run(intake_arrivals)?));
         let stop = common.stop.clone();
         threads.start("executor", move || Ok(executor.run(&executor_finals, &stop)?));
+        let stop = common.stop.clone();
+        threads.start("keeper", move || {
+            keeper.run(&stop);
+            Ok(())
+        });
         let (stop, first, votes) = (common.stop.clone(), recovered.first, inbox.votes);
         threads.start("driver", move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -220,7 +240,13 @@ impl Running {
         tasks.spawn(fetcher.run(wants));
         tasks.spawn(batcher.run());
         tasks.spawn(sync.run(starts));
-        tasks.spawn(sync::serve(inbox.requests, store));
+        tasks.spawn(sync::serve(inbox.requests, Arc::clone(&store), common.snapshots.clone()));
+        tasks.spawn(admin.run(Office {
+            store,
+            genesis,
+            shelf: common.snapshots.clone(),
+            stop: common.stop.clone(),
+        }));
         tasks.spawn(forward_batches(inbox.batches, arrivals, membership));
         tasks.spawn(forward_peers(inbox.peers, events));
         Ok(Self { threads, tasks })

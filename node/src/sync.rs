@@ -53,6 +53,8 @@ const HAD_NOTHING: Duration = Duration::from_millis(250);
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often to look whether the driver and the executor have got further.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often it is told that a peer has forgotten blocks that are needed here.
+const TELL_OF_GAP_EVERY: Duration = Duration::from_secs(10);
 /// How often a node without a vote, to which nobody sends votes, looks for new blocks.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
@@ -137,6 +139,8 @@ struct Run {
     moved_at: Instant,
     /// The newest checkpoint that the driver was given.
     certified: Height,
+    /// When it was last told that a peer has forgotten what is needed.
+    told_of_gap: Option<Instant>,
     meter: Meter,
 }
 
@@ -179,6 +183,7 @@ impl Sync {
             handed: VecDeque::new(),
             moved_at: Instant::now(),
             certified: Height::ZERO,
+            told_of_gap: None,
             meter: Meter::new(Arc::clone(&self.progress), Arc::clone(&self.metrics), snapshot.executed),
         };
         let admitted: Vec<PublicKey> = self.network.peers().into_iter().map(|peer| peer.key).collect();
@@ -300,7 +305,7 @@ impl Sync {
     async fn answered(&self, run: &mut Run, answered: Answered) -> Result<(), Stopped> {
         let Answered { ticket, span, peer, outcome } = answered;
         run.busy.remove(&peer);
-        let Checked { blocks, beyond, checkpoint } = match outcome {
+        let Checked { blocks, beyond, checkpoint, first } = match outcome {
             Ok(checked) => checked,
             Err(error) => {
                 run.window.failed(ticket);
@@ -323,6 +328,13 @@ impl Sync {
         let Some(piece) = blocks else {
             run.window.failed(ticket);
             run.pause(peer);
+            if first > span.from && run.told_of_gap.is_none_or(|told| told.elapsed() > TELL_OF_GAP_EVERY) {
+                run.told_of_gap = Some(Instant::now());
+                tracing::warn!(
+                    peer = self.peers.name(&peer), wanted = %span.from, first = %first,
+                    "a peer has forgotten the block that is needed here. If all have: stop this node, move data/store away, and                      begin from a snapshot with `realdid snapshot fetch`"
+                );
+            }
             // Blocks of the next epoch can be taken once it has begun here: there is more, for now it is waited for.
             if span.from <= run.window.base().height.next() && !beyond {
                 run.without.insert(peer);

@@ -9,6 +9,8 @@ use genesis::encoding::{DecodeError, decode, encode};
 use genesis::{Digest, Epoch, Height};
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::Part;
+
 /// The most bytes in a frame of the votes channel.
 pub const MAX_GOSSIP_BYTES: usize = consensus::message::MAX_MESSAGE_BYTES + 16;
 /// The most bytes in an answer.
@@ -33,6 +35,24 @@ pub enum Ask {
     Blocks(Span),
     /// These batches. At most [`MAX_DIGESTS`].
     Batches(Vec<Digest>),
+    /// Which snapshot there is.
+    Snapshot,
+    /// What a file of the snapshot of this height has from this byte on.
+    Slice {
+        /// Which snapshot.
+        height: Height,
+        /// Which file.
+        part: Part,
+        /// The first byte.
+        offset: u64,
+    },
+}
+
+/// A snapshot that a peer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The block that it was made after.
+    pub height: Height,
 }
 
 /// Heights in a row, the first and the last one among them.
@@ -52,6 +72,10 @@ pub enum Answer {
     Blocks(Range),
     /// Those of the batches that are here, as many as fit.
     Batches(Vec<Vec<u8>>),
+    /// The newest snapshot, if there is one.
+    Snapshot(Option<Offer>),
+    /// Bytes of a file, fewer than [`SLICE_BYTES`](crate::snapshot::SLICE_BYTES) at its end; none where there is no such file.
+    Slice(Option<Vec<u8>>),
 }
 
 /// Final blocks of one epoch, and what proves them.
@@ -65,6 +89,8 @@ pub struct Range {
     pub cited: Option<CheckpointCertificate>,
     /// The newest checkpoint of the epoch of the block before the first: the one that closed it, where it is over.
     pub checkpoint: Option<CheckpointCertificate>,
+    /// The first block that the answerer has: those before it, it has forgotten.
+    pub first: Height,
 }
 
 /// What the ledger keeps as a block's proof: the agreed candidate, and its own certificate where it has one (else a
@@ -100,7 +126,7 @@ impl Ask {
         let ask = decode(bytes, 64 << 10)?;
         match &ask {
             Self::Batches(digests) => bounded(digests.len()).map(|()| ask),
-            Self::Blocks(_) => Ok(ask),
+            Self::Blocks(_) | Self::Snapshot | Self::Slice { .. } => Ok(ask),
         }
     }
 }

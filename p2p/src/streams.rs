@@ -65,7 +65,7 @@ impl Names {
             let kind = match protocol {
                 Protocol::Channel(Channel::Votes) => "votes/2",
                 Protocol::Channel(Channel::Batches) => "batches/2",
-                Protocol::Sync => "sync/2",
+                Protocol::Sync => "sync/3",
             };
             Named(format!("/realdid/{chain}/{kind}").into(), protocol)
         }))

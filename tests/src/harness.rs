@@ -404,7 +404,7 @@ impl Cluster {
 /// Those of the call.
 pub async fn submit(client: &Client) -> Result<(Did, genesis::Digest), RpcError> {
     let status = client.status().await?;
-    let expires_at = status.height.plus(wallet::LIFETIME);
+    let expires_at = status.height.plus(wallet::LIFETIME.min(status.parameters.max_transaction_lifetime));
     let terms = Terms { network: status.network, chain: status.chain, expires_at };
     let (did, transaction) = wallet::registration(&terms, &SecretKey::generate());
     let submitted = client.submit(&genesis::encoding::encode(&transaction)).await?;

@@ -131,7 +131,7 @@ fn transactions(genesis: &Genesis, height: u64) -> Vec<Vec<Transaction>> {
         let older = height - 3;
         list.push(sign(genesis, older, Operation::Create(create(&[subject(older)])), subject(older)));
     }
-    if height > 5 && height % 3 == 0 {
+    if height > 5 && height.is_multiple_of(3) {
         let older = height - 5;
         let (did, replaces) = (create(&[subject(older)]).did(), Version(1));
         let document = Document { threshold: 1, ..crate::samples::document(&[subject(older), 120]) };
@@ -153,7 +153,7 @@ fn transactions(genesis: &Genesis, height: u64) -> Vec<Vec<Transaction>> {
             &[&recovery_key(1)],
         ));
     }
-    if height > 20 && height % 7 == 0 {
+    if height > 20 && height.is_multiple_of(7) {
         let older = height - 12;
         let did = create(&[subject(older)]).did();
         let version = if older % 3 == 1 { 2 } else { 1 };
@@ -163,7 +163,7 @@ fn transactions(genesis: &Genesis, height: u64) -> Vec<Vec<Transaction>> {
     if height == 5 || height == CLOSES + 4 {
         list.extend(decision(genesis, height));
     }
-    if height % 11 == 0 { Vec::new() } else { vec![list] }
+    if height.is_multiple_of(11) { Vec::new() } else { vec![list] }
 }
 
 fn sign(genesis: &Genesis, height: u64, operation: Operation, signer: u8) -> Transaction {

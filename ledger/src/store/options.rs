@@ -1,6 +1,6 @@
 //! RocksDB's options: for an SSD, for two cores, and with memory that is bounded.
 //!
-//! Memory: at most 64 MiB of blocks, 128 MiB of memtables and what the open files' readers need. Compression is
+//! Memory: at most 256 MiB of blocks (at ten million DIDs the filters and indexes alone take a third of it), 128 MiB of memtables and what the open files' readers need. Compression is
 //! off, as keys, digests and signatures do not compress.
 
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBRecoveryMode, LogLevel, Options};
@@ -36,7 +36,7 @@ pub(super) fn database() -> Options {
 
 /// Column families that share one block cache.
 pub(super) fn column_families() -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(64 * MIB);
+    let cache = Cache::new_lru_cache(256 * MIB);
     Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), column_family(family, &cache))).into()
 }
 

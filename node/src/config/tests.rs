@@ -15,6 +15,8 @@ fn what_is_written_is_read_back() {
     config.observers = [1, 2].map(|seed| genesis::SecretKey::from_seed([seed; 32]).public()).to_vec();
     config.log = LogConfig { format: LogFormat::Json, level: "info,p2p=debug".into() };
     config.rpc.max_batch = 7;
+    config.snapshots = SnapshotConfig { every_blocks: 1_000, keep: 5 };
+    config.history = HistoryConfig { keep_blocks: 77 };
     config.rpc.cors_origins = vec!["https://app.example".into(), "http://127.0.0.1:3000".into()];
     assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);
 }
@@ -24,6 +26,7 @@ fn what_is_left_out_has_its_default() {
     let config = Config::parse(LISTENS).unwrap();
     assert_eq!((config.rpc, config.mempool), (RpcConfig::default(), MempoolConfig::default()));
     assert_eq!((config.log, config.observers), (LogConfig::default(), Vec::new()));
+    assert_eq!((config.snapshots, config.history), (SnapshotConfig::default(), HistoryConfig::default()));
 }
 
 #[test]
@@ -45,6 +48,8 @@ fn each_wrong_field_is_named_with_its_line_value_and_what_is_allowed() {
         ("[rpc]\ncors_origins = [\"app.example\"]", ["`app.example` is not an origin", "https://host"]),
         ("[rpc]\ncors_origins = [\"https://a.example/\"]", ["https://a.example/", "https://host"]),
         ("[mempool]\nmax_bytes = 5", ["max_bytes = 5", "expected 1048576 to 68719476736"]),
+        ("[snapshots]\nkeep = 0", ["keep = 0", "expected 1 to 1000"]),
+        ("[history]\nkeep_blocks = -1", ["keep_blocks = -1", "expected 0 to 1000000000000"]),
         ("[mempool", ["line 4", "[mempool"]),
     ] {
         let error = problem(&format!("{LISTENS}{line}\n"));

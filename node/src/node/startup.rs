@@ -277,7 +277,7 @@ fn consume_first_start(home: &Home) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn limits(genesis: &Genesis) -> Limits {
+pub(crate) fn limits(genesis: &Genesis) -> Limits {
     let mut limits = Limits::default();
     limits.votes.frame_bytes = MAX_GOSSIP_BYTES as u32;
     // The parameter is at most 4 MiB.

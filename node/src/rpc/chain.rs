@@ -142,9 +142,13 @@ pub(super) fn evidence(api: &Api) -> Result<Vec<Evidence>, Refusal> {
 }
 
 pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {
-    let block = api.store.block(height).map_err(|error| internal(&error))?.ok_or_else(|| {
-        let (first, tip) = (api.store.origin().next(), api.store.tip().height);
-        refusal(code::NOT_FOUND, format!("no block {height}: this node has blocks {first} to {tip}"))
+    let (first, tip) = (api.store.first_block(), api.store.tip().height);
+    // Of the last ones before there are rows, without their batches.
+    let found =
+        if height < first { None } else { api.store.block(height).map_err(|error| internal(&error))? };
+    let block = found.ok_or_else(|| {
+        let earlier = if first > api.store.origin().next() { "; earlier ones are not kept here" } else { "" };
+        refusal(code::NOT_FOUND, format!("no block {height}: this node has blocks {first} to {tip}{earlier}"))
     })?;
     let proof = Proof::decode(&block.proof).map_err(|error| internal(&error))?;
     let mut transactions = Vec::new();

@@ -43,6 +43,8 @@ pub struct Checked {
     /// Whether there were blocks of another epoch.
     pub beyond: bool,
     pub checkpoint: Option<Verified<CheckpointCertificate>>,
+    /// The first block that the peer has, as it says.
+    pub first: Height,
 }
 
 /// A chain of final blocks, for the driver.
@@ -57,18 +59,18 @@ pub struct Blocks {
 pub fn check(answer: &[u8], span: Span, members: &Members) -> Result<Checked, Lie> {
     let context = &members.context;
     let Answer::Blocks(range) = decode(answer, MAX_ANSWER_BYTES)? else { return Err(Lie::AnotherKind) };
-    let Range { candidates, finality, cited, checkpoint } = range;
+    let Range { candidates, finality, cited, checkpoint, first } = range;
     let of_epoch = |certificate: &CheckpointCertificate| certificate.checkpoint.epoch == context.epoch;
     let checkpoint = checkpoint.filter(of_epoch).map(|checkpoint| checkpoint.verify(context)).transpose()?;
     let Some(last) = candidates.last().filter(|last| last.epoch == context.epoch) else {
-        return Ok(Checked { blocks: None, beyond: !candidates.is_empty(), checkpoint });
+        return Ok(Checked { blocks: None, beyond: !candidates.is_empty(), checkpoint, first });
     };
     let (end, cites, count) = (last.height, last.cites, candidates.len());
     if count > MAX_UNCERTIFIED + STRIDE as usize {
         return Err(Lie::TooMany(count));
     }
     let finality = finality.ok_or(Lie::NoProof(count))?;
-    let start = candidates.first().map_or(end, |first| first.height);
+    let start = candidates.first().map_or(end, |block| block.height);
     if start != span.from {
         return Err(Lie::Start { found: start, asked: span.from });
     }
@@ -91,10 +93,10 @@ pub fn check(answer: &[u8], span: Span, members: &Members) -> Result<Checked, Li
     if cited.is_none() && cites.height > members.began {
         return Err(Lie::NoCited { cites: cites.height, last: end });
     }
-    let parent = candidates.first().map_or(genesis::Digest::ZERO, |first| first.parent.digest);
+    let parent = candidates.first().map_or(genesis::Digest::ZERO, |block| block.parent.digest);
     let content = Blocks { candidates, finality, cited };
     let piece = Piece { first: start, parent, digests, bytes: answer.len(), content };
-    Ok(Checked { blocks: Some(piece), beyond: false, checkpoint })
+    Ok(Checked { blocks: Some(piece), beyond: false, checkpoint, first })
 }
 
 #[cfg(test)]

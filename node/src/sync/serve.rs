@@ -11,7 +11,8 @@ use ledger::{Store, StoreError};
 use p2p::IncomingRequest;
 use tokio::sync::mpsc;
 
-use crate::wire::{Answer, Ask, Proof, Range, Span, decode_checkpoint};
+use crate::snapshot::Shelf;
+use crate::wire::{Answer, Ask, Offer, Proof, Range, Span, decode_checkpoint};
 
 /// How many blocks one answer holds, and how many bytes of blocks or batches.
 const BLOCKS_AN_ANSWER: usize = 512;
@@ -24,17 +25,17 @@ pub(super) const MAX_UNCERTIFIED: usize = 8_192;
 const ANSWERS: usize = 4;
 
 /// Answers peers' requests until the network ends.
-pub async fn serve(mut requests: mpsc::Receiver<IncomingRequest>, store: Arc<Store>) {
+pub async fn serve(mut requests: mpsc::Receiver<IncomingRequest>, store: Arc<Store>, shelf: Shelf) {
     let places = Arc::new(tokio::sync::Semaphore::new(ANSWERS));
     while let Some(request) = requests.recv().await {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let store = Arc::clone(&store);
+        let (store, shelf) = (Arc::clone(&store), shelf.clone());
         tokio::task::spawn_blocking(move || {
             let _place = place;
             let from = request.from;
             match Ask::decode(&request.bytes) {
-                Ok(ask) => match answer(&store, &ask) {
+                Ok(ask) => match answer(&store, &shelf, &ask) {
                     Ok(answer) => request.reply.answer(encode(&answer)),
                     Err(error) => tracing::error!(%error, "a peer's request could not be answered"),
                 },
@@ -51,14 +52,24 @@ enum AnswerError {
     Store(#[from] StoreError),
     #[error("the proof of a stored block, or a stored checkpoint, can not be read: {0}")]
     Encoding(#[from] DecodeError),
+    #[error("the snapshots can not be read: {0}")]
+    Snapshot(#[from] std::io::Error),
 }
 
-fn answer(store: &Store, ask: &Ask) -> Result<Answer, AnswerError> {
+fn answer(store: &Store, shelf: &Shelf, ask: &Ask) -> Result<Answer, AnswerError> {
     match ask {
         Ask::Blocks(span) => Ok(Answer::Blocks(Range {
             checkpoint: newest_checkpoint(store, span.from.previous())?,
+            first: store.first_block(),
             ..blocks_of(store, *span)?
         })),
+        Ask::Snapshot => {
+            let newest = shelf.heights()?.last().copied();
+            Ok(Answer::Snapshot(newest.map(|height| Offer { height })))
+        }
+        Ask::Slice { height, part, offset } => {
+            Ok(Answer::Slice(shelf.folder(*height).slice(*part, *offset)?))
+        }
         Ask::Batches(digests) => {
             let (mut batches, mut bytes) = (Vec::new(), 0);
             for digest in digests {
@@ -122,5 +133,5 @@ fn blocks_of(store: &Store, Span { from, to }: Span) -> Result<Range, AnswerErro
     }
     let Some((count, finality, cited)) = proven else { return Ok(Range::default()) };
     candidates.truncate(count);
-    Ok(Range { candidates, finality: Some(finality), cited, checkpoint: None })
+    Ok(Range { candidates, finality: Some(finality), cited, ..Range::default() })
 }

@@ -18,11 +18,12 @@ use clap::Parser;
 use client::wallet::{Terms, registration};
 use genesis::{Configuration, Digest, Genesis, Height, Parameters, SecretKey, UnixMillis, Validator};
 use ledger::resolution::{Options as ResolveOptions, resolve};
+use ledger::snapshot::{Anchor, PieceInfo};
 use ledger::state::StateKey;
 use ledger::tree::{Change, Update};
 use ledger::{
     Batch, Block, CheckedBatch, Did, DidId, Governance, Outcome, Record, RegistryEntry, RegistryKey,
-    StateView, Store, StoreError, apply,
+    Restoration, StateView, Store, StoreError, apply,
 };
 use serde_json::json;
 use tests::simulation::chance::Chance;
@@ -44,6 +45,9 @@ struct Options {
     /// Where the ledger is made; it is removed at the end
     #[arg(long, value_name = "DIR")]
     dir: Option<std::path::PathBuf>,
+    /// At the largest size, also make a snapshot and begin a second ledger from it
+    #[arg(long)]
+    snapshot: bool,
     /// A line of JSON for each size
     #[arg(long)]
     json: bool,
@@ -118,6 +122,7 @@ fn main() {
     let folder = folder.expect("a folder for the ledger can be made");
     let mut bench = Bench::new();
     let mut store = bench.open(folder.path());
+    let largest = options.dids.last().copied();
     for wanted in &options.dids {
         let (begin, mut told) = (Instant::now(), Instant::now());
         while bench.dids + BLOCKS * BLOCK < *wanted {
@@ -135,6 +140,9 @@ fn main() {
         store = bench.open(folder.path());
         report["open_s"] = json!(start.elapsed().as_secs_f64());
         report["disk_bytes_a_did"] = json!(disk_bytes(folder.path()) / bench.dids as u64);
+        if options.snapshot && Some(*wanted) == largest {
+            report["snapshot"] = bench.snapshot(&store, options.dir.as_deref());
+        }
         if options.json {
             println!("{report}");
         } else {
@@ -214,6 +222,39 @@ impl Bench {
             assert_eq!(changes.records.len(), BLOCK, "every registration is applied");
         }
         cost
+    }
+
+    /// What it takes to cut the ledger into pieces, and to make another one of them.
+    fn snapshot(&self, store: &Store, dir: Option<&Path>) -> serde_json::Value {
+        let folder = dir.map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("a folder");
+        let piece = |number: usize| folder.path().join(number.to_string());
+        let mut infos: Vec<PieceInfo> = Vec::new();
+        let start = Instant::now();
+        let emit = |info: PieceInfo, bytes: &[u8]| {
+            fs::write(piece(infos.len()), bytes).expect("the disk works");
+            infos.push(info);
+            Ok::<(), StoreError>(())
+        };
+        store.cut(&self.genesis, Ok, emit).expect("the disk works");
+        let make = start.elapsed();
+        let anchor = Anchor {
+            tip: store.tip(),
+            outcome: store.outcome(),
+            epochs: vec![(Height::ZERO, Configuration::of(&self.genesis))],
+            certificates: Vec::new(),
+        };
+        let (pieces, bytes) = (infos.len(), infos.iter().map(|info| info.bytes).sum::<u64>());
+        let start = Instant::now();
+        let path = folder.path().join("store");
+        let restoration = Restoration::open(&path, &self.genesis, anchor, infos);
+        let mut restoration = restoration.expect("the pieces lead to the root");
+        for number in 0..pieces {
+            restoration.put(&fs::read(piece(number)).expect("a piece")).expect("it is sound");
+        }
+        restoration.finish().expect("nothing is missing");
+        let take = start.elapsed();
+        assert_eq!(self.open(&path).outcome(), store.outcome(), "the same state");
+        json!({ "make_s": make.as_secs_f64(), "take_s": take.as_secs_f64(), "pieces": pieces, "bytes": bytes })
     }
 
     fn report(&self, store: &Store, cost: &Cost) -> serde_json::Value {

@@ -18,5 +18,6 @@ mod proving;
 mod quiet;
 mod recovery;
 mod resolving;
+mod snapshots;
 mod surface;
 mod sync;

@@ -140,7 +140,8 @@ impl Restoration {
         Some((self.place(), *self.pieces.get(self.place())?))
     }
 
-    /// Takes in the bytes of the piece that is next.
+    /// Takes in the bytes of the piece that is next. Whether blocks in it are what their digests say is for the caller to look at:
+    /// a digest is over what consensus agreed on.
     ///
     /// # Errors
     /// When they are not those, or do not follow from what is certified: then nothing has changed, and others may be tried. When the

@@ -213,8 +213,10 @@ fn whatever_is_changed_is_refused_and_the_true_piece_is_taken_after_it() {
         let mut flipped = bytes.clone();
         flipped[bytes.len() / 2] ^= 1;
         assert!(restoration.put(&flipped).is_err());
-        // Under a list that names it.
-        if let Ok(piece) = Piece::read(&flipped) {
+        // Under a list that names it. What a block's digest is over is not the ledger's to know.
+        if let Ok(piece) = Piece::read(&flipped)
+            && info.kind != PieceKind::Blocks
+        {
             let lie = with(&pieces, number, &piece);
             let refused = restore(anchor(&original), &lie);
             assert!(refused.is_err(), "piece {number}: {}", info.kind.name());

@@ -87,7 +87,13 @@ fn chain(first: u64, last: u64) -> Vec<Candidate> {
 fn honest() -> Range {
     let candidates = chain(101, 110);
     let finality = candidates.last().and_then(commit);
-    Range { candidates, finality, cited: Some(checkpoint(100)), checkpoint: Some(checkpoint(140)) }
+    Range {
+        candidates,
+        finality,
+        cited: Some(checkpoint(100)),
+        checkpoint: Some(checkpoint(140)),
+        first: Height(1),
+    }
 }
 
 const SPAN: Span = Span { from: Height(101), to: Height(110) };
@@ -102,7 +108,7 @@ fn refused(range: Range) -> String {
 
 #[test]
 fn an_honest_answer_is_taken_whole() {
-    let Checked { blocks, beyond, checkpoint } = checked(honest()).unwrap();
+    let Checked { blocks, beyond, checkpoint, .. } = checked(honest()).unwrap();
     let piece = blocks.unwrap();
     assert_eq!((piece.first, piece.last().height, piece.digests.len()), (Height(101), Height(110), 10));
     assert_eq!(piece.parent, honest().candidates[0].parent.digest);
@@ -112,7 +118,7 @@ fn an_honest_answer_is_taken_whole() {
 
 #[test]
 fn an_answer_without_blocks_is_no_lie() {
-    let Checked { blocks, beyond, checkpoint } = checked(Range::default()).unwrap();
+    let Checked { blocks, beyond, checkpoint, .. } = checked(Range::default()).unwrap();
     assert!(blocks.is_none() && !beyond && checkpoint.is_none());
 }
 
@@ -195,7 +201,7 @@ fn a_certified_chain_whose_heights_do_not_follow_one_another_is_refused() {
 #[test]
 fn more_blocks_than_any_honest_answer_has_are_refused_before_a_signature_is_checked() {
     let candidates = chain(101, 100 + MAX_UNCERTIFIED as u64 + STRIDE + 1);
-    let range = Range { candidates, finality: honest().finality, cited: None, checkpoint: None };
+    let range = Range { candidates, cited: None, checkpoint: None, ..honest() };
     assert!(refused(range).contains("a range has far fewer"));
 }
 
@@ -232,7 +238,7 @@ fn what_is_of_another_epoch_is_neither_believed_nor_held_against_its_sender() {
     let mut of_later = checkpoint(200);
     of_later.checkpoint.epoch = Epoch(3);
     later.checkpoint = Some(of_later);
-    let Checked { blocks, beyond, checkpoint } = checked(later).unwrap();
+    let Checked { blocks, beyond, checkpoint, .. } = checked(later).unwrap();
     assert!(blocks.is_none() && beyond && checkpoint.is_none());
 }
 
