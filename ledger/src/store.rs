@@ -35,6 +35,7 @@ mod error;
 mod options;
 mod reads;
 mod rows;
+mod scan;
 mod statistics;
 mod succession;
 mod tree;

@@ -4,6 +4,7 @@
 //! `--json` both are JSON. This is the one place where errors lose their type ([`anyhow`]).
 
 mod bench;
+mod chain;
 mod did;
 mod genesis;
 mod gov;
@@ -72,6 +73,8 @@ enum Command {
     Keys(keys::Keys),
     #[command(subcommand)]
     Genesis(genesis::Genesis),
+    #[command(subcommand)]
+    Chain(chain::Chain),
     Bench(bench::Bench),
     Reset(reset::Reset),
 }
@@ -180,6 +183,7 @@ impl Command {
             Self::Gov(gov) => block_on(gov.run(output), ""),
             Self::Keys(keys) => keys.run(output),
             Self::Genesis(genesis) => genesis.run(output),
+            Self::Chain(chain) => chain.run(output),
             Self::Bench(bench) => bench.run(output),
             Self::Reset(reset) => reset.run(output),
         }
