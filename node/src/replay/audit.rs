@@ -91,6 +91,8 @@ pub struct Audited {
 /// A step of an audit, for whoever waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// A range of blocks was proven final.
+    Range,
     /// A block was looked at.
     Block,
     /// A version of a DID was.
@@ -108,7 +110,7 @@ pub fn audit(
 ) -> Result<Audited, AuditError> {
     let mut audit = Audit { store, genesis, tip: store.tip().height, found: Audited::default() };
     audit.epochs()?;
-    audit.finality()?;
+    audit.finality(watch)?;
     audit.blocks(watch)?;
     audit.dids(watch)?;
     audit.rest()?;
@@ -170,7 +172,7 @@ impl Audit<'_> {
     }
 
     /// That all blocks are final, as peers would be shown it.
-    fn finality(&mut self) -> Result<(), AuditError> {
+    fn finality(&mut self, watch: &mut impl FnMut(Step) -> Result<(), AuditError>) -> Result<(), AuditError> {
         let mut source = FromStore::new(self.store, first_height(self.store), self.tip)?;
         self.found.proven = source.next().previous();
         loop {
@@ -184,6 +186,7 @@ impl Audit<'_> {
                 return Err(unsound(from, "the blocks from it on are of another epoch"));
             }
             self.found.proven = source.next().previous();
+            watch(Step::Range)?;
         }
     }
 

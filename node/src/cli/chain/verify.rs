@@ -99,6 +99,7 @@ impl Verify {
         let mut count = 0_u64;
         let audited = audit(store, genesis, &mut |step| {
             match step {
+                Step::Range => {}
                 Step::Block => bar.inc(1),
                 Step::Version => {
                     count += 1;

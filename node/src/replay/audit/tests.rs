@@ -33,8 +33,8 @@ fn a_sound_ledger_passes_as_it_was_made_and_as_it_was_imported() {
 fn whoever_waits_can_end_it_at_any_step() {
     let chain = Chain::full();
     let mut steps = 0;
-    let made = audit(&chain.store, &chain.genesis, &mut |_| {
-        steps += 1;
+    let made = audit(&chain.store, &chain.genesis, &mut |step| {
+        steps += u64::from(step != Step::Range);
         Ok(())
     });
     let made = made.unwrap();
