@@ -101,6 +101,11 @@ impl Chain {
 
     /// DIDs that are made, changed and ended, in blocks with and without certificates, and one validator less from the middle on.
     pub(crate) fn full() -> Self {
+        Self::closing(false)
+    }
+
+    /// The same, where the block that closes the epoch has a commit certificate or, as often, its checkpoint's alone.
+    pub(crate) fn closing(committed: bool) -> Self {
         let mut chain = Self::new("test");
         for number in 0..4 {
             let transaction = chain.registered(number);
@@ -117,7 +122,7 @@ impl Chain {
         assert!(chain.pending.is_some());
         // It cites the checkpoint that says so, and closes the epoch.
         let transaction = chain.registered(4);
-        chain.block(&[transaction], false, true);
+        chain.block(&[transaction], committed, true);
         assert_eq!((chain.context.epoch, chain.context.validators.len()), (Epoch(1), 3));
         for number in 5..8 {
             let transactions = [chain.registered(number), chain.updated(usize::from(number) - 4)];

@@ -31,6 +31,11 @@ fn same(one: &Store, other: &Store) {
 
 #[test]
 fn a_chain_that_is_exported_and_imported_is_the_same_and_can_be_gone_on_from() {
+    let (_folder, store) = {
+        let committed = Chain::closing(true);
+        imported(&committed, &committed.exported(1))
+    };
+    assert!(store.governance().began > Height(0));
     let chain = Chain::full();
     let (_folder, store) = imported(&chain, &chain.exported(1));
     same(&chain.store, &store);
@@ -215,19 +220,25 @@ fn a_certificate_that_is_of_no_use_is_damage_and_not_passed_over() {
 
 #[test]
 fn the_next_epoch_begins_only_with_what_closed_the_one_before() {
-    let chain = Chain::full();
+    let chain = Chain::closing(true);
     let began = chain.store.governance().began;
+    let closes = |range: &Range| range.candidates.last().is_some_and(|last| last.height == began);
     let (height, error) = changed(&chain, |range| {
-        let closes = range.candidates.last().is_some_and(|last| last.height == began);
-        if closes {
-            let finality = range.finality.take();
-            // Its own commit certificate would do for the block, but not for the epoch.
-            assert!(matches!(finality, Some(Finality::Checkpoint(_))));
-            range.candidates.pop();
+        if closes(range) {
             range.checkpoint = None;
         }
     });
-    assert!(height < began && !error.is_empty(), "{error}");
+    // The closing block is final by itself, but says nothing of who is in charge next.
+    assert_eq!(height, began);
+    assert!(error.contains("are of epoch 1, but the ledger is in epoch 0"), "{error}");
+    assert!(error.contains("the checkpoint that closed epoch 0 is missing"), "{error}");
+    // Without the checkpoint that it cites, nothing says that it closes the epoch: it is not taken.
+    let (height, error) = changed(&chain, |range| {
+        if closes(range) {
+            range.cited = None;
+        }
+    });
+    assert!(height < began && error.contains("does not come with the blocks"), "{error}");
 }
 
 #[test]
