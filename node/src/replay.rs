@@ -12,9 +12,10 @@
 //!   what each checkpoint says of it that came along.
 //! - Whatever is wrong, and whenever it ends, the ledger stands at a block that was committed so, and can go on from there: what
 //!   opened its epoch is in it.
-//! - At most one range and the batches of one block are held in memory.
+//! - At most one range is held in memory, and the batches of one block, or of several where they are small ([`BYTES_A_WRITE`]).
 
 pub mod audit;
+mod error;
 pub mod from_store;
 pub mod stream;
 
@@ -22,17 +23,17 @@ use std::sync::Arc;
 
 use consensus::{Block, Candidate, Certificate, Checkpoint, CheckpointCertificate, Context, Finality};
 use genesis::{Digest, Epoch, Genesis, Height};
-use ledger::{ApplyError, BatchError, CheckedBatch, HOW_TO_REPLACE, Outcome, Store, StoreError, apply};
+use ledger::{CheckedBatch, Outcome, Store, apply};
 
-use self::stream::StreamError;
+pub use self::error::ReplayError;
 use crate::executor;
 use crate::membership::Members;
 use crate::node::startup::{self, Position};
-use crate::sync::check::{Blocks, Lie, check_range};
+use crate::sync::check::{Blocks, check_range};
 use crate::sync::serve::AnswerError;
 use crate::wire::{Proof, Range, encode_checkpoint};
 
-/// How many bytes of batches go into one write.
+/// How many bytes of batches go into one write: those of several blocks, as each write waits for the disk.
 const BYTES_A_WRITE: usize = 8 << 20;
 
 /// Where blocks come from.
@@ -48,169 +49,6 @@ pub trait Source {
     /// # Errors
     /// When it cannot be read, or is not there.
     fn batch(&mut self, height: Height, digest: &Digest) -> Result<Vec<u8>, ReplayError>;
-}
-
-/// Why blocks are not taken. What came before them is in the ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The disk failed, or is damaged.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The disk, or a stored block's proof, is damaged.
-    #[error(transparent)]
-    Kept(#[from] AnswerError),
-    /// A block can not be executed.
-    #[error(transparent)]
-    Apply(#[from] ApplyError<StoreError>),
-    /// The stream can not be read.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// The ledger can not be gone on from.
-    #[error("{0:#}")]
-    Position(anyhow::Error),
-    /// Somebody wants no more.
-    #[error("stopped")]
-    Stopped,
-    /// Blocks of a store that it does not hold.
-    #[error(
-        "the blocks from height {from} on are not all here: this ledger holds those from {first} on. Say --from {first}, or \
-         ask a node that keeps them all"
-    )]
-    NotKept {
-        /// The first that was asked for.
-        from: Height,
-        /// The first that is here.
-        first: Height,
-    },
-    /// A store that lacks a batch.
-    #[error("batch {digest} of block {height} is not in the ledger: it is damaged. {HOW_TO_REPLACE}")]
-    NoBatch {
-        /// The block.
-        height: Height,
-        /// The batch.
-        digest: Digest,
-    },
-    /// Blocks are missing between the ledger and what comes.
-    #[error(
-        "the blocks begin at height {first}, but the ledger ends at {tip}: blocks from height {} on are needed, as \
-         `realdid chain export --from` makes them", tip.next()
-    )]
-    Gap {
-        /// The first that comes.
-        first: Height,
-        /// The ledger's tip.
-        tip: Height,
-    },
-    /// Blocks that do not prove themselves.
-    #[error("the blocks from height {from} on are not proven, and were not taken: {problem}")]
-    Unproven {
-        /// The first of them.
-        from: Height,
-        /// What is wrong.
-        problem: Lie,
-    },
-    /// A range without blocks.
-    #[error("blocks from height {from} on are announced, and none comes: what was read is damaged")]
-    Empty {
-        /// The height of the block that should come.
-        from: Height,
-    },
-    /// Blocks of an epoch that has not begun, or is over.
-    #[error(
-        "the blocks from height {from} on are of epoch {found}, but the ledger is in epoch {here}: they are not the ones that \
-         come next, or the checkpoint that closed epoch {here} is missing before them"
-    )]
-    OtherEpoch {
-        /// The first of them.
-        from: Height,
-        /// Their epoch.
-        found: Epoch,
-        /// The ledger's.
-        here: Epoch,
-    },
-    /// A certificate that proves nothing about the blocks that it comes with.
-    #[error(
-        "the checkpoint of height {height} that comes with the blocks from height {from} on is not of these blocks and not one \
-         that they cite: what was read is damaged"
-    )]
-    Stray {
-        /// The first block.
-        from: Height,
-        /// The checkpoint's height.
-        height: Height,
-    },
-    /// A block that the ledger has otherwise.
-    #[error(
-        "block {height} is {there}, but the ledger here has {here}: they are of two histories, or one of them is damaged. Check \
-         the ledger with `realdid chain verify`"
-    )]
-    Fork {
-        /// The height.
-        height: Height,
-        /// The ledger's block.
-        here: Digest,
-        /// The other.
-        there: Digest,
-    },
-    /// A batch that is another than the block names.
-    #[error(
-        "block {height} names batch {expected}, but {found} comes in its place: what was read is damaged"
-    )]
-    OtherBatch {
-        /// The block.
-        height: Height,
-        /// What it names.
-        expected: Digest,
-        /// What came.
-        found: Digest,
-    },
-    /// A batch that no honest validator lets pass.
-    #[error(
-        "batch {digest} of block {height}, which a quorum made final, is refused by this build: {problem}"
-    )]
-    Batch {
-        /// The block.
-        height: Height,
-        /// The batch.
-        digest: Digest,
-        /// What is wrong.
-        problem: BatchError,
-    },
-    /// Execution led to something else than what the validators signed.
-    #[error(
-        "block {} leads to another result here than {signers} validators signed, and was not taken: here {}, signed {}. The \
-         ledger it was executed on is damaged, or this build executes otherwise than theirs. Execute the chain again from its \
-         first block, with the build that the validators run", here.height, shown(here), shown(signed)
-    )]
-    OtherOutcome {
-        /// What was computed.
-        here: Box<Checkpoint>,
-        /// What the validators signed.
-        signed: Box<Checkpoint>,
-        /// How many signed it.
-        signers: usize,
-    },
-    /// Execution led to something else than the store says.
-    #[error(
-        "block {height} leads to state {executed} when it is executed again, but the ledger says {stored}: it is damaged, or \
-         was made by a build that executes otherwise. {HOW_TO_REPLACE}"
-    )]
-    OtherStoredOutcome {
-        /// The block.
-        height: Height,
-        /// The state's root as executed.
-        executed: Digest,
-        /// As stored.
-        stored: Digest,
-    },
-}
-
-fn shown(checkpoint: &Checkpoint) -> String {
-    let Checkpoint { block, state_root, receipts_root, configuration, pending, .. } = checkpoint;
-    let pending = pending.map(|pending| format!(", pending {pending}")).unwrap_or_default();
-    format!(
-        "block {block}, state {state_root}, receipts {receipts_root}, configuration {configuration}{pending}"
-    )
 }
 
 /// A ledger that takes in proven blocks.
@@ -292,11 +130,15 @@ impl<'a> Replay<'a> {
         for signed in &checkpoints {
             self.compare_stored(from, end, signed)?;
         }
-        let mut commit = commit;
-        for candidate in new {
-            let is_last = candidate.height == end;
-            let (commit, closes) = if is_last { (commit.take(), closes) } else { (None, None) };
-            self.execute(candidate, commit, closes, &checkpoints, source, watch)?;
+        let mut proven = Proven { candidates: Vec::new(), commit, closes, checkpoints };
+        let mut new = new.into_iter().peekable();
+        while new.peek().is_some() {
+            let (group, failed) = self.gather(&mut new, source)?;
+            for (candidate, batches) in group {
+                let is_last = candidate.height == end;
+                self.execute(candidate, &batches, is_last, &mut proven, watch)?;
+            }
+            failed.map_or(Ok(()), Err)?;
         }
         self.position = startup::position(self.store, self.genesis).map_err(ReplayError::Position)?;
         self.members = members(self.genesis, &self.position);
@@ -393,18 +235,17 @@ impl<'a> Replay<'a> {
     fn execute(
         &mut self,
         candidate: Candidate,
-        commit: Option<Certificate>,
-        closes: Option<Digest>,
-        checkpoints: &[CheckpointCertificate],
-        source: &mut impl Source,
+        batches: &[Arc<CheckedBatch>],
+        is_last: bool,
+        proven: &mut Proven,
         watch: &mut impl FnMut(Height, &Outcome) -> Result<(), ReplayError>,
     ) -> Result<(), ReplayError> {
         let height = candidate.height;
-        let batches = self.batches(&candidate, source)?;
+        let (commit, closes) = if is_last { (proven.commit.take(), proven.closes) } else { (None, None) };
         let block = Block::new(candidate);
         let row = executor::row(&block, commit);
-        let changes = apply(self.store, row.moment(), closes, &batches)?;
-        let of_it = checkpoints.iter().filter(|signed| signed.checkpoint.height == height);
+        let changes = apply(self.store, row.moment(), closes, batches)?;
+        let of_it = proven.checkpoints.iter().filter(|signed| signed.checkpoint.height == height);
         for signed in of_it.clone() {
             compare(executor::checkpoint(&block, &changes.outcome), signed)?;
         }
@@ -416,37 +257,74 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// The batches of a block, every signature checked, and stored.
+    /// The next few blocks with their batches, which are durable then; and what is wrong with the block after them.
+    fn gather(
+        &self,
+        blocks: &mut impl Iterator<Item = Candidate>,
+        source: &mut impl Source,
+    ) -> Result<(Vec<Gathered>, Option<ReplayError>), ReplayError> {
+        let (mut group, mut waiting, mut failed) = (Vec::new(), Waiting::default(), None);
+        while waiting.total < BYTES_A_WRITE
+            && let Some(candidate) = blocks.next()
+        {
+            match self.batches(&candidate, source, &mut waiting) {
+                Ok(batches) => group.push((candidate, batches)),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        waiting.store(self.store)?;
+        Ok((group, failed))
+    }
+
+    /// The batches of a block, every signature checked.
     fn batches(
         &self,
         candidate: &Candidate,
         source: &mut impl Source,
+        waiting: &mut Waiting,
     ) -> Result<Vec<Arc<CheckedBatch>>, ReplayError> {
         let height = candidate.height;
         let mut batches = Vec::with_capacity(candidate.payload.len());
-        let (mut waiting, mut size) = (Vec::new(), 0);
         for digest in &candidate.payload {
+            if waiting.bytes >= BYTES_A_WRITE {
+                waiting.store(self.store)?;
+            }
             let bytes = source.batch(height, digest)?;
             named(height, digest, &bytes)?;
             let batch = CheckedBatch::decode_and_check(&bytes, self.genesis);
             let batch = batch.map_err(|problem| ReplayError::Batch { height, digest: *digest, problem })?;
-            size += bytes.len();
-            waiting.push((*digest, batch.expires_at(), bytes));
+            waiting.bytes += bytes.len();
+            waiting.total += bytes.len();
+            waiting.rows.push((*digest, batch.expires_at(), bytes));
             batches.push(Arc::new(batch));
-            if size >= BYTES_A_WRITE {
-                self.store_batches(&mut waiting)?;
-                size = 0;
-            }
         }
-        self.store_batches(&mut waiting)?;
         Ok(batches)
     }
+}
 
-    fn store_batches(&self, waiting: &mut Vec<(Digest, Height, Vec<u8>)>) -> Result<(), ReplayError> {
+/// A block with its batches.
+type Gathered = (Candidate, Vec<Arc<CheckedBatch>>);
+
+/// Batches that are checked and not stored yet.
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<(Digest, Height, Vec<u8>)>,
+    /// The bytes of these.
+    bytes: usize,
+    /// With those that were stored.
+    total: usize,
+}
+
+impl Waiting {
+    fn store(&mut self, store: &Store) -> Result<(), ReplayError> {
         let rows: Vec<_> =
-            waiting.iter().map(|(digest, expires, bytes)| (*digest, *expires, &bytes[..])).collect();
-        self.store.put_batches(&rows)?;
-        waiting.clear();
+            self.rows.iter().map(|(digest, expires, bytes)| (*digest, *expires, &bytes[..])).collect();
+        store.put_batches(&rows)?;
+        self.rows.clear();
+        self.bytes = 0;
         Ok(())
     }
 }
