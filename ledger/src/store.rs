@@ -38,6 +38,7 @@ mod error;
 mod options;
 mod reads;
 mod rows;
+mod scan;
 mod snapshot;
 mod statistics;
 mod succession;

@@ -5,6 +5,7 @@
 
 mod backup;
 mod bench;
+mod chain;
 mod did;
 mod genesis;
 mod gov;
@@ -74,6 +75,8 @@ enum Command {
     Keys(keys::Keys),
     #[command(subcommand)]
     Genesis(genesis::Genesis),
+    #[command(subcommand)]
+    Chain(chain::Chain),
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
     #[command(subcommand)]
@@ -186,6 +189,7 @@ impl Command {
             Self::Gov(gov) => block_on(gov.run(output), ""),
             Self::Keys(keys) => keys.run(output),
             Self::Genesis(genesis) => genesis.run(output),
+            Self::Chain(chain) => chain.run(output),
             Self::Snapshot(snapshot) => snapshot.run(output),
             Self::Backup(backup) => backup.run(output),
             Self::Bench(bench) => bench.run(output),

@@ -7,6 +7,7 @@
 //! - [`mempool`], [`batcher`]: from clients to batches; [`intake`], [`availability`], [`quota`], [`shelf`],
 //!   [`fetcher`]: batches of all validators
 //! - [`succession`]: the chain that goes on after a quorum was lost for good
+//! - [`replay`]: the whole chain executed again, out of a file or a store
 //! - [`sync`]: blocks for who was away; [`wire`]: what nodes say to one another
 //! - [`snapshot`]: ledgers at one height, for nodes that begin there; [`admin`]: what the operator asks of a node at work
 //! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`]: for operators
@@ -30,6 +31,7 @@ pub mod metrics;
 pub mod node;
 pub mod prove;
 pub mod quota;
+pub mod replay;
 pub mod rpc;
 pub mod shelf;
 pub mod snapshot;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use client::key_file::Role as KeyRole;
-use consensus::{Block, Certificate, Cited, Context, Record, Remains};
+use consensus::{Block, Certificate, Context, Record, Remains};
 use genesis::{Configuration, Digest, Epoch, Genesis, Predecessor, Validator};
 use ledger::{Adoption, CheckedBatch, Store, StoreError, apply};
 
@@ -196,10 +196,9 @@ impl Survivor {
 
     /// The hash of the configuration that takes over after `block`, where it closes its epoch (P12).
     fn closes(&self, block: &Block) -> anyhow::Result<Option<Digest>> {
-        let opening = self.position.opening.as_ref().map(|opening| &opening.checkpoint);
-        let genesis = Cited { height: self.store.origin(), digest: self.genesis.chain() };
-        if block.cites == opening.map_or(genesis, |opening| opening.cited()) {
-            return Ok(opening.and_then(|opening| opening.pending));
+        let (opens, pending) = self.position.opens(&self.genesis);
+        if block.cites == opens {
+            return Ok(pending);
         }
         let height = block.cites.height;
         let recorded = self.remains.checkpoints.get(&height).cloned();

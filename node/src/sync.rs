@@ -11,10 +11,10 @@
 //! Bounded: the window in ranges and bytes, requests in the peers (one to each at a time), and what waits for execution
 //! in blocks ([`MAX_AHEAD`]).
 
-mod check;
+pub(crate) mod check;
 mod peers;
 mod progress;
-mod serve;
+pub(crate) mod serve;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -146,8 +146,8 @@ impl Store {
         family: Family,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        for row in self.db.iterator_cf(self.family(family), rocksdb::IteratorMode::Start) {
-            let (key, value) = row.map_err(|source| self.read_error(family, &[], &source))?;
+        for row in self.rows(family, rocksdb::IteratorMode::Start) {
+            let (key, value) = row?;
             visit(&key, &value)?;
         }
         Ok(())
@@ -160,8 +160,8 @@ impl Store {
         last: Height,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        for row in self.db.iterator_cf(self.family(family), rocksdb::IteratorMode::Start) {
-            let (key, value) = row.map_err(|source| self.read_error(family, &[], &source))?;
+        for row in self.rows(family, rocksdb::IteratorMode::Start) {
+            let (key, value) = row?;
             if self.height_of_key(family, &key)? > last {
                 break;
             }

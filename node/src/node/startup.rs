@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use client::key_file::Role as KeyRole;
-use consensus::{CheckpointCertificate, Executed, Memory, Output, Record, Replica, Start, Tip};
+use consensus::{CheckpointCertificate, Cited, Executed, Memory, Output, Record, Replica, Start, Tip};
 use genesis::{Configuration, Digest, Epoch, Genesis, Height, PublicKey, SecretKey};
 use ledger::{CheckedBatch, HOW_TO_REPLACE, Store};
 use p2p::Limits;
@@ -53,6 +53,16 @@ pub(crate) struct Position {
     pub(crate) configuration: Configuration,
     pub(crate) opening: Option<CheckpointCertificate>,
     pub(crate) start: Start,
+}
+
+impl Position {
+    /// The checkpoint that the epoch's first blocks cite, and the configuration that it says is aimed at (P12).
+    pub(crate) fn opens(&self, genesis: &Genesis) -> (Cited, Option<Digest>) {
+        match &self.opening {
+            Some(opening) => (opening.checkpoint.cited(), opening.checkpoint.pending),
+            None => (Cited::genesis(genesis), None),
+        }
+    }
 }
 
 /// Reads keys, genesis document, ledger and journal, and makes the replica.

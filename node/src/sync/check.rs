@@ -57,8 +57,18 @@ pub struct Blocks {
 
 /// Checks the answer to a request for `span`, by what `members` sign.
 pub fn check(answer: &[u8], span: Span, members: &Members) -> Result<Checked, Lie> {
-    let context = &members.context;
     let Answer::Blocks(range) = decode(answer, MAX_ANSWER_BYTES)? else { return Err(Lie::AnotherKind) };
+    check_range(range, answer.len(), span.from, members)
+}
+
+/// The same of a range that was read, of so many bytes, whose blocks are to begin at height `from`.
+pub(crate) fn check_range(
+    range: Range,
+    bytes: usize,
+    from: Height,
+    members: &Members,
+) -> Result<Checked, Lie> {
+    let context = &members.context;
     let Range { candidates, finality, cited, checkpoint, first } = range;
     let of_epoch = |certificate: &CheckpointCertificate| certificate.checkpoint.epoch == context.epoch;
     let checkpoint = checkpoint.filter(of_epoch).map(|checkpoint| checkpoint.verify(context)).transpose()?;
@@ -71,8 +81,8 @@ pub fn check(answer: &[u8], span: Span, members: &Members) -> Result<Checked, Li
     }
     let finality = finality.ok_or(Lie::NoProof(count))?;
     let start = candidates.first().map_or(end, |block| block.height);
-    if start != span.from {
-        return Err(Lie::Start { found: start, asked: span.from });
+    if start != from {
+        return Err(Lie::Start { found: start, asked: from });
     }
     let digests: Vec<_> = candidates.iter().map(Candidate::digest).collect();
     let chained = candidates
@@ -95,7 +105,7 @@ pub fn check(answer: &[u8], span: Span, members: &Members) -> Result<Checked, Li
     }
     let parent = candidates.first().map_or(genesis::Digest::ZERO, |block| block.parent.digest);
     let content = Blocks { candidates, finality, cited };
-    let piece = Piece { first: start, parent, digests, bytes: answer.len(), content };
+    let piece = Piece { first: start, parent, digests, bytes, content };
     Ok(Checked { blocks: Some(piece), beyond: false, checkpoint, first })
 }
 

@@ -47,9 +47,11 @@ pub async fn serve(mut requests: mpsc::Receiver<IncomingRequest>, store: Arc<Sto
 
 /// Why a request can not be answered: this node's store fails, or is damaged.
 #[derive(Debug, thiserror::Error)]
-enum AnswerError {
+pub enum AnswerError {
+    /// The disk fails, or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What consensus made of a block is damaged.
     #[error("the proof of a stored block, or a stored checkpoint, can not be read: {0}")]
     Encoding(#[from] DecodeError),
     #[error("the snapshots can not be read: {0}")]
@@ -86,7 +88,10 @@ fn answer(store: &Store, shelf: &Shelf, ask: &Ask) -> Result<Answer, AnswerError
     }
 }
 
-fn checkpoint_at(store: &Store, height: Height) -> Result<Option<CheckpointCertificate>, AnswerError> {
+pub(crate) fn checkpoint_at(
+    store: &Store,
+    height: Height,
+) -> Result<Option<CheckpointCertificate>, AnswerError> {
     Ok(store.checkpoint(height)?.map(|bytes| decode_checkpoint(&bytes)).transpose()?)
 }
 
@@ -99,10 +104,10 @@ fn newest_checkpoint(store: &Store, height: Height) -> Result<Option<CheckpointC
 }
 
 /// Blocks of `span` and of one epoch, up to the last one of these that has a proof of its own, or the first after them.
-fn blocks_of(store: &Store, Span { from, to }: Span) -> Result<Range, AnswerError> {
+pub(crate) fn blocks_of(store: &Store, Span { from, to }: Span) -> Result<Range, AnswerError> {
     let (mut candidates, mut proven) = (Vec::new(), None);
-    // The epoch's last block is proven by what closed the epoch.
-    let epoch = store.epoch_of_height(from);
+    // The epoch's last block is proven by what closed the epoch; the newest one by its checkpoint, where nothing else does.
+    let (epoch, tip) = (store.epoch_of_height(from), store.tip().height);
     let end = store.epoch_start(epoch.next()).map_or(Height(u64::MAX), |next| next.began);
     let (mut next, mut bytes) = (from, 0);
     let is_enough = |count: usize, bytes: usize| count >= BLOCKS_AN_ANSWER || bytes >= BYTES_AN_ANSWER;
@@ -118,7 +123,9 @@ fn blocks_of(store: &Store, Span { from, to }: Span) -> Result<Range, AnswerErro
             let Proof { candidate, commit } = Proof::decode(&block.proof)?;
             let commit = commit.map(Finality::Commit);
             let finality = match commit {
-                None if block.height == end => checkpoint_at(store, end)?.map(Finality::Checkpoint),
+                None if block.height == end || block.height == tip => {
+                    checkpoint_at(store, block.height)?.map(Finality::Checkpoint)
+                }
                 commit => commit,
             };
             let cites = candidate.cites.height;

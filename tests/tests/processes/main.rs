@@ -4,6 +4,7 @@
 // Tests through and through: what does not hold ends them.
 #![allow(clippy::expect_used)]
 
+mod chain;
 mod crashes;
 mod epochs;
 mod faults;

@@ -168,16 +168,6 @@ impl Store {
             Part::Cut => Ok(()),
         }
     }
-
-    /// The rows of a family.
-    fn rows(
-        &self,
-        family: Family,
-        mode: IteratorMode<'_>,
-    ) -> impl Iterator<Item = Result<super::super::rows::Row, StoreError>> {
-        let rows = self.db.iterator_cf(self.family(family), mode);
-        rows.map(move |row| row.map_err(|source| self.read_error(family, &[], &source)))
-    }
 }
 
 /// Goes through the rows below `id`: what is too large for one piece is cut into its halves.

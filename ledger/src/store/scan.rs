@@ -1,0 +1,70 @@
+//! All rows of a kind, one after another, for whoever checks a whole ledger. Nothing is held in memory.
+//!
+//! Invariant: a row that does not decode, or is not the one that its key names, is an error; never an item.
+
+use genesis::encoding::encode;
+use rocksdb::IteratorMode;
+
+use super::rows::{self, Family, Row};
+use super::{Store, StoreError};
+use crate::tree::BucketId;
+use crate::tree::bucket::from_row;
+use crate::{Record, RegistryEntry};
+
+impl Store {
+    /// Every version of every DID: by DID, the oldest version first.
+    pub fn versions(&self) -> impl Iterator<Item = Result<Record, StoreError>> {
+        self.rows(Family::History, IteratorMode::Start).map(|row| {
+            let (key, value) = row?;
+            let record: Record = self.decode(Family::History, &key, &value)?;
+            let expected = rows::history_key(&record.header.did, record.header.version);
+            self.expect(*key == expected, Family::History, &key)?;
+            Ok(record)
+        })
+    }
+
+    /// The newest record of every DID.
+    pub fn newest_records(&self) -> impl Iterator<Item = Result<Record, StoreError>> {
+        self.rows(Family::Records, IteratorMode::Start).map(|row| {
+            let (key, value) = row?;
+            let record: Record = self.decode(Family::Records, &key, &value)?;
+            self.expect(*key == *record.header.did.as_bytes(), Family::Records, &key)?;
+            Ok(record)
+        })
+    }
+
+    /// Every entry of the trust registry.
+    pub fn registry_entries(&self) -> impl Iterator<Item = Result<RegistryEntry, StoreError>> {
+        self.rows(Family::Registry, IteratorMode::Start).map(|row| {
+            let (key, value) = row?;
+            let entry: RegistryEntry = self.decode(Family::Registry, &key, &value)?;
+            self.expect(*key == *encode(&entry.key()), Family::Registry, &key)?;
+            Ok(entry)
+        })
+    }
+
+    /// How many leaves the state tree has.
+    ///
+    /// # Errors
+    /// When the disk fails or a bucket is damaged.
+    pub fn count_leaves(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for row in self.rows(Family::Tree, IteratorMode::Start) {
+            let (key, value) = row?;
+            let leaves = BucketId::from_bytes(&key).and_then(|id| from_row(id, &value));
+            let problem = || self.damaged(Family::Tree, &key, "it is no bucket of its place".into());
+            count += leaves.ok_or_else(problem)?.len() as u64;
+        }
+        Ok(count)
+    }
+
+    /// The rows of a family.
+    pub(super) fn rows(
+        &self,
+        family: Family,
+        mode: IteratorMode<'_>,
+    ) -> impl Iterator<Item = Result<Row, StoreError>> {
+        let rows = self.db.iterator_cf(self.family(family), mode);
+        rows.map(move |row| row.map_err(|source| self.read_error(family, &[], &source)))
+    }
+}
