@@ -5,9 +5,9 @@
 //! answers are [`Ask`] and [`Answer`]. All in the canonical encoding, all bounded before they are read.
 
 use consensus::{Candidate, Certificate, CheckpointCertificate, Finality, Message};
-use genesis::encoding::{DecodeError, decode, encode};
+use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Digest, Epoch, Height};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The most bytes in a frame of the votes channel.
 pub const MAX_GOSSIP_BYTES: usize = consensus::message::MAX_MESSAGE_BYTES + 16;
@@ -23,7 +23,7 @@ pub enum Gossip {
     /// A replica's message, and the epoch whose validators it concerns.
     Consensus(Epoch, Message),
     /// "These batches are here, valid and durable." At most [`MAX_DIGESTS`].
-    Held(Vec<Digest>),
+    Held(#[serde(deserialize_with = "list::<_, _, 32>")] Vec<Digest>),
 }
 
 /// A request to a peer.
@@ -32,7 +32,7 @@ pub enum Ask {
     /// The final blocks of these heights, and the newest checkpoint of the epoch of the block before.
     Blocks(Span),
     /// These batches. At most [`MAX_DIGESTS`].
-    Batches(Vec<Digest>),
+    Batches(#[serde(deserialize_with = "list::<_, _, 32>")] Vec<Digest>),
 }
 
 /// Heights in a row, the first and the last one among them.
@@ -51,13 +51,14 @@ pub enum Answer {
     /// The answer to [`Ask::Blocks`].
     Blocks(Range),
     /// Those of the batches that are here, as many as fit.
-    Batches(Vec<Vec<u8>>),
+    Batches(#[serde(deserialize_with = "batches")] Vec<Vec<u8>>),
 }
 
 /// Final blocks of one epoch, and what proves them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Range {
     /// In order of height; none past the answerer's tip.
+    #[serde(deserialize_with = "list::<_, _, 128>")]
     pub candidates: Vec<Candidate>,
     /// That the last of them is final.
     pub finality: Option<Finality>,
@@ -103,6 +104,14 @@ impl Ask {
             Self::Blocks(_) => Ok(ask),
         }
     }
+}
+
+/// Batches' bytes.
+fn batches<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Bytes(#[serde(deserialize_with = "list::<_, _, 1>")] Vec<u8>);
+    let batches = list::<_, Bytes, 8>(deserializer)?;
+    Ok(batches.into_iter().map(|Bytes(bytes)| bytes).collect())
 }
 
 fn bounded(count: usize) -> Result<(), DecodeError> {
