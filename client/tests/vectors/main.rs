@@ -23,7 +23,6 @@ use consensus::{Checkpoint, CheckpointCertificate, Context};
 use format::{Hex, SignedVector, TransactionVector, Vectors};
 use genesis::encoding::{decode, encode};
 use genesis::{Configuration, Digest, Domain, Epoch, Genesis, Height, PublicKey, SecretKey, UnixMillis};
-use ledger::resolution::Options;
 use ledger::state::StateKey;
 use ledger::{
     Batch, CheckedBatch, CheckedTransaction, Did, DidId, Document, Header, KeySet, Receipt, Transaction, tree,
@@ -336,14 +335,6 @@ fn a_light_client_believes_the_resolutions_and_none_of_the_refusals() {
             "stale"
         ]
     );
-}
-
-/// The options are read as any resolver reads them.
-#[test]
-fn each_question_has_options_that_a_resolver_takes() {
-    for vector in Read::new().vectors.resolutions {
-        Options::from_json(vector.question.options.as_object().unwrap()).unwrap();
-    }
 }
 
 /// A batch of the first block's transactions, so that the bytes of each are in one too.

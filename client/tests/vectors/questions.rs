@@ -18,7 +18,7 @@ use crate::verify;
 impl Story {
     fn asked(&self, id: DidId, options: Value, height: u64) -> (Did, Options, ResolutionProof, Question) {
         let did = Did::new(NETWORK, id);
-        let read = Options::from_json(options.as_object().unwrap()).unwrap();
+        let read = verify::options(&options);
         let proof = self.ledger.proof(&did, &read, height);
         let (now, text) = (time(height).0 + 5_000, to_base64(&proof.encode()));
         let question = Question { did: did.to_string(), options, now, proof: text };

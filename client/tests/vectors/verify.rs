@@ -7,8 +7,9 @@ use genesis::encoding::encode;
 use genesis::{Genesis, UnixMillis};
 use ledger::Did;
 use ledger::proof::DidProofError;
-use ledger::resolution::Options;
+use ledger::resolution::{JsonOptions, Options};
 use ledger::tree::ProofError;
+use serde_json::Value;
 
 use crate::format::{Question, ResolutionVector};
 
@@ -59,8 +60,12 @@ pub fn ask(client: &mut LightClient, question: &Question) -> Result<Answer, Refu
     let proof = ResolutionProof::decode(&from_base64(&question.proof).unwrap())
         .map_err(|error| Refused::from(LightError::from(error)))?;
     let did: Did = question.did.parse().unwrap();
-    let options = Options::from_json(question.options.as_object().unwrap()).unwrap();
+    let options = options(&question.options);
     Ok(client.resolve(&did, &options, proof, UnixMillis(question.now))?)
+}
+
+pub fn options(json: &Value) -> Options {
+    serde_json::from_value::<JsonOptions>(json.clone()).unwrap().check().unwrap()
 }
 
 /// A client that knows the genesis document, and what it learned by the resolutions of these names.

@@ -6,10 +6,10 @@ use client::keyring::Entry;
 use genesis::{Digest, Genesis, PublicKey, UnixMillis};
 use ledger::registry::Role;
 use ledger::resolution::binding::{Request, answer};
-use ledger::resolution::{Options, time};
+use ledger::resolution::{JsonOptions, time};
 use ledger::{Did, VerificationKey, Version};
 use node::config::Config;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::samples::{NETWORK, Samples};
 use super::{Decoder, Outcome};
@@ -17,19 +17,16 @@ use super::{Decoder, Outcome};
 /// TOML's parser keeps the text, its tokens and a value of each field at once. The files are their operator's, or come with
 /// a hash that is known, and are bounded (genesis 1 MiB).
 const TOML_TIMES: usize = 64;
-/// A JSON value that is one digit takes up 32 bytes, and a name with it a node of a tree. What is read so is bounded (options
-/// 16 KiB).
-const JSON_TIMES: usize = 256;
-/// An answer stands beside its question: a document, its metadata, and their JSON.
-const ANSWER: usize = 128 << 10;
+/// The answer stands beside the question: a document, its metadata, and their JSON.
+const ANSWER: usize = 64 << 10;
 
 pub(super) const DECODERS: &[Decoder] = &[
     Decoder::new("genesis", genesis, Samples::geneses).holding(TOML_TIMES, 64 << 10),
     // What the log's level is read with builds automata.
     Decoder::new("config", config, Samples::configs).holding(TOML_TIMES, 1 << 20),
-    Decoder::new("options", options, Samples::options).holding(JSON_TIMES, super::BESIDE),
+    Decoder::new("options", options, Samples::options),
     Decoder::new("parameters", parameters, Samples::parameters),
-    Decoder::new("http", http, Samples::requests).holding(JSON_TIMES, ANSWER),
+    Decoder::new("http", http, Samples::requests).holding(4, ANSWER),
     Decoder::new("did", did, Samples::dids),
     Decoder::new("key-file", key_file, Samples::key_files),
     Decoder::new("keyring", keyring, Samples::keyrings),
@@ -66,11 +63,11 @@ fn config(bytes: &[u8]) -> Outcome {
 
 /// Options of resolution in JSON.
 fn options(bytes: &[u8]) -> Outcome {
-    let json: Map<String, Value> = match serde_json::from_slice(bytes) {
-        Ok(json) => json,
+    let given: JsonOptions = match serde_json::from_slice(bytes) {
+        Ok(given) => given,
         Err(error) => return Outcome::refused(error),
     };
-    match Options::from_json(&json) {
+    match given.check() {
         Err(problem) => Outcome::refused(problem.to_json()),
         Ok(options) => Outcome::read(move || {
             // A time that is read is one that can be written.
