@@ -165,7 +165,11 @@ impl KeyFile {
         Ok(private_file::write(path, &text, Existing::Keep)?)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the content of a key file.
+    ///
+    /// # Errors
+    /// Says what is wrong, without the secret.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let content: Content<'_> = serde_json::from_str(text).map_err(|error| json_problem(&error))?;
         let role: Role = content.role.parse().map_err(|_| "its role is not one of ours".to_owned())?;
         let secret = parse_secret(content.public_key_multibase, content.secret_key_multibase)?;

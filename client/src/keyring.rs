@@ -337,7 +337,11 @@ impl Entry {
         self.keys.iter().map(|key| &key.secret).chain(reserves).find(|secret| secret.public() == *public)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the content of a keyring's file.
+    ///
+    /// # Errors
+    /// Says what is wrong, without a secret.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let content: Content<'_> = serde_json::from_str(text).map_err(|error| json_problem(&error))?;
         if content.keys.is_empty() {
             return Err("it has no keys".to_owned());
@@ -363,7 +367,7 @@ impl Entry {
 
     /// The file's text. Written by hand: a serializer's buffer grows and leaves copies of secrets behind. Nothing
     /// here needs escaping.
-    fn to_text(&self) -> Zeroizing<String> {
+    pub fn to_text(&self) -> Zeroizing<String> {
         let pending = self.pending.as_ref().map(|pending| (pending.id, to_base64(&pending.bytes())));
         let secrets = self.keys.len() + self.recovery.len() + self.next.len();
         let length = 1_024 + 512 * secrets + pending.as_ref().map_or(0, |(_, text)| text.len());

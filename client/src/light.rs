@@ -16,7 +16,7 @@
 
 use consensus::certificate::CertificateError;
 use consensus::{Checkpoint, CheckpointCertificate, Context};
-use genesis::encoding::{DecodeError, decode, encode};
+use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Configuration, Digest, Epoch, Genesis, Height, UnixMillis};
 use ledger::proof::{DidProof, DidProofError};
 use ledger::resolution::{Options, Resolution, resolve, time};
@@ -44,6 +44,7 @@ pub struct Link {
 #[serde(deny_unknown_fields)]
 pub struct ResolutionProof {
     /// The changes of the validators since the epoch that the client named, in their order.
+    #[serde(deserialize_with = "list::<_, _, 317>")]
     pub links: Vec<Link>,
     /// That of the block after which the answer holds.
     pub certificate: CheckpointCertificate,

@@ -27,8 +27,10 @@ pub struct Candidate {
     pub cites: Cited,
     /// The nonces of replicas that lost their journals: whoever prepares this block tells them its view (P7). At most one
     /// a validator.
+    #[serde(deserialize_with = "encoding::list::<_, _, 32>")]
     pub nonces: Vec<Digest>,
     /// The digests it puts in order.
+    #[serde(deserialize_with = "encoding::list::<_, _, 32>")]
     pub payload: Vec<Digest>,
 }
 

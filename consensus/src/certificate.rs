@@ -4,7 +4,7 @@
 //! and each signed the same statement.
 
 use genesis::key::{Claim, verify_all};
-use genesis::{Digest, Signature, ValidatorIndex, View};
+use genesis::{Digest, Signature, ValidatorIndex, View, encoding};
 use serde::{Deserialize, Serialize};
 
 use crate::bug::{Bug, on};
@@ -20,6 +20,7 @@ pub struct Certificate {
     /// Of which block; zero for a view-change.
     pub digest: Digest,
     /// Who signed, in ascending order, with their signatures.
+    #[serde(deserialize_with = "encoding::list::<_, _, 70>")]
     pub signatures: Vec<(ValidatorIndex, Signature)>,
 }
 

@@ -49,6 +49,7 @@ pub struct CheckpointCertificate {
     /// What they say.
     pub checkpoint: Checkpoint,
     /// Who signed, in ascending order, with their signatures.
+    #[serde(deserialize_with = "encoding::list::<_, _, 70>")]
     pub signatures: Vec<(ValidatorIndex, Signature)>,
 }
 

@@ -164,7 +164,7 @@ pub enum Message {
     CheckpointCertificate(CheckpointCertificate),
     /// The answer to [`Fetch::OwnVotes`]: the asker's own votes in the highest view of this epoch that any was seen in, at
     /// most one of each kind, in the order of the kinds.
-    OwnVotes(Vec<Vote>),
+    OwnVotes(#[serde(deserialize_with = "encoding::list::<_, _, 114>")] Vec<Vote>),
     /// The answer to [`Fetch::Attestation`].
     Attestation(Attestation),
 }

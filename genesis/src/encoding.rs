@@ -7,12 +7,17 @@
 //! Invariant: a value has exactly one byte form. [`decode`] refuses trailing bytes and anything that does not
 //! encode back to the bytes it came from, and reads at most `limit` bytes.
 //!
-//! This file alone names the codec. The test below holds the format, byte for byte, against `wincode`, an
-//! independent implementation, so that the codec can be changed without changing a byte
-//! (`docs/decisions/001-encoding.md`).
+//! This file alone names the codec, which writes; [`reader`] reads, as the codec's own decoder believes what a length
+//! claims. The test below holds the format, byte for byte, against `wincode`, an independent implementation, so that
+//! either can be changed without changing a byte (`docs/decisions/001-encoding.md`).
+
+mod reader;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use self::reader::Reader;
+pub use self::reader::list;
 
 /// The hard bound on anything decoded, whatever the caller's limit: 64 MiB.
 const MAX_BYTES: usize = 64 << 20;
@@ -66,37 +71,39 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// The value whose canonical form is exactly `bytes`, which are at most `limit` long.
 ///
 /// # Errors
-/// When `bytes` are too long, malformed, followed by others, or not canonical. Allocates in proportion to the
-/// length of `bytes`, never to a length that they claim.
+/// When `bytes` are too long, malformed, followed by others, or not canonical. Allocates at most four times the length of
+/// `bytes` and a little, never what a length claims: see [`list`].
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, DecodeError> {
+    let limit = limit.min(MAX_BYTES);
     if bytes.len() > limit {
         return Err(DecodeError::TooLong { length: bytes.len(), limit });
     }
-    let (value, read): (T, usize) = bincode::serde::decode_from_slice(bytes, CODEC)
-        .map_err(|error| DecodeError::Malformed { reason: in_words(error) })?;
-    if read != bytes.len() {
-        return Err(DecodeError::Trailing { count: bytes.len() - read });
+    let mut reader = Reader::new(bytes);
+    let value = T::deserialize(&mut reader).map_err(DecodeError::from)?;
+    if reader.left() > 0 {
+        return Err(DecodeError::Trailing { count: reader.left() });
     }
-    if encode(&value) != bytes {
+    if !encodes_to(&value, bytes) {
         return Err(DecodeError::NotCanonical);
     }
     Ok(value)
 }
 
-/// What the codec says, for whoever sent the bytes: the codec's own text is its Rust type.
-fn in_words(error: bincode::error::DecodeError) -> String {
-    use bincode::error::DecodeError as Codec;
-    let what = match error {
-        Codec::UnexpectedEnd { .. } => return "it ends too early".to_owned(),
-        Codec::LimitExceeded => return "it claims to be longer than anything may be".to_owned(),
-        Codec::Utf8 { .. } => "a text is not UTF-8".to_owned(),
-        Codec::InvalidBooleanValue(byte) => format!("{byte} is neither true nor false"),
-        // The types' own words, which may repeat what came.
-        Codec::OtherString(text) => text.chars().take(120).collect(),
-        Codec::Other(text) => text.to_owned(),
-        _ => return "it is not a value of this type".to_owned(),
-    };
-    format!("it is not a value of this type: {what}")
+/// Takes what a value encodes to, as long as it is what was expected.
+struct Expected<'a> {
+    rest: &'a [u8],
+}
+
+impl bincode::enc::write::Writer for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.rest = self.rest.strip_prefix(bytes).ok_or(bincode::error::EncodeError::UnexpectedEnd)?;
+        Ok(())
+    }
+}
+
+fn encodes_to<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    let mut expected = Expected { rest: bytes };
+    bincode::serde::encode_into_writer(value, &mut expected, CODEC).is_ok() && expected.rest.is_empty()
 }
 
 /// Serde's form of a fixed array of 64 bytes (serde itself stops at 32): its bytes, without a length.

@@ -7,6 +7,7 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::encoding::list;
 use crate::{PublicKey, View};
 
 /// The most validators a set may have. All of them talk to all of them.
@@ -183,7 +184,7 @@ impl ValidatorSet {
 /// Checked as [`ValidatorSet::new`] does: whoever sent the bytes, a set is never empty.
 impl<'de> Deserialize<'de> for ValidatorSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(Vec::deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::new(list::<_, _, 124>(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use genesis::encoding::{DecodeError, decode, encode};
+use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Digest, Domain, Genesis, Height, PublicKey};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,7 @@ pub struct Batch {
     /// The last height of a block that may name it.
     pub expires_at: Height,
     /// The transactions, in the order of execution.
+    #[serde(deserialize_with = "list::<_, _, 93>")]
     pub transactions: Vec<Transaction>,
 }
 

@@ -3,6 +3,7 @@
 //! A block names its batches, in order. Consensus decides it: `digest` is the agreed candidate's, and `proof` holds
 //! whatever consensus needs to show it to others. This crate carries both and interprets neither.
 
+use genesis::encoding::list;
 use genesis::{Digest, Genesis, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +21,10 @@ pub struct Block {
     /// The agreed time.
     pub time: UnixMillis,
     /// The digests of its batches, in the order of execution.
+    #[serde(deserialize_with = "list::<_, _, 32>")]
     pub batches: Vec<Digest>,
     /// The candidate and its certificate, in consensus's bytes. Empty where a later block's certificate covers it.
+    #[serde(deserialize_with = "list::<_, _, 1>")]
     pub proof: Vec<u8>,
 }
 

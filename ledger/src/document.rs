@@ -33,10 +33,13 @@ pub struct Document {
     /// How many of the `capabilityInvocation` keys have to sign a change.
     pub threshold: u16,
     /// The keys, in the order that resolution shows.
+    #[serde(deserialize_with = "encoding::list::<_, _, 39>")]
     pub keys: Vec<Key>,
     /// Other DIDs, each of which may change this one as its own keys may.
+    #[serde(deserialize_with = "encoding::list::<_, _, 32>")]
     pub controllers: Vec<DidId>,
     /// What the subject serves: only DIDs that the registry accredits have any.
+    #[serde(deserialize_with = "encoding::list::<_, _, 14>")]
     pub services: Vec<Service>,
 }
 

@@ -22,6 +22,7 @@ pub struct KeySet {
 #[serde(deny_unknown_fields)]
 struct Content {
     threshold: u16,
+    #[serde(deserialize_with = "encoding::list::<_, _, 36>")]
     keys: Vec<PublicKey>,
 }
 

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use genesis::Digest;
+use genesis::encoding::list;
 use serde::{Deserialize, Serialize};
 
 use crate::resolution::History;
@@ -25,8 +26,10 @@ pub struct DidProof {
     /// The way to the DID in the state tree.
     pub path: tree::Proof,
     /// From the newest version down, without gaps; none where the DID does not exist.
+    #[serde(deserialize_with = "list::<_, _, 139>")]
     pub headers: Vec<Header>,
     /// Documents of some of them.
+    #[serde(deserialize_with = "list::<_, _, 26>")]
     pub documents: Vec<Document>,
 }
 

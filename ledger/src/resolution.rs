@@ -20,7 +20,7 @@ mod url;
 use serde_json::{Map, Value, json};
 
 pub use self::media::{Form, Representation};
-pub use self::options::Options;
+pub use self::options::{JsonOptions, Options};
 pub use self::problem::Problem;
 use self::problem::shown;
 use crate::did::DidError;

@@ -21,7 +21,7 @@
 //!
 //! Left to others: certificates, and where pieces are kept (the node); rows (`store::snapshot`).
 
-use genesis::encoding::{DecodeError, decode, encode};
+use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Configuration, Digest, Domain, Height};
 use serde::{Deserialize, Serialize};
 
@@ -71,19 +71,19 @@ pub enum PieceKind {
 #[expect(clippy::large_enum_variant, reason = "one is there at a time")]
 pub enum Piece {
     /// Leaves, in ascending order.
-    Tree(Vec<Leaf>),
+    Tree(#[serde(deserialize_with = "list::<_, _, 64>")] Vec<Leaf>),
     /// Who is in charge and what is voted on, and the configurations that it announced.
-    Governance(Governance, Vec<Configuration>),
+    Governance(Governance, #[serde(deserialize_with = "list::<_, _, 200>")] Vec<Configuration>),
     /// Entries of the trust registry.
-    Registry(Vec<RegistryEntry>),
+    Registry(#[serde(deserialize_with = "list::<_, _, 80>")] Vec<RegistryEntry>),
     /// Newest records.
-    Records(Vec<Record>),
+    Records(#[serde(deserialize_with = "list::<_, _, 140>")] Vec<Record>),
     /// Records of earlier versions; in descending order of DID and version.
-    History(Vec<Record>),
+    History(#[serde(deserialize_with = "list::<_, _, 140>")] Vec<Record>),
     /// Blocks, in descending order of height without gaps.
-    Blocks(Vec<Block>),
+    Blocks(#[serde(deserialize_with = "list::<_, _, 96>")] Vec<Block>),
     /// Receipts, in ascending order of height without gaps.
-    Receipts(Vec<BlockReceipts>),
+    Receipts(#[serde(deserialize_with = "list::<_, _, 25>")] Vec<BlockReceipts>),
 }
 
 /// Receipts of one block, in its order.
@@ -93,6 +93,7 @@ pub struct BlockReceipts {
     /// The block's moment.
     pub at: crate::Moment,
     /// Its receipts, or a part of them.
+    #[serde(deserialize_with = "list::<_, _, 64>")]
     pub receipts: Vec<Receipt>,
     /// Whether there are more of this block, first thing in the next piece.
     pub goes_on: bool,

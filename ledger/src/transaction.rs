@@ -7,7 +7,7 @@
 //! signature by each of its signers. Only a check builds one, and only checked transactions reach
 //! [`mod@crate::apply`]. What depends on the state (versions, authority, expiry) is left to `apply`.
 
-use genesis::encoding::encode;
+use genesis::encoding::{encode, list};
 use genesis::key::{Claim, verify_all};
 use genesis::{Digest, Domain, Genesis, Height, Parameters, PublicKey, SecretKey, Signature};
 use serde::{Deserialize, Serialize, Serializer};
@@ -38,8 +38,10 @@ pub struct Transaction {
     /// The last height at which it may be ordered.
     pub expires_at: Height,
     /// Who signs: 1 to [`MAX_SIGNERS`], in ascending order, none twice.
+    #[serde(deserialize_with = "list::<_, _, 36>")]
     pub signers: Vec<PublicKey>,
     /// A signature by each signer, in their order.
+    #[serde(deserialize_with = "list::<_, _, 68>")]
     pub signatures: Vec<Signature>,
 }
 

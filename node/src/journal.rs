@@ -23,8 +23,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use consensus::Record;
-use genesis::encoding::{decode, encode};
+use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Digest, Height, PublicKey};
+use serde::{Deserialize, Serialize};
 
 const HEADER_MAGIC: &[u8; 8] = b"RDIDJRN2";
 const HEADER_BYTES: usize = 8 + 32 + 32 + 8;
@@ -317,7 +318,6 @@ fn drop_tail(path: &Path, sound: usize) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// The records of a segment, and how many of its bytes are sound.
 fn read_segment(
     path: &Path,
     number: u64,
@@ -326,25 +326,52 @@ fn read_segment(
 ) -> Result<(Vec<Record>, usize), JournalError> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(at("reading", path))?;
+    records_in(path, &bytes, number, owner, last)
+}
+
+/// What an entry's body is.
+#[derive(Serialize, Deserialize)]
+struct Entry(#[serde(deserialize_with = "list::<_, _, 4>")] Vec<Record>);
+
+/// The records in an entry's body.
+///
+/// # Errors
+/// When the bytes are not those of a list of records.
+pub fn records_of_entry(body: &[u8]) -> Result<Vec<Record>, DecodeError> {
+    decode(body, MAX_ENTRY_BYTES).map(|Entry(records)| records)
+}
+
+/// The records of a segment with these bytes, and how many of them are sound. `path` is for errors; `last` says whether
+/// it is the youngest segment, whose end may be torn.
+///
+/// # Errors
+/// When it is another node's, or damaged.
+pub fn records_in(
+    path: &Path,
+    bytes: &[u8],
+    number: u64,
+    owner: Owner,
+    last: bool,
+) -> Result<(Vec<Record>, usize), JournalError> {
     let damaged =
         |offset: usize, problem: String| JournalError::Damaged { path: path.to_owned(), offset, problem };
     let headless = bytes.len() < HEADER_BYTES || !bytes.starts_with(HEADER_MAGIC);
-    if headless && (!last || !sound_entry_after(&bytes, 0, number)) {
+    if headless && (!last || !sound_entry_after(bytes, 0, number)) {
         // The crash came before the header was synced, so before any entry.
         return if last { Ok((Vec::new(), 0)) } else { Err(damaged(0, "the header is incomplete".into())) };
     }
-    check_header(path, &bytes, number, owner)?;
+    check_header(path, bytes, number, owner)?;
     let mut records = Vec::new();
     let mut offset = HEADER_BYTES;
     while offset < bytes.len() {
-        match read_entry(&bytes, offset, number) {
+        match read_entry(bytes, offset, number) {
             Some(body) => {
-                let entry: Vec<Record> = decode(body, MAX_ENTRY_BYTES)
+                let entry = records_of_entry(body)
                     .map_err(|error| damaged(offset, format!("an entry is no list of records: {error}")))?;
                 records.extend(entry);
                 offset += ENTRY_HEAD_BYTES + body.len();
             }
-            None if last && !sound_entry_after(&bytes, offset, number) => break,
+            None if last && !sound_entry_after(bytes, offset, number) => break,
             None => {
                 return Err(damaged(offset, "an entry fails its checksum, and is not the last one".into()));
             }

@@ -5,9 +5,9 @@
 //! answers are [`Ask`] and [`Answer`]. All in the canonical encoding, all bounded before they are read.
 
 use consensus::{Candidate, Certificate, CheckpointCertificate, Finality, Message};
-use genesis::encoding::{DecodeError, decode, encode};
+use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Digest, Epoch, Height};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::snapshot::Part;
 
@@ -25,7 +25,7 @@ pub enum Gossip {
     /// A replica's message, and the epoch whose validators it concerns.
     Consensus(Epoch, Message),
     /// "These batches are here, valid and durable." At most [`MAX_DIGESTS`].
-    Held(Vec<Digest>),
+    Held(#[serde(deserialize_with = "list::<_, _, 32>")] Vec<Digest>),
 }
 
 /// A request to a peer.
@@ -34,7 +34,7 @@ pub enum Ask {
     /// The final blocks of these heights, and the newest checkpoint of the epoch of the block before.
     Blocks(Span),
     /// These batches. At most [`MAX_DIGESTS`].
-    Batches(Vec<Digest>),
+    Batches(#[serde(deserialize_with = "list::<_, _, 32>")] Vec<Digest>),
     /// Which snapshot there is.
     Snapshot,
     /// What a file of the snapshot of this height has from this byte on.
@@ -71,17 +71,20 @@ pub enum Answer {
     /// The answer to [`Ask::Blocks`].
     Blocks(Range),
     /// Those of the batches that are here, as many as fit.
-    Batches(Vec<Vec<u8>>),
+    Batches(#[serde(deserialize_with = "batches")] Vec<Vec<u8>>),
     /// The newest snapshot, if there is one.
     Snapshot(Option<Offer>),
-    /// Bytes of a file, fewer than [`SLICE_BYTES`](crate::snapshot::SLICE_BYTES) at its end; none where there is no such file.
-    Slice(Option<Vec<u8>>),
+    /// Bytes of a file, fewer than [`SLICE_BYTES`](crate::snapshot::SLICE_BYTES) at its end.
+    Slice(#[serde(deserialize_with = "list::<_, _, 1>")] Vec<u8>),
+    /// There is no such file.
+    NoSlice,
 }
 
 /// Final blocks of one epoch, and what proves them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Range {
     /// In order of height; none past the answerer's tip.
+    #[serde(deserialize_with = "list::<_, _, 128>")]
     pub candidates: Vec<Candidate>,
     /// That the last of them is final.
     pub finality: Option<Finality>,
@@ -129,6 +132,14 @@ impl Ask {
             Self::Blocks(_) | Self::Snapshot | Self::Slice { .. } => Ok(ask),
         }
     }
+}
+
+/// Batches' bytes.
+fn batches<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Bytes(#[serde(deserialize_with = "list::<_, _, 1>")] Vec<u8>);
+    let batches = list::<_, Bytes, 8>(deserializer)?;
+    Ok(batches.into_iter().map(|Bytes(bytes)| bytes).collect())
 }
 
 fn bounded(count: usize) -> Result<(), DecodeError> {

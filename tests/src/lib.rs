@@ -1,5 +1,6 @@
 //! Does the whole hold?
 //!
+//! - [`decoders`]: whatever reads bytes or text from elsewhere, and what must hold of it, for tests and for the fuzzer
 //! - [`founding`]: a network's genesis and its replicas, for checks that need no more
 //! - [`harness`]: networks of real processes
 //! - [`relay`]: what stands between them: delay, loss, cuts
@@ -12,6 +13,7 @@
 // All of this crate is test code: what does not hold ends the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub mod decoders;
 pub mod founding;
 pub mod harness;
 pub mod history;

@@ -140,7 +140,8 @@ fn the_options_have_the_names_that_resolution_reads() {
         accept: Some("application/did".into()),
     };
     let json = serde_json::to_value(&options).unwrap();
-    let read = ledger::resolution::Options::from_json(json.as_object().unwrap()).unwrap();
+    let read =
+        serde_json::from_value::<ledger::resolution::JsonOptions>(json.clone()).unwrap().check().unwrap();
     assert_eq!((read.version_id, read.version_time), (options.version_id, options.version_time));
     assert_eq!(read.accept, options.accept);
     assert_eq!(serde_json::to_value(ResolveOptions::default()).unwrap(), json!({}));

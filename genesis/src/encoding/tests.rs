@@ -129,3 +129,27 @@ fn more_bytes_than_the_limit_are_refused_unread() {
     let error = decode::<Vec<u8>>(&encode(&vec![0_u8; 100]), 100).unwrap_err();
     assert!(matches!(error, DecodeError::TooLong { length: 108, limit: 100 }));
 }
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Listed {
+    #[serde(deserialize_with = "list::<_, _, 4>")]
+    items: Vec<u32>,
+}
+
+#[test]
+fn a_list_is_read_only_where_the_bytes_left_suffice_for_its_items() {
+    let listed = Listed { items: vec![1, 2, 3] };
+    let bytes = encode(&listed);
+    assert_eq!(decode::<Listed>(&bytes, 100).unwrap(), listed);
+    assert_eq!(decode::<Listed>(&bytes, 100).unwrap().items.capacity(), 3, "room for what is there, at once");
+    for (claimed, said) in
+        [(4, "it ends too early"), (1 << 40, "longer than anything may be"), (u64::MAX, "longer")]
+    {
+        let mut bytes = bytes.clone();
+        bytes[..8].copy_from_slice(&u64::to_le_bytes(claimed));
+        let error = decode::<Listed>(&bytes, 100).unwrap_err().to_string();
+        assert!(error.contains(said), "{claimed}: {error}");
+    }
+    let json = serde_json::to_string(&listed).unwrap();
+    assert_eq!(serde_json::from_str::<Listed>(&json).unwrap(), listed);
+}

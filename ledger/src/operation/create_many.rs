@@ -1,5 +1,6 @@
 //! Create many: a registrar brings DIDs that others made, each with its owner's proof of possession.
 
+use genesis::encoding::list;
 use genesis::{Digest, Height, PublicKey, Signature};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ pub struct CreateMany {
     /// Who brings them: accredited for it, and the endorser of each.
     pub registrar: DidId,
     /// The DIDs. At least one.
+    #[serde(deserialize_with = "list::<_, _, 145>")]
     pub items: Vec<Item>,
 }
 

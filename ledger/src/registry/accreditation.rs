@@ -2,6 +2,7 @@
 
 use genesis::UnixMillis;
 use genesis::document::LATEST_TIME;
+use genesis::encoding::list;
 use serde::{Deserialize, Serialize};
 
 use crate::{Code, DidId, Moment};
@@ -42,6 +43,7 @@ pub struct Grant {
     /// As what.
     pub role: Role,
     /// For what, in words that the network agrees on; verifiers ask for them. None stands for no limit.
+    #[serde(deserialize_with = "list::<_, _, 8>")]
     pub scope: Vec<String>,
     /// The first time at which it holds.
     pub valid_from: UnixMillis,
@@ -59,6 +61,7 @@ pub struct Accreditation {
     /// As what.
     pub role: Role,
     /// For what; none stands for no limit.
+    #[serde(deserialize_with = "list::<_, _, 8>")]
     pub scope: Vec<String>,
     /// The first time at which it holds.
     pub valid_from: UnixMillis,

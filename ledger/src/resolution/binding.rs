@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::dereference::{Content, dereference};
 use super::media::{DEREFERENCING, RESOLVING, SELECTING, negotiate};
-use super::options::invalid;
+use super::options::{JsonOptions, invalid};
 use super::problem::shown;
 use super::url::{DidUrl, parameters};
 use super::{
@@ -101,8 +101,8 @@ fn read(request: &Request<'_>) -> Result<(DidUrl, Options), Problem> {
     }
     if !request.body.iter().all(u8::is_ascii_whitespace) {
         let refused = || invalid("body", &String::from_utf8_lossy(request.body), "a JSON object of options");
-        let json: Map<String, Value> = serde_json::from_slice(request.body).map_err(|_| refused())?;
-        options.set_from_json(&json)?;
+        let given: JsonOptions = serde_json::from_slice(request.body).map_err(|_| refused())?;
+        options.take(&given.check()?)?;
     }
     if let Some(accept) = request.accept.filter(|_| options.accept.is_none()) {
         options.set("accept", accept)?;

@@ -4,7 +4,10 @@
 //! Invariant: each name stands once, and each value is ASCII and bounded. An option that is not known is refused rather
 //! than ignored: its caller may rely on it. What the values mean is left to those who follow them.
 
-use serde_json::{Map, Value};
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::problem::{Problem, shown};
 
@@ -33,28 +36,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads options from a JSON object. Values are texts, or truth values where the option is one.
-    ///
-    /// # Errors
-    /// Names the option, its value and what is allowed.
-    pub fn from_json(options: &Map<String, Value>) -> Result<Self, Problem> {
-        let mut read = Self::default();
-        read.set_from_json(options)?;
-        Ok(read)
-    }
-
-    /// Takes the options of a JSON object too.
-    pub(super) fn set_from_json(&mut self, options: &Map<String, Value>) -> Result<(), Problem> {
-        for (name, value) in options {
-            match value {
-                Value::String(value) => self.set(name, value)?,
-                Value::Bool(value) => self.set(name, if *value { "true" } else { "false" })?,
-                // As if it were absent: some clients write all the names that they know.
-                Value::Null => {}
-                other => return Err(invalid(name, &other.to_string(), "a text")),
-            }
-        }
-        Ok(())
+    /// Takes the options of `others` too.
+    pub(super) fn take(&mut self, others: &Self) -> Result<(), Problem> {
+        let given = others.fields().into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        given.into_iter().try_for_each(|(name, value)| self.set(name, value))
     }
 
     /// Takes one more option.
@@ -94,13 +79,145 @@ impl Options {
 
     /// The first option that only a DID URL's dereferencing can follow.
     pub(super) fn for_dereferencing(&self) -> Option<&'static str> {
-        let fields = [
+        let given = self.fields().into_iter().filter(|(_, value)| value.is_some());
+        given.map(|(name, _)| name).find(|name| {
+            matches!(*name, "verificationRelationship" | "service" | "serviceType" | "relativeRef")
+        })
+    }
+
+    const fn fields(&self) -> [(&'static str, &Option<String>); 8] {
+        [
+            ("versionId", &self.version_id),
+            ("versionTime", &self.version_time),
+            ("accept", &self.accept),
             ("verificationRelationship", &self.verification_relationship),
             ("service", &self.service),
             ("serviceType", &self.service_type),
             ("relativeRef", &self.relative_ref),
-        ];
-        fields.into_iter().find(|(_, value)| value.is_some()).map(|(name, _)| name)
+            ("expandRelativeUrls", &self.expand_relative_urls),
+        ]
+    }
+}
+
+/// Options as a JSON object gives them: values are texts, or truth values where the option is one; null is as if it were
+/// absent, since some clients write all the names that they know. They are taken while they are read, so that no value
+/// but theirs is ever kept, whatever the object holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsonOptions {
+    taken: Options,
+    problem: Option<Problem>,
+}
+
+impl JsonOptions {
+    /// The options.
+    ///
+    /// # Errors
+    /// Names the first option at fault, its value and what is allowed.
+    pub fn check(self) -> Result<Options, Problem> {
+        match self.problem {
+            None => Ok(self.taken),
+            Some(problem) => Err(problem),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonOptions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(JsonOptions::default())
+    }
+}
+
+impl<'de> Visitor<'de> for JsonOptions {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of options")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(Short(name)) = map.next_key()? {
+            if self.problem.is_some() {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let taken = match map.next_value()? {
+                Given::Text(value) => self.taken.set(&name, &value),
+                Given::Null => Ok(()),
+                Given::Other(value) => Err(invalid(&name, &value, "a text")),
+            };
+            self.problem = taken.err();
+        }
+        Ok(self)
+    }
+}
+
+/// A text, of which no more is kept than is needed to refuse it.
+struct Short(String);
+
+fn short(text: &str) -> String {
+    text.chars().take(MAX_VALUE_BYTES + 1).collect()
+}
+
+impl<'de> Deserialize<'de> for Short {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Short;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Short, E> {
+                Ok(Short(short(text)))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The value of an option.
+enum Given {
+    Text(String),
+    Null,
+    /// What no option has, in words.
+    Other(String),
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Given;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Given, E> {
+                Ok(Given::Text(short(text)))
+            }
+            fn visit_bool<E: Error>(self, truth: bool) -> Result<Given, E> {
+                Ok(Given::Text(truth.to_string()))
+            }
+            fn visit_unit<E: Error>(self) -> Result<Given, E> {
+                Ok(Given::Null)
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Given, E> {
+                Ok(Given::Other(number.to_string()))
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Given, E> {
+                Ok(Given::Other(number.to_string()))
+            }
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Given, E> {
+                Ok(Given::Other(number.to_string()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Given, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Given::Other("a list".to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Given::Other("an object".to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Any)
     }
 }
 

@@ -187,7 +187,7 @@ fn options_that_cannot_be_followed_are_named() {
 
 #[test]
 fn options_are_read_from_json_each_once_and_bounded() {
-    let read = |json: Value| Options::from_json(json.as_object().unwrap());
+    let read = |json: Value| serde_json::from_value::<JsonOptions>(json).unwrap().check();
     let options = read(json!({ "versionId": "2", "expandRelativeUrls": true, "accept": null })).unwrap();
     assert_eq!((options.version_id.as_deref(), options.accept), (Some("2"), None));
     assert!(
@@ -202,6 +202,11 @@ fn options_are_read_from_json_each_once_and_bounded() {
         json!({ "accept": ["application/did"] }),
     ] {
         assert!(matches!(read(wrong.clone()), Err(Problem::InvalidOption { .. })), "{wrong}");
+    }
+    let twice = serde_json::from_str::<JsonOptions>("{\"versionId\": \"1\", \"versionId\": \"2\"}").unwrap();
+    assert!(matches!(twice.check(), Err(Problem::InvalidOption { expected: "it once", .. })));
+    for none in ["[]", "1", "\"versionId\"", "{", "{\"x\": [}"] {
+        assert!(serde_json::from_str::<JsonOptions>(none).is_err(), "{none}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! at the key's own leaf (present), at another key's leaf that has the same bits as far as the path goes (absent), or at
 //! nothing (absent).
 
+use genesis::encoding::list;
 use genesis::{Digest, Domain};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,7 @@ pub const MAX_SIBLINGS: usize = 256;
 #[serde(deny_unknown_fields)]
 pub struct Proof {
     /// The digest beside the path at each depth, from the root down.
+    #[serde(deserialize_with = "list::<_, _, 32>")]
     pub siblings: Vec<Digest>,
     /// What the path ends at, if anything.
     pub end: Option<Leaf>,

@@ -2,9 +2,9 @@
 
 use client::api::{History, HistoryEntry, code};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
-use ledger::resolution::{self, Options, Resolution};
+use ledger::resolution::{self, JsonOptions, Resolution};
 use ledger::{Did, Version};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Api, Refusal, internal, refusal};
 
@@ -14,9 +14,9 @@ const MAX_VERSIONS: usize = 1_000;
 pub(super) fn resolve(api: &Api, params: &Params<'_>) -> Result<Value, Refusal> {
     let mut sequence = params.sequence();
     let did: String = sequence.next().map_err(|error| fault(&error, "[did] or [did, options]"))?;
-    let options: Option<Map<String, Value>> =
+    let options: Option<JsonOptions> =
         sequence.optional_next().map_err(|error| fault(&error, "[did] or [did, options]"))?;
-    let resolved = match Options::from_json(&options.unwrap_or_default()) {
+    let resolved = match options.unwrap_or_default().check() {
         Ok(options) => resolution::resolve(api.store.as_ref(), api.genesis.network(), &did, &options),
         Err(problem) => Ok(Resolution::failed(problem)),
     };

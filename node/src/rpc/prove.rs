@@ -4,8 +4,7 @@ use client::api::{Proof, code, to_base64};
 use genesis::Epoch;
 use jsonrpsee::types::Params;
 use ledger::Did;
-use ledger::resolution::Options;
-use serde_json::{Map, Value};
+use ledger::resolution::JsonOptions;
 use tokio::sync::Semaphore;
 
 use super::{Api, Refusal, internal, refusal};
@@ -26,7 +25,7 @@ pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> 
     };
     let mut sequence = params.sequence();
     let did: Did = sequence.next().map_err(fault)?;
-    let options: Option<Map<String, Value>> = sequence.optional_next().map_err(fault)?;
+    let options: Option<JsonOptions> = sequence.optional_next().map_err(fault)?;
     let since: Option<Epoch> = sequence.optional_next().map_err(fault)?;
     if did.network() != api.genesis.network() {
         let served = api.genesis.network();
@@ -35,7 +34,9 @@ pub(super) async fn prove(api: std::sync::Arc<Api>, params: Params<'static>) -> 
             format!("{did} is not of this network, which is `{served}`"),
         ));
     }
-    let options = Options::from_json(&options.unwrap_or_default())
+    let options = options
+        .unwrap_or_default()
+        .check()
         .map_err(|problem| refusal(code::INVALID_PARAMS, problem.to_string()))?;
     let since = since.unwrap_or(Epoch::ZERO);
     let Ok(permit) = PROVERS.try_acquire() else {

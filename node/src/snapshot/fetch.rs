@@ -330,10 +330,11 @@ async fn whole(
     loop {
         let ask = Ask::Slice { height, part, offset: bytes.len() as u64 };
         let answer = network.request(&peer, encode(&ask)).await?;
-        let Answer::Slice(slice) = decode(&answer, MAX_ANSWER_BYTES)? else {
-            return Err(NoSlice::AnotherKind);
+        let slice = match decode(&answer, MAX_ANSWER_BYTES)? {
+            Answer::Slice(slice) => slice,
+            Answer::NoSlice => return Err(NoSlice::Gone),
+            _ => return Err(NoSlice::AnotherKind),
         };
-        let slice = slice.ok_or(NoSlice::Gone)?;
         if bytes.len() as u64 + slice.len() as u64 > most {
             return Err(NoSlice::OtherDigest);
         }

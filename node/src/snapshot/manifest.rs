@@ -6,7 +6,7 @@
 use client::light::Link;
 use consensus::certificate::CertificateError;
 use consensus::{CheckpointCertificate, Context};
-use genesis::encoding::{DecodeError, decode, encode};
+use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Configuration, Digest, Epoch, Genesis, Height};
 use ledger::snapshot::{Anchor, PieceError, PieceInfo, check_list};
 use ledger::{Outcome, Tip};
@@ -28,11 +28,14 @@ pub struct Manifest {
     /// Of which chain.
     pub chain: Digest,
     /// Every change of the validators, from the genesis document's on.
+    #[serde(deserialize_with = "list::<_, _, 317>")]
     pub links: Vec<Link>,
     /// The certificates of the newest blocks, in ascending order, the last of them that of the snapshot's block: the first is at the
     /// checkpoint that this block cites.
+    #[serde(deserialize_with = "list::<_, _, 177>")]
     pub recent: Vec<CheckpointCertificate>,
     /// The pieces, in the order in which they are taken in.
+    #[serde(deserialize_with = "list::<_, _, 44>")]
     pub pieces: Vec<PieceInfo>,
 }
 

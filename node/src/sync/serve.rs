@@ -70,7 +70,7 @@ fn answer(store: &Store, shelf: &Shelf, ask: &Ask) -> Result<Answer, AnswerError
             Ok(Answer::Snapshot(newest.map(|height| Offer { height })))
         }
         Ask::Slice { height, part, offset } => {
-            Ok(Answer::Slice(shelf.folder(*height).slice(*part, *offset)?))
+            Ok(shelf.folder(*height).slice(*part, *offset)?.map_or(Answer::NoSlice, Answer::Slice))
         }
         Ask::Batches(digests) => {
             let (mut batches, mut bytes) = (Vec::new(), 0);

@@ -1,0 +1,247 @@
+//! Decoders of the canonical encoding.
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use client::light::{LightClient, MAX_PROOF_BYTES, Pin, ResolutionProof};
+use consensus::certificate::Certificate;
+use consensus::message::MAX_MESSAGE_BYTES;
+use consensus::{Context, Evidence, Message};
+use genesis::encoding::{DecodeError, decode, encode};
+use genesis::{Configuration, Epoch, UnixMillis};
+use ledger::resolution::Options;
+use ledger::snapshot::Piece;
+use ledger::{Batch, Block, CheckedBatch, CheckedTransaction, Receipt, Record, Transaction};
+use node::journal::{records_in, records_of_entry};
+use node::replay::stream::decode_all;
+use node::snapshot::Manifest;
+use node::wire::{self, Answer, Ask, Gossip, MAX_ANSWER_BYTES};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::samples::{Samples, genesis, owner};
+use super::{Decoder, Outcome};
+
+/// Of bytes.
+pub(super) const DECODERS: &[Decoder] = &[
+    Decoder::new("transaction", transaction, Samples::transactions),
+    Decoder::new("submitted", submitted, Samples::submitted),
+    Decoder::new("batch", batch, Samples::batches),
+    Decoder::new("block", |bytes| canonical::<Block>(bytes, 1 << 20), Samples::blocks),
+    Decoder::new("checkpoint", checkpoint, Samples::checkpoints),
+    Decoder::new("certificate", certificate, Samples::certificates),
+    Decoder::new("message", message, Samples::messages),
+    Decoder::new("gossip", |bytes| read(bytes, Gossip::decode), Samples::gossip),
+    Decoder::new("ask", |bytes| read(bytes, Ask::decode), Samples::asks),
+    Decoder::new("answer", |bytes| canonical::<Answer>(bytes, MAX_ANSWER_BYTES), Samples::answers),
+    Decoder::new("final", |bytes| read(bytes, wire::Proof::decode), Samples::finals),
+    Decoder::new("evidence", |bytes| canonical::<Evidence>(bytes, 4 << 10), Samples::evidence),
+    Decoder::new("proof", proof, Samples::proofs),
+    Decoder::new("pin", |bytes| canonical::<Pin>(bytes, MAX_PROOF_BYTES), Samples::pins),
+    Decoder::new("record", |bytes| canonical::<Record>(bytes, 1 << 20), Samples::records),
+    Decoder::new("receipt", |bytes| canonical::<Receipt>(bytes, 1 << 20), Samples::receipts),
+    Decoder::new(
+        "configuration",
+        |bytes| canonical::<Configuration>(bytes, 1 << 20),
+        Samples::configurations,
+    ),
+    Decoder::new("manifest", manifest, Samples::manifests),
+    Decoder::new("piece", |bytes| read(bytes, Piece::read), Samples::pieces),
+    // A frame stands beside what is read of it.
+    Decoder::new("chain", chain, Samples::chains).holding(8, super::BESIDE),
+    Decoder::new("segment", segment, Samples::segments),
+    // A record of four bytes takes as much memory as the largest. Nobody but this node writes them, and each entry is
+    // behind a checksum.
+    Decoder::new("entry", entry, Samples::entries).holding(128, super::BESIDE),
+];
+
+/// What decodes is written as the same bytes.
+fn read<T: Serialize + Debug + 'static>(
+    bytes: &[u8],
+    decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+) -> Outcome {
+    match decode(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(value) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || same(&value, &came))
+        }
+    }
+}
+
+fn canonical<T: Serialize + DeserializeOwned + Debug + 'static>(bytes: &[u8], limit: usize) -> Outcome {
+    read(bytes, |bytes| decode::<T>(bytes, limit))
+}
+
+fn same<T: Serialize + Debug>(value: &T, came: &[u8]) -> Result<(), String> {
+    if encode(value) == came { Ok(()) } else { Err(format!("other bytes than came: {value:?}")) }
+}
+
+/// Those of the first epoch.
+fn context() -> Context {
+    let genesis = genesis();
+    Context { chain: genesis.chain(), epoch: Epoch::ZERO, validators: genesis.validators().clone() }
+}
+
+fn taken(transaction: Transaction, came: &[u8]) -> Result<(), String> {
+    same(&transaction, came)?;
+    let json = serde_json::to_string(&transaction).map_err(|error| error.to_string())?;
+    let again: Transaction = serde_json::from_str(&json).map_err(|error| format!("its JSON: {error}"))?;
+    if again != transaction {
+        return Err(format!("its JSON is another's: {json}"));
+    }
+    let id = transaction.id();
+    match CheckedTransaction::check(transaction, genesis()) {
+        Ok(checked) if checked.id() != id || checked.length() != came.len() => {
+            Err("another id or length".into())
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.to_string().len() > super::MAX_COMPLAINT => Err("a long complaint".into()),
+        Err(_) => Ok(()),
+    }
+}
+
+fn transaction(bytes: &[u8]) -> Outcome {
+    match decode::<Transaction>(bytes, 16 << 10) {
+        Err(error) => Outcome::refused(error),
+        Ok(transaction) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || taken(transaction, &came))
+        }
+    }
+}
+
+/// As `tx_submit` reads it.
+fn submitted(bytes: &[u8]) -> Outcome {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Outcome::refused("not a text") };
+    match client::api::from_base64(text) {
+        Err(error) => Outcome::refused(error),
+        Ok(bytes) => transaction(&bytes),
+    }
+}
+
+fn batch(bytes: &[u8]) -> Outcome {
+    match CheckedBatch::read(bytes, genesis()) {
+        Err(error) => Outcome::refused(error),
+        Ok(unchecked) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                let whole: Batch = decode(&came, came.len()).map_err(|error| error.to_string())?;
+                same(&whole, &came)?;
+                match unchecked.check() {
+                    Ok(checked) if checked.digest() != CheckedBatch::digest_of(&came) => {
+                        Err("another digest".into())
+                    }
+                    Ok(_) | Err(_) => Ok(()),
+                }
+            })
+        }
+    }
+}
+
+fn checkpoint(bytes: &[u8]) -> Outcome {
+    match wire::decode_checkpoint(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(certificate) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                same(&certificate, &came)?;
+                // Whatever it says: it is judged without a panic.
+                drop(certificate.verify(&context()));
+                Ok(())
+            })
+        }
+    }
+}
+
+fn certificate(bytes: &[u8]) -> Outcome {
+    match decode::<Certificate>(bytes, MAX_MESSAGE_BYTES) {
+        Err(error) => Outcome::refused(error),
+        Ok(certificate) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                same(&certificate, &came)?;
+                drop(certificate.verify(&context()));
+                Ok(())
+            })
+        }
+    }
+}
+
+fn message(bytes: &[u8]) -> Outcome {
+    match Message::decode(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(message) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                same(&message, &came)?;
+                drop(message.verify(&context()));
+                Ok(())
+            })
+        }
+    }
+}
+
+/// A light client that knows the genesis document believes it only with the samples' answer.
+fn proof(bytes: &[u8]) -> Outcome {
+    match ResolutionProof::decode(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(proof) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                same(&proof, &came)?;
+                let sound = Samples::get();
+                for question in sound.questions() {
+                    let now = UnixMillis(question.now);
+                    let mut client = LightClient::new(genesis());
+                    let answer = client.resolve(&question.did, &Options::default(), proof.clone(), now);
+                    if answer.is_ok() && !sound.proofs().contains(&came) {
+                        return Err(format!("believed of {}: {proof:?}", question.did));
+                    }
+                }
+                Ok(())
+            })
+        }
+    }
+}
+
+/// Nothing that the samples' genesis document does not prove is believed.
+fn manifest(bytes: &[u8]) -> Outcome {
+    match Manifest::decode(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(manifest) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                same(&manifest, &came)?;
+                match manifest.verify(genesis()) {
+                    Ok(_) => Err(format!("believed: {manifest:?}")),
+                    Err(_) => Ok(()),
+                }
+            })
+        }
+    }
+}
+
+fn chain(bytes: &[u8]) -> Outcome {
+    match decode_all(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(_) => Outcome::read(|| Ok(())),
+    }
+}
+
+fn segment(bytes: &[u8]) -> Outcome {
+    match records_in(Path::new("00000001.journal"), bytes, 1, owner(), true) {
+        Err(error) => Outcome::refused(error),
+        Ok((records, sound)) => {
+            let length = bytes.len();
+            Outcome::read(move || {
+                let fits = sound <= length && (records.is_empty() || sound > 0);
+                if fits { Ok(()) } else { Err(format!("{sound} sound bytes of {length}")) }
+            })
+        }
+    }
+}
+
+fn entry(bytes: &[u8]) -> Outcome {
+    read(bytes, records_of_entry)
+}
