@@ -9,6 +9,7 @@ mod genesis;
 mod gov;
 mod keys;
 mod output;
+mod prove;
 mod reset;
 mod start;
 mod status;

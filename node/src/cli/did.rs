@@ -19,9 +19,10 @@ use ledger::operation::Reason;
 use serde_json::json;
 
 use super::output::{Output, full_text};
+use super::prove::Prove;
 use super::{KeyringFolder, Rpc, duration, exit_code, genesis};
 use change::Change;
-use resolve::{Proof, resolve};
+use resolve::resolve;
 
 /// Make, change, end and resolve DIDs.
 ///
@@ -151,7 +152,7 @@ pub(super) enum Did {
         #[arg(long, value_name = "TIME", conflicts_with = "version")]
         time: Option<String>,
         #[command(flatten)]
-        proof: Proof,
+        prove: Prove,
         #[command(flatten)]
         rpc: Rpc,
     },
@@ -215,8 +216,8 @@ impl Did {
             }
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
-            Self::Resolve { did, version, time, proof, rpc } => {
-                resolve(&rpc.client, output, &did, version, time, &proof).await
+            Self::Resolve { did, version, time, prove, rpc } => {
+                resolve(&rpc.client, output, &did, version, time, &prove).await
             }
         }
     }
