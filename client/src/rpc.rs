@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{
-    Block, ChainStatus, Fate, Governance, History, Peer, Receipt, ResolveOptions, Submitted, TimedOut, code,
-    method,
+    Block, ChainStatus, Fate, Governance, History, Issuer, Peer, Receipt, ResolveOptions, Submitted,
+    TimedOut, code, method,
 };
 
 /// How long the node is given to accept a connection.
@@ -279,6 +279,14 @@ impl Client {
     /// When the node cannot be asked.
     pub async fn governance(&self) -> Result<Governance, RpcError> {
         self.request(method::GOV_PROPOSALS, ArrayParams::new()).await
+    }
+
+    /// What a DID is accredited as.
+    ///
+    /// # Errors
+    /// When the node cannot be asked, or serves another network.
+    pub async fn issuer(&self, did: &Did) -> Result<Issuer, RpcError> {
+        self.call(method::REGISTRY_ISSUER, &[did]).await
     }
 
     /// Hands in many transactions, each as [`crate::api::to_base64`] gives it, in one JSON-RPC batch. The

@@ -17,6 +17,7 @@ mod partitions;
 mod proving;
 mod quiet;
 mod recovery;
+mod registrars;
 mod resolving;
 mod surface;
 mod sync;
