@@ -295,8 +295,8 @@ impl Did {
 pub(super) struct Ready {
     pub(super) client: Client,
     pub(super) keyring: Keyring,
-    status: ChainStatus,
-    timeout: Duration,
+    pub(super) status: ChainStatus,
+    pub(super) timeout: Duration,
 }
 
 impl Common {

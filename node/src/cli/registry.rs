@@ -1,6 +1,9 @@
 //! `realdid registry`: what the trust registry holds, and what issuers publish in it.
 
 use clap::{Args, Subcommand, ValueEnum};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
 use client::api::RegistryQuestion;
 use client::keyring::NewKeys;
 use client::light::RegistryProof;
@@ -16,6 +19,9 @@ use super::did::{Common, Ready};
 use super::output::Output;
 use super::prove::{Prove, now, unproved};
 use super::{Ending, Rpc};
+
+/// Between two looks at whether a block is certified.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// See who is accredited, and publish schemas and status lists.
 ///
@@ -142,12 +148,25 @@ impl Registry {
 
 /// The version after the last one, by the node's word: a false one makes the publication fail.
 async fn next(ready: &Ready, question: RegistryQuestion) -> anyhow::Result<Version> {
-    let bytes = ready.client.prove_entry(&question, Epoch::ZERO).await?;
-    Ok(match RegistryProof::decode(&bytes)?.entry.entry {
-        Some(RegistryEntry::Schema(schema)) => schema.version.next(),
-        Some(RegistryEntry::StatusList(list)) => list.version.next(),
-        Some(RegistryEntry::Accreditation(_)) | None => Version::FIRST,
-    })
+    let start = Instant::now();
+    loop {
+        let proof = RegistryProof::decode(&ready.client.prove_entry(&question, Epoch::ZERO).await?)?;
+        // What was published just now is in a block that the validators may not have certified yet.
+        let (certified, newest) = (proof.certificate.checkpoint.height, ready.status.height);
+        if certified >= newest {
+            return Ok(match proof.entry.entry {
+                Some(RegistryEntry::Schema(schema)) => schema.version.next(),
+                Some(RegistryEntry::StatusList(list)) => list.version.next(),
+                Some(RegistryEntry::Accreditation(_)) | None => Version::FIRST,
+            });
+        }
+        if start.elapsed() > ready.timeout {
+            bail!(
+                "the node has block {newest}, but none certified after {certified}: try again, or another node"
+            );
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 async fn published(

@@ -13,7 +13,7 @@ use ledger::proof::{Fate, Window};
 use ledger::registry::Role;
 use ledger::{Did, DidId, RegistryEntry};
 use serde_json::{Value, json};
-use tests::harness::{Cluster, printed, realdid};
+use tests::harness::{Cluster, eventually, printed, realdid};
 use tests::history::Load;
 
 use super::resolving::{OLD, RESULT, get, made, unregistered};
@@ -191,6 +191,14 @@ async fn a_result_brings_the_proof_that_is_asked_for_over_http_and_json_rpc_and_
     assert_eq!(ShownProof::of(&far).expect("a proof").since_epoch, Epoch(7));
 }
 
+/// Waits until a node knows the certificate of a block at or after `height`.
+async fn certified(cluster: &Cluster, node: usize, height: Height) {
+    eventually(&format!("node {node} has a certificate from height {height} on"), async || {
+        cluster.client(node).status().await.is_ok_and(|status| status.certified_height >= height)
+    })
+    .await;
+}
+
 /// The code of the node's "no", or what came instead.
 fn refused<T>(answer: Result<T, ProvedError>) -> Result<i32, String> {
     match answer {
@@ -215,7 +223,7 @@ async fn what_became_of_a_transaction_is_proved_under_load_and_that_one_expired(
     let never = transaction.id();
     let window = Window { after, expires_at };
 
-    cluster.reaches(1, receipt.height).await;
+    certified(&cluster, 1, receipt.height).await;
     let answer = client.fate_proved(&mut light, &receipt.id, None, now()).await.expect("it holds");
     let Fate::Final(proved) = answer.fate else { panic!("it has a receipt") };
     assert_eq!(client::api::Receipt::new(&proved, "test"), receipt);
@@ -239,7 +247,8 @@ async fn what_became_of_a_transaction_is_proved_under_load_and_that_one_expired(
         Ok(code::NOT_FOUND)
     );
 
-    cluster.reaches(1, expires_at).await;
+    certified(&cluster, 1, expires_at).await;
+    certified(&cluster, 2, expires_at).await;
     let answer = client.fate_proved(&mut light, &never, Some(window), now()).await.expect("it holds");
     assert_eq!(answer.fate, Fate::Expired);
     assert!(answer.checkpoint.height >= expires_at);
@@ -269,7 +278,7 @@ async fn the_trust_registry_is_proved_by_every_node_and_what_is_not_in_it() {
     let did = cluster.accredited(&[0, 1, 2], "issuer", "https://issuer.example/").await;
     let height = cluster.client(0).status().await.expect("status").height;
     for node in 0..4 {
-        cluster.reaches(node, height).await;
+        certified(&cluster, node, height).await;
         let mut light = client_of(&cluster);
         for (role, present) in [(Role::Issuer, true), (Role::Registrar, false)] {
             let question = RegistryQuestion::Accreditation { did: did.clone(), role };
