@@ -6,8 +6,10 @@
 //! | `tx_submit` | transaction (base64 of its canonical bytes) | [`Submitted`] |
 //! | `tx_wait` | id, time-out in milliseconds | [`Receipt`], or [`code::TIMED_OUT`] with [`TimedOut`], or [`code::EXPIRED`] with [`Expired`] |
 //! | `tx_status` | id | [`Fate`] |
+//! | `tx_prove` | id, [`ProofWindow`] or none, the epoch that the caller knows the validators of, or none | [`TransactionProof`] |
 //! | `did_resolve` | DID, [`ResolveOptions`] or none | a DID Resolution result |
 //! | `did_prove` | DID, [`ResolveOptions`] or none, the epoch that the caller knows the validators of, or none | [`Proof`] |
+//! | `chain_links` | the epoch that the caller knows the validators of | [`Links`] |
 //! | `chain_genesis` | | the genesis document, as TOML |
 //! | `did_history` | DID, version to begin with or none | [`History`] |
 //! | `chain_status` | | [`ChainStatus`] |
@@ -19,12 +21,14 @@
 //! | `gov_proposals` | | [`Governance`] |
 //! | `registry_issuer` | DID | [`Issuer`] |
 //! | `registry_isAuthorised` | DID, role, scope or none, time in milliseconds or none | [`Authorisation`] |
+//! | `registry_prove` | [`RegistryQuestion`], the epoch that the caller knows the validators of, or none | [`RegistryProof`] |
 //!
 //! Invariant: field names, method names and codes are never reused for something else. Heights, views, versions and
 //! times are JSON numbers; digests are hex, keys Multikey, DIDs their text.
 
 mod did;
 mod governance;
+mod proof;
 mod registry;
 
 use std::borrow::Cow;
@@ -37,6 +41,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::did::{History, HistoryEntry, ResolveOptions};
 pub use self::governance::{Configuration, Governance, Proposal, Validator};
+pub use self::proof::{
+    Links, PROOF_TYPE, Proof, ProofWindow, RegistryProof, RegistryQuestion, ShownProof, TransactionProof,
+};
 pub use self::registry::{Accreditation, Authorisation, Issuer};
 
 /// The methods' names.
@@ -47,10 +54,14 @@ pub mod method {
     pub const TX_WAIT: &str = "tx_wait";
     /// What is known of a transaction now.
     pub const TX_STATUS: &str = "tx_status";
+    /// What became of a transaction, with a proof.
+    pub const TX_PROVE: &str = "tx_prove";
     /// Resolves a DID.
     pub const DID_RESOLVE: &str = "did_resolve";
     /// Resolves a DID, with a proof.
     pub const DID_PROVE: &str = "did_prove";
+    /// The changes of the validators since an epoch.
+    pub const CHAIN_LINKS: &str = "chain_links";
     /// The network's genesis document.
     pub const CHAIN_GENESIS: &str = "chain_genesis";
     /// The versions of a DID.
@@ -73,6 +84,8 @@ pub mod method {
     pub const REGISTRY_ISSUER: &str = "registry_issuer";
     /// Whether a DID may do something.
     pub const REGISTRY_IS_AUTHORISED: &str = "registry_isAuthorised";
+    /// What the trust registry holds, with a proof.
+    pub const REGISTRY_PROVE: &str = "registry_prove";
 }
 
 /// Error codes. Ours start at −32020: −32000 to −32011 are taken by the JSON-RPC server itself.
@@ -272,18 +285,6 @@ pub struct Refused {
 pub struct Busy {
     /// How long to wait before submitting again.
     pub retry_after_ms: u64,
-}
-
-/// A result of resolution with what shows it: see [`crate::light`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Proof {
-    /// The block after which it holds.
-    pub height: Height,
-    /// The node's word for what the proof shows.
-    pub resolution: serde_json::Value,
-    /// The canonical bytes of [`crate::light::ResolutionProof`], in base64.
-    pub proof: String,
 }
 
 /// Where a node stands.

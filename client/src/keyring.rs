@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use genesis::{Digest, Genesis, Height, PublicKey, SecretKey};
-use ledger::{Did, KeyNumber, Transaction};
+use ledger::{Did, KeyNumber, Operation, Transaction};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -293,8 +293,10 @@ impl Keyring {
     /// When the file cannot be read or written, or lacks a key that signed the change that waits.
     pub fn follow(&self, did: &Did, successor: &Genesis) -> Result<bool, KeyringError> {
         let mut follows = false;
+        let registrar = self.read(did)?.co_signer().map(|registrar| self.read(&registrar)).transpose()?;
         self.change(did, |entry| {
-            if let Some(pending) = wallet::follow(successor, entry).map_err(Box::new)? {
+            let followed = wallet::follow(successor, entry, registrar.as_ref()).map_err(Box::new)?;
+            if let Some(pending) = followed {
                 follows = true;
                 entry.chain = successor.chain();
                 entry.pending = pending;
@@ -326,6 +328,14 @@ impl Keyring {
 }
 
 impl Entry {
+    /// The registrar that signed the change that waits too, if one did: its keys are needed to sign that anew.
+    pub fn co_signer(&self) -> Option<Did> {
+        match &self.pending.as_ref()?.transaction.operation {
+            Operation::Create(create) => Some(Did::new(self.did.network(), create.registrar?)),
+            _ => None,
+        }
+    }
+
     /// The key that it holds with this public half.
     pub fn key(&self, public: &PublicKey) -> Option<&HeldKey> {
         self.keys.iter().find(|key| key.secret.public() == *public)

@@ -3,7 +3,8 @@
 //! A node's answer comes with a proof: the DID's path in the state tree ([`ledger::proof`]), a quorum's certificate of the tree's
 //! root ([`CheckpointCertificate`]), and, where the validators changed since the client last looked, a certificate for each
 //! change ([`Link`]). The client checks all of it and resolves the DID itself, from what was proved. So a node can refuse
-//! to answer, but not lie: neither about a document, nor about an old version, nor about there being no such DID.
+//! to answer, but not lie: neither about a document, nor about an old version, nor about there being no such DID. What became of a
+//! transaction, and what the trust registry holds, are proved in the same way.
 //!
 //! Invariants:
 //! - Trust moves from one set of validators to the next only by a certificate of the earlier one, starting from the genesis
@@ -14,14 +15,19 @@
 //!
 //! Needs no node, no disk and no runtime: it compiles to `wasm32-unknown-unknown`. Where its pin is kept is left to the caller.
 
-use consensus::certificate::CertificateError;
+mod answers;
+mod error;
+
 use consensus::{Checkpoint, CheckpointCertificate, Context};
 use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Configuration, Digest, Epoch, Genesis, Height, UnixMillis};
-use ledger::proof::{DidProof, DidProofError};
+use ledger::proof::DidProof;
 use ledger::resolution::{Options, Resolution, resolve, time};
 use ledger::{Did, DidId};
 use serde::{Deserialize, Serialize};
+
+pub use self::answers::{EntryAnswer, FateAnswer, RegistryProof, TransactionProof};
+pub use self::error::LightError;
 
 /// The most bytes of a proof: of many versions, over many changes of large sets.
 pub const MAX_PROOF_BYTES: usize = 16 << 20;
@@ -38,6 +44,11 @@ pub struct Link {
     /// Who is in charge of the next one, by which parameters.
     pub configuration: Configuration,
 }
+
+/// Links alone, for a client that is many epochs behind ([`LightClient::advance`]): in the order of their epochs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Links(pub Vec<Link>);
 
 /// What a node sends with an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,99 +78,10 @@ pub struct Pin {
 #[derive(Clone, Debug)]
 pub struct LightClient {
     network: String,
+    /// The height that the chain's first block follows.
+    origin: Height,
     skew_ms: u64,
     pin: Pin,
-}
-
-/// Why an answer is not to be believed.
-#[derive(Debug, thiserror::Error)]
-pub enum LightError {
-    /// The bytes are no proof.
-    #[error("the proof cannot be read: {0}")]
-    Encoding(#[from] DecodeError),
-    /// A pin of another chain.
-    #[error("the pin is of chain {found}, but the genesis document is of chain {expected}")]
-    OtherChain {
-        /// The pin's.
-        found: Digest,
-        /// The document's.
-        expected: Digest,
-    },
-    /// A certificate that proves nothing.
-    #[error("the certificate of block {height} (epoch {epoch}): {error}")]
-    Certificate {
-        /// The block.
-        height: Height,
-        /// Its epoch.
-        epoch: Epoch,
-        /// What is wrong.
-        error: CertificateError,
-    },
-    /// A change of the validators that the certificate does not name.
-    #[error("the certificate of block {height} does not hand over to the configuration that comes with it")]
-    NoHandover {
-        /// The block.
-        height: Height,
-    },
-    /// A certificate of another epoch than the one that the links lead to.
-    #[error(
-        "the certificate is of epoch {found}, but the proof leads to epoch {expected} only: ask with the epoch of your pin"
-    )]
-    OtherEpoch {
-        /// The certificate's.
-        found: Epoch,
-        /// Where the links lead.
-        expected: Epoch,
-    },
-    /// Behind what the client saw.
-    #[error(
-        "the answer is of block {height}, but block {newest} was seen already: the node is behind. Ask another"
-    )]
-    Behind {
-        /// The answer's block.
-        height: Height,
-        /// The newest one seen.
-        newest: Height,
-    },
-    /// Two certified results of one block: more than a third of the validators lied.
-    #[error(
-        "block {height} has two certified results, {seen} and {other}: the network's validators cannot be trusted"
-    )]
-    Fork {
-        /// The block.
-        height: Height,
-        /// The checkpoint seen before.
-        seen: Digest,
-        /// The other one.
-        other: Digest,
-    },
-    /// Too old.
-    #[error(
-        "the answer is of {time}, more than the heartbeat and the allowed skew ({allowed_ms} ms) before {now}: the node is cut off, \
-         or holds newer blocks back. Ask another, or check this clock"
-    )]
-    Stale {
-        /// The block's time.
-        time: UnixMillis,
-        /// The client's.
-        now: UnixMillis,
-        /// What is allowed between them, in ms.
-        allowed_ms: u64,
-    },
-    /// A time that the answer's block does not lie after.
-    #[error(
-        "what held at {asked} is not settled as of block {height}: its time is not past that second, so a later block may still \
-         change it. Ask again, or for the newest version"
-    )]
-    NotSettled {
-        /// The time that was asked for.
-        asked: String,
-        /// The answer's block.
-        height: Height,
-    },
-    /// The DID's state does not follow.
-    #[error(transparent)]
-    Did(#[from] DidProofError),
 }
 
 /// An answer that was checked.
@@ -169,6 +91,21 @@ pub struct Answer {
     pub resolution: Resolution,
     /// The checkpoint that it holds at.
     pub checkpoint: Checkpoint,
+}
+
+impl Links {
+    /// Their canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When the bytes are no links, or too many.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes, MAX_PROOF_BYTES)
+    }
 }
 
 impl ResolutionProof {
@@ -250,7 +187,8 @@ impl LightClient {
             configuration: Configuration::of(genesis),
             newest: None,
         };
-        Self { network: genesis.network().to_owned(), skew_ms: DEFAULT_SKEW_MS, pin }
+        let (network, origin) = (genesis.network().to_owned(), genesis.height());
+        Self { network, origin, skew_ms: DEFAULT_SKEW_MS, pin }
     }
 
     /// Goes on from where a client of the same network was.
@@ -286,19 +224,44 @@ impl LightClient {
         proof: ResolutionProof,
         now: UnixMillis,
     ) -> Result<Answer, LightError> {
+        let (pin, checkpoint) = self.trusted(proof.links, proof.certificate, now)?;
+        let resolution = self.prove(did, options, proof.did, &checkpoint)?;
+        self.pin = pin;
+        Ok(Answer { resolution, checkpoint })
+    }
+
+    /// Follows the changes of the validators up to the epoch after the last of `links`, and knows no more than these then: for a
+    /// client that is further behind than one answer bridges.
+    ///
+    /// # Errors
+    /// Says which link is not to be believed; then the client is as it was.
+    pub fn advance(&mut self, links: Links) -> Result<(), LightError> {
+        self.pin = self.followed(links.0)?;
+        Ok(())
+    }
+
+    fn followed(&self, links: Vec<Link>) -> Result<Pin, LightError> {
         let mut pin = self.pin.clone();
-        for link in proof.links {
-            pin.follow(link)?;
-        }
-        let checkpoint = pin.check(proof.certificate)?;
+        links.into_iter().try_for_each(|link| pin.follow(link))?;
+        Ok(pin)
+    }
+
+    /// Where the client would be after an answer at this certificate's checkpoint, if that is certified, new enough, and not
+    /// overtaken.
+    fn trusted(
+        &self,
+        links: Vec<Link>,
+        certificate: CheckpointCertificate,
+        now: UnixMillis,
+    ) -> Result<(Pin, Checkpoint), LightError> {
+        let mut pin = self.followed(links)?;
+        let checkpoint = pin.check(certificate)?;
         let allowed_ms = pin.configuration.parameters.heartbeat_ms.saturating_add(self.skew_ms);
         if now.0.saturating_sub(checkpoint.time.0) > allowed_ms {
             return Err(LightError::Stale { time: checkpoint.time, now, allowed_ms });
         }
         pin.take(checkpoint.clone())?;
-        let resolution = self.prove(did, options, proof.did, &checkpoint)?;
-        self.pin = pin;
-        Ok(Answer { resolution, checkpoint })
+        Ok((pin, checkpoint))
     }
 
     fn prove(

@@ -3,14 +3,16 @@
 //! Every failure names the node's URL and what to do. Submitting is idempotent: the same transaction has the same
 //! id, so whoever lost the answer submits again or waits for the id.
 //!
-//! Left to callers: whether to believe the node.
+//! Left to callers: whether to believe the node. [`proved`] has the calls that need no belief.
+
+pub mod proved;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 use std::time::{Duration, Instant};
 
-use genesis::{Digest, Epoch, Height};
+use genesis::{Digest, Height};
 use jsonrpsee_core::client::{ClientT, Error};
 use jsonrpsee_core::params::{ArrayParams, BatchRequestBuilder};
 use jsonrpsee_http_client::types::ErrorObject;
@@ -21,8 +23,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{
-    Block, ChainStatus, Fate, Governance, History, Peer, Proof, Receipt, ResolveOptions, Submitted, TimedOut,
-    code, from_base64, method,
+    Block, ChainStatus, Fate, Governance, History, Issuer, Peer, Receipt, ResolveOptions, Submitted,
+    TimedOut, code, method,
 };
 
 /// How long the node is given to accept a connection.
@@ -228,27 +230,6 @@ impl Client {
         self.request(method::DID_RESOLVE, params).await
     }
 
-    /// The bytes of a proof of what a DID resolves to, for a client that knows the validators of `since`.
-    ///
-    /// # Errors
-    /// When the node cannot be asked, or has none.
-    pub async fn prove(
-        &self,
-        did: &str,
-        options: &ResolveOptions,
-        since: Epoch,
-    ) -> Result<Vec<u8>, RpcError> {
-        let mut params = ArrayParams::new();
-        insert(&mut params, did)?;
-        insert(&mut params, options)?;
-        insert(&mut params, since)?;
-        let proof: Proof = self.request(method::DID_PROVE, params).await?;
-        from_base64(&proof.proof).map_err(|error| RpcError::Answer {
-            url: self.url.clone(),
-            problem: format!("bad base64: {error}"),
-        })
-    }
-
     /// The genesis document, as the node has it: check its hash.
     ///
     /// # Errors
@@ -298,6 +279,14 @@ impl Client {
     /// When the node cannot be asked.
     pub async fn governance(&self) -> Result<Governance, RpcError> {
         self.request(method::GOV_PROPOSALS, ArrayParams::new()).await
+    }
+
+    /// What a DID is accredited as.
+    ///
+    /// # Errors
+    /// When the node cannot be asked, or serves another network.
+    pub async fn issuer(&self, did: &Did) -> Result<Issuer, RpcError> {
+        self.call(method::REGISTRY_ISSUER, &[did]).await
     }
 
     /// Hands in many transactions, each as [`crate::api::to_base64`] gives it, in one JSON-RPC batch. The

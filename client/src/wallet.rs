@@ -4,13 +4,15 @@
 //! only keys that this keyring made. Compare-and-set does the rest: a change built on a stale or false answer is
 //! ordered and has no effect.
 //!
-//! Nothing here is submitted or written: see [`crate::keyring`] for the order of the two.
+//! Nothing here is submitted or written: see [`crate::keyring`] for the order of the two. What registrars and issuers sign is in
+//! [`organisation`].
+
+pub mod organisation;
 
 use std::collections::BTreeSet;
 use std::iter;
 
 use genesis::{Digest, Genesis, Height, SecretKey};
-use ledger::operation::{Endorse, Reason, WithdrawEndorsement};
 use ledger::{
     Create, Deactivate, Did, Document, Key, KeyNumber, KeySet, Operation, Purposes, Recover, Salt,
     Transaction, Update, VerificationKey, Version,
@@ -19,6 +21,7 @@ use serde_json::Value;
 
 use crate::api::ChainStatus;
 use crate::keyring::{Entry, HeldKey, NewKeys, Pending};
+pub use organisation::{Request, Word, endorse};
 
 /// How many heights a transaction may wait: long enough for a stalled network to recover, short enough that its
 /// fate is certain soon after.
@@ -111,14 +114,29 @@ pub enum WalletError {
         /// How many keys the keyring has.
         held: usize,
     },
-    /// No key of the keyring speaks for the registrar.
+    /// No key of the keyring speaks for the registrar or issuer.
     #[error(
-        "none of the keys that the keyring holds for {did} is an assertionMethod key of its document: it cannot endorse"
+        "none of the keys that the keyring holds for {did} is an assertionMethod key of its document: it cannot speak for it"
     )]
     NoAssertion {
         /// Which DID.
         did: Did,
     },
+    /// Requests that cannot stand in one transaction.
+    #[error(
+        "request {place} is for {found}, but the first one for {expected}: one transaction has one registrar, chain and expiry"
+    )]
+    OtherRequest {
+        /// Its place, from 1.
+        place: usize,
+        /// What it is for.
+        found: String,
+        /// What the first one is for.
+        expected: String,
+    },
+    /// Nothing to register.
+    #[error("there are no requests to register")]
+    NoRequest,
     /// The key that has to be revealed was made elsewhere.
     #[error(
         "the keyring does not hold the {purpose} key that {did} is committed to ({commitment}): use the keyring where its \
@@ -216,14 +234,24 @@ impl Terms {
 
 /// A new DID with one key for everything, one that recovers it, and one for its next change; its registration pending.
 pub fn create(terms: &Terms) -> Entry {
+    let (mut entry, operation) = inception(terms);
+    let operation = Operation::Create(operation);
+    let signers: Vec<&SecretKey> = entry.keys.iter().map(|key| &key.secret).collect();
+    let transaction = Transaction::sign(terms.chain, operation, terms.expires_at, &signers);
+    entry.pending = Some(Pending::new(transaction));
+    entry
+}
+
+/// A new DID's keys, and what would register it.
+fn inception(terms: &Terms) -> (Entry, Create) {
     let (secret, recovery, next) = (SecretKey::generate(), SecretKey::generate(), SecretKey::generate());
     let document = document_of(vec![document_key(KeyNumber::FIRST, &secret)]);
     let (commitment, next_keys) = (committed(&recovery), Some(committed(&next)));
     let operation = Create { document, recovery: commitment, next_keys, salt: fresh_salt(), registrar: None };
-    let (did, transaction) = register(terms, operation, &secret);
+    let did = Did::new(&terms.network, operation.did());
     let keys = vec![HeldKey { number: KeyNumber::FIRST, secret }];
-    let (recovery, next, pending) = (vec![recovery], vec![next], Some(Pending::new(transaction)));
-    Entry { did, chain: terms.chain, keys, recovery, next, pending }
+    let (recovery, next) = (vec![recovery], vec![next]);
+    (Entry { did, chain: terms.chain, keys, recovery, next, pending: None }, operation)
 }
 
 /// The registration of a new DID whose only key is `secret`, which recovers it too, with a fresh salt: for load. People's
@@ -339,64 +367,40 @@ pub fn deactivate(
     Ok(Pending::new(Transaction::sign(terms.chain, operation, terms.expires_at, &[signer])))
 }
 
-/// What a registrar says of a DID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// It vouches for it.
-    Endorse,
-    /// It does so no more.
-    Withdraw(Reason),
-}
-
-/// The word of the registrar `entry`, which stands as `current`, on `subject`.
-///
-/// # Errors
-/// When the registrar's DID is over, on another chain, or none of its keys that make statements is held.
-pub fn endorse(
-    terms: &Terms,
-    entry: &Entry,
-    current: &Current,
-    subject: &Did,
-    word: Word,
-) -> Result<Pending, WalletError> {
-    terms.check(entry)?;
-    check_active(entry, current)?;
-    let mut keys = current.keys.iter().filter(|key| key.purposes.contains(Purposes::ASSERTION_METHOD));
-    let signer = keys.find_map(|key| held(entry, &key.public));
-    let signer = signer.ok_or_else(|| WalletError::NoAssertion { did: entry.did.clone() })?;
-    let (did, registrar) = (subject.id(), entry.did.id());
-    let operation = match word {
-        Word::Endorse => Operation::Endorse(Endorse { did, registrar }),
-        Word::Withdraw(reason) => {
-            Operation::WithdrawEndorsement(WithdrawEndorsement { did, registrar, reason })
-        }
-    };
-    Ok(Pending::new(Transaction::sign(terms.chain, operation, terms.expires_at, &[&signer.secret])))
-}
-
-/// The pending change once more, signed for a later expiry. For one that can no longer land.
+/// The pending change once more, signed for a later expiry. For one that can no longer land. `registrar` is the entry of the
+/// registrar that signed it too, where one did.
 ///
 /// # Errors
 /// When the DID is on another chain or the keyring lacks a key that signed.
-pub fn renew(terms: &Terms, entry: &Entry, pending: &Pending) -> Result<Pending, WalletError> {
+pub fn renew(
+    terms: &Terms,
+    entry: &Entry,
+    registrar: Option<&Entry>,
+    pending: &Pending,
+) -> Result<Pending, WalletError> {
     terms.check(entry)?;
-    signed_again(terms.chain, terms.expires_at, entry, pending)
+    signed_again(terms.chain, terms.expires_at, entry, registrar, pending)
 }
 
 /// What makes `entry` one of the chain that `successor` founds: the change that waits, if any, signed for that chain. None
 /// where the entry's chain is not the one that `successor` goes on from.
 ///
 /// The change gets another id, which covers the chain, and keeps its expiry. It names the version that it replaces, so that
-/// it is made once at most, whatever the old chain did with it.
+/// it is made once at most, whatever the old chain did with it. `registrar` is as for [`renew`].
 ///
 /// # Errors
 /// When the keyring lacks a key that signed the change that waits.
-pub fn follow(successor: &Genesis, entry: &Entry) -> Result<Option<Option<Pending>>, WalletError> {
+pub fn follow(
+    successor: &Genesis,
+    entry: &Entry,
+    registrar: Option<&Entry>,
+) -> Result<Option<Option<Pending>>, WalletError> {
     let from = successor.predecessor().map(|predecessor| predecessor.chain);
     if from != Some(entry.chain) || entry.did.network() != successor.network() {
         return Ok(None);
     }
-    let sign = |pending: &Pending| signed_again(successor.chain(), pending.expires_at(), entry, pending);
+    let sign =
+        |pending: &Pending| signed_again(successor.chain(), pending.expires_at(), entry, registrar, pending);
     entry.pending.as_ref().map(sign).transpose().map(Some)
 }
 
@@ -405,6 +409,7 @@ fn signed_again(
     chain: Digest,
     expires_at: Height,
     entry: &Entry,
+    registrar: Option<&Entry>,
     pending: &Pending,
 ) -> Result<Pending, WalletError> {
     let no_control = || WalletError::NoControl { did: entry.did.clone(), held: entry.keys.len() };
@@ -412,7 +417,10 @@ fn signed_again(
         .transaction
         .signers
         .iter()
-        .map(|signer| entry.secret(signer).ok_or_else(no_control))
+        .map(|signer| {
+            let theirs = || registrar.and_then(|registrar| registrar.secret(signer));
+            entry.secret(signer).or_else(theirs).ok_or_else(no_control)
+        })
         .collect::<Result<_, _>>()?;
     let operation = pending.transaction.operation.clone();
     Ok(Pending::new(Transaction::sign(chain, operation, expires_at, &signers)))

@@ -1,4 +1,5 @@
-//! What shows a DID's state, or that there is no such DID, to whoever knows the root of the state tree.
+//! What shows the state, or that it has none of something, to whoever knows the root of the state tree: here a DID's; receipts
+//! ([`receipt`]) and the trust registry ([`registry`]) in files of their own.
 //!
 //! The tree holds the digest of a DID's newest header. Older versions follow from it: every header names the digest of the one
 //! before, and the digest of its document. So a proof is a path in the tree, headers from the newest down, and the documents that
@@ -7,6 +8,9 @@
 //! Invariant: a [`Proven`] holds only what the root vouches for. That a quorum vouches for the root is left to whoever
 //! checks its certificate.
 
+pub mod receipt;
+pub mod registry;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -14,6 +18,8 @@ use genesis::Digest;
 use genesis::encoding::list;
 use serde::{Deserialize, Serialize};
 
+pub use self::receipt::{Fate, FateProof, FateProofError, InBlock, Window};
+pub use self::registry::{EntryProof, EntryProofError};
 use crate::resolution::History;
 use crate::state::StateKey;
 use crate::tree;
@@ -145,10 +151,11 @@ impl History for Proven {
     }
 }
 
-/// A history that remembers what was read, so that a proof can bring just that.
+/// A history that remembers which headers were read, so that a proof can bring just those. Documents are not kept: a DID can
+/// have thousands of versions.
 pub struct Recorder<'a, H> {
     history: &'a H,
-    read: RefCell<BTreeMap<Version, Record>>,
+    read: RefCell<BTreeMap<Version, Header>>,
 }
 
 impl<'a, H: History> Recorder<'a, H> {
@@ -175,16 +182,17 @@ impl<'a, H: History> Recorder<'a, H> {
             if !read.contains_key(&version)
                 && let Some(record) = self.history.at_version(did, version)?
             {
-                read.insert(version, record);
+                read.insert(version, record.header);
             }
         }
-        let documents = found.and_then(|found| read.get(&found)?.document.clone()).into_iter().collect();
-        Ok((read.into_values().rev().map(|record| record.header).collect(), documents))
+        let shown = found.map(|found| self.history.at_version(did, found)).transpose()?.flatten();
+        let documents = shown.and_then(|record| record.document).into_iter().collect();
+        Ok((read.into_values().rev().collect(), documents))
     }
 
     fn note(&self, record: Option<Record>) -> Option<Record> {
         if let Some(record) = &record {
-            self.read.borrow_mut().insert(record.header.version, record.clone());
+            self.read.borrow_mut().insert(record.header.version, record.header.clone());
         }
         record
     }

@@ -1,15 +1,17 @@
 //! Records as W3C DID documents (DID Core 1.1, JSON-LD, Multikey), as results of DID Resolution 1.0 (the Candidate
 //! Recommendation of 23 July 2026), and as answers of its HTTP binding.
 //!
-//! - [`resolve`]: a DID and options, to a result
+//! - [`resolve`]: a DID and options, to a result; [`find`] is its part that reads the state
 //! - [`binding`]: a request of the HTTP binding, to an answer; and DID URLs' dereferencing
 //! - [`Options`], [`Problem`], [`Form`]: what is asked for, why there is no answer, and how it is written
 //!
 //! Invariant: the same record gives the same JSON on every node. A deactivated DID has a null document; errors are
-//! RFC 9457 objects with the type URIs of DID Resolution 1.0. Sockets, and proofs, are left to others.
+//! RFC 9457 objects with the type URIs of DID Resolution 1.0. Sockets, and the making of proofs, are left to others: a proof is
+//! shown as it comes, beside what it is of.
 
 pub mod binding;
 mod dereference;
+mod finding;
 mod media;
 mod options;
 mod problem;
@@ -17,15 +19,17 @@ mod reference;
 pub mod time;
 mod url;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+pub use self::finding::Finding;
+use self::finding::Found;
 pub use self::media::{Form, Representation};
 pub use self::options::{JsonOptions, Options};
 pub use self::problem::Problem;
 use self::problem::shown;
 use crate::did::DidError;
 use crate::document::Service;
-use crate::{Did, DidId, Document, Endorsement, KeyNumber, Record, Version, Withdrawal};
+use crate::{Did, DidId, Document, KeyNumber, Record, Version};
 
 /// The JSON-LD context of DID Core 1.1, which defines Multikey too.
 const CONTEXT: &str = "https://www.w3.org/ns/did/v1.1";
@@ -57,14 +61,8 @@ pub trait History {
 /// The result of resolving a DID.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolution {
-    outcome: Result<Found, Problem>,
+    finding: Finding,
     form: Form,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Found {
-    document: Option<Value>,
-    metadata: Map<String, Value>,
 }
 
 /// Which version is asked for.
@@ -85,32 +83,47 @@ pub fn resolve<H: History>(
     text: &str,
     options: &Options,
 ) -> Result<Resolution, H::Error> {
+    resolve_by(options, || find(history, network, text, options))
+}
+
+/// The same with what `look_up` finds, which can bring a proof. It is not asked where the options alone are at fault.
+///
+/// # Errors
+/// Those of `look_up`.
+pub fn resolve_by<E>(
+    options: &Options,
+    look_up: impl FnOnce() -> Result<Finding, E>,
+) -> Result<Resolution, E> {
     let form = media::negotiate(options.accept.as_deref(), media::RESOLVING);
-    let outcome = match (options.for_dereferencing(), form) {
+    let finding = match (options.for_dereferencing(), form) {
         (Some(name), _) => {
             let hint = "it is for DID URLs: use the HTTP binding";
-            Err(Problem::UnsupportedOption { name: name.to_owned(), hint })
+            Problem::UnsupportedOption { name: name.to_owned(), hint }.into()
         }
-        (None, Some(_)) => look_up(history, network, text, options)?,
-        (None, None) => Err(unsupported(options.accept.as_deref())),
+        (None, Some(_)) => look_up()?,
+        (None, None) => unsupported(options.accept.as_deref()).into(),
     };
-    Ok(Resolution { outcome, form: form.unwrap_or(Form::Result) })
+    Ok(Resolution { finding, form: form.unwrap_or(Form::Result) })
 }
 
 fn unsupported(accept: Option<&str>) -> Problem {
     Problem::UnsupportedRepresentation { accept: shown(accept.unwrap_or_default()), offered: media::OFFERED }
 }
 
-fn look_up<H: History>(
+/// What the state says of the DID `text` on `network`, before it is written in any form.
+///
+/// # Errors
+/// When `history` cannot be read. That there is no such DID is a finding.
+pub fn find<H: History>(
     history: &H,
     network: &str,
     text: &str,
     options: &Options,
-) -> Result<Result<Found, Problem>, H::Error> {
-    match parse(network, text, options) {
-        Ok((did, selector)) => find(history, &did, selector),
-        Err(problem) => Ok(Err(problem)),
-    }
+) -> Result<Finding, H::Error> {
+    Ok(match parse(network, text, options) {
+        Ok((did, selector)) => select(history, &did, selector)?.into(),
+        Err(problem) => problem.into(),
+    })
 }
 
 fn parse(network: &str, text: &str, options: &Options) -> Result<(Did, Selector), Problem> {
@@ -144,7 +157,11 @@ fn parse_version(text: &str) -> Result<Version, Problem> {
     }
 }
 
-fn find<H: History>(history: &H, did: &Did, selector: Selector) -> Result<Result<Found, Problem>, H::Error> {
+fn select<H: History>(
+    history: &H,
+    did: &Did,
+    selector: Selector,
+) -> Result<Result<Found, Problem>, H::Error> {
     let Some(newest) = history.newest(&did.id())? else {
         return Ok(Err(Problem::NotFound { did: did.clone() }));
     };
@@ -199,111 +216,40 @@ fn version_at<H: History>(
     Ok((early > 0).then_some(Version(early)))
 }
 
-impl Found {
-    /// `record` is the version asked for, `next` the one after it, `newest` the DID's newest.
-    fn new(did: &Did, record: &Record, next: Option<&Record>, newest: &Record) -> Self {
-        let mut metadata = Map::new();
-        let mut put = |name: &str, value: Value| metadata.insert(name.to_owned(), value);
-        let (created, updated) = (record.header.created.time, record.header.updated.time);
-        put("created", time::rfc3339(created).into());
-        if record.header.version > Version::FIRST {
-            put("updated", time::rfc3339(updated).into());
-        }
-        put("versionId", record.header.version.to_string().into());
-        put("recoveryCommitment", record.header.recovery.to_string().into());
-        if let Some(next_keys) = record.header.next_keys {
-            put("nextKeysCommitment", next_keys.to_string().into());
-        }
-        if let Some(Endorsement { registrar, at, withdrawn }) = record.header.endorsement {
-            let registrar = Did::new(did.network(), registrar);
-            let mut shown = json!({ "registrar": registrar, "endorsed": time::rfc3339(at.time) });
-            if let Some(Withdrawal { reason, at }) = withdrawn {
-                shown["withdrawn"] = time::rfc3339(at.time).into();
-                shown["reason"] = json!(reason);
-            }
-            put("endorsement", shown);
-        }
-        if let Some(next) = next {
-            put("nextUpdate", time::rfc3339(next.header.updated.time).into());
-            put("nextVersionId", next.header.version.to_string().into());
-        }
-        // It says that the DID is over, also beside a document from before: nobody may take that for a live one.
-        if newest.is_deactivated() {
-            put("deactivated", true.into());
-        }
-        Self { document: record.document.as_ref().map(|document| did_document(did, document)), metadata }
-    }
-}
-
 impl Resolution {
     /// That of a question that could not even be read.
-    pub const fn failed(problem: Problem) -> Self {
-        Self { outcome: Err(problem), form: Form::Result }
+    pub fn failed(problem: Problem) -> Self {
+        Self { finding: problem.into(), form: Form::Result }
+    }
+
+    /// What it tells.
+    pub const fn finding(&self) -> &Finding {
+        &self.finding
     }
 
     /// The DID document, where the DID resolves and is not deactivated.
     pub fn document(&self) -> Option<&Value> {
-        self.outcome.as_ref().ok().and_then(|found| found.document.as_ref())
+        self.finding.document()
     }
 
     /// The version that was found; none where the DID does not resolve.
     pub fn version(&self) -> Option<Version> {
-        let found = self.outcome.as_ref().ok()?;
-        found.metadata.get("versionId")?.as_str()?.parse().ok().map(Version)
+        self.finding.version()
     }
 
     /// Why it does not resolve.
     pub fn problem(&self) -> Option<&Problem> {
-        self.outcome.as_ref().err()
+        self.finding.problem()
     }
 
     /// The HTTP status that the HTTP binding asks for: 200, 410 where the document is gone, or the problem's.
     pub fn status(&self) -> u16 {
-        status(&self.outcome)
+        self.finding.status()
     }
 
     /// The resolution result with its three parts, in the shape that was asked for.
     pub fn to_json(&self) -> Value {
-        result(&self.outcome, self.form)
-    }
-}
-
-/// The status that the HTTP binding asks for.
-fn status(outcome: &Result<Found, Problem>) -> u16 {
-    match outcome {
-        Ok(Found { document: Some(_), .. }) => 200,
-        Ok(Found { document: None, .. }) => 410,
-        Err(problem) => problem.status(),
-    }
-}
-
-/// A resolution result. `form` decides how its document is written, and whether it has the shape of before.
-fn result(outcome: &Result<Found, Problem>, form: Form) -> Value {
-    let representation = form.representation();
-    let mut result = match outcome {
-        Ok(Found { document, metadata }) => json!({
-            "didDocument": document.as_ref().map(|document| represented(document, representation)),
-            "didResolutionMetadata": { "contentType": representation.media_type() },
-            "didDocumentMetadata": metadata,
-        }),
-        Err(problem) => json!({
-            "didDocument": null,
-            "didResolutionMetadata": error_metadata(problem, form),
-            "didDocumentMetadata": {},
-        }),
-    };
-    if form == Form::OldResult {
-        result["@context"] = OLD_RESULT_CONTEXT.into();
-    }
-    result
-}
-
-/// The metadata of a resolution that failed.
-fn error_metadata(problem: &Problem, form: Form) -> Value {
-    if form == Form::OldResult {
-        json!({ "error": problem.word(), "errorMessage": problem.to_string() })
-    } else {
-        json!({ "error": problem.to_json() })
+        self.finding.result(self.form)
     }
 }
 

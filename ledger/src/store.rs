@@ -289,6 +289,7 @@ impl Store {
             None => (governance, epochs),
         };
         self.put_tree(&mut batch, &changes.tree);
+        let replaced = self.entries(changes.registry.keys())?;
         let outcome = changes.outcome;
         let head = Head {
             tip: block.tip(),
@@ -303,7 +304,7 @@ impl Store {
         self.put(&mut batch, Family::Meta, b"tip", &head.tip);
         self.put(&mut batch, Family::Meta, b"counts", &head.counts);
         self.write("committing a block", batch, Durability::Now)?;
-        self.adopt_tree(block.height, &changes.tree);
+        self.adopt_tree(block.height, &changes.tree, replaced);
         self.set_head(head);
         Ok(())
     }

@@ -11,6 +11,8 @@ mod genesis;
 mod gov;
 mod keys;
 mod output;
+mod prove;
+mod registry;
 mod reset;
 mod snapshot;
 mod start;
@@ -69,6 +71,8 @@ enum Command {
     Did(did::Did),
     #[command(subcommand)]
     Tx(tx::Tx),
+    #[command(subcommand)]
+    Registry(registry::Registry),
     #[command(subcommand)]
     Gov(gov::Gov),
     #[command(subcommand)]
@@ -186,6 +190,10 @@ impl Command {
                 block_on(did.run(output), left)
             }
             Self::Tx(tx) => block_on(tx.run(output), ""),
+            Self::Registry(registry) => {
+                let left = registry.left_by_interruption();
+                block_on(registry.run(output), left)
+            }
             Self::Gov(gov) => block_on(gov.run(output), ""),
             Self::Keys(keys) => keys.run(output),
             Self::Genesis(genesis) => genesis.run(output),

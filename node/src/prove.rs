@@ -1,28 +1,48 @@
 //! Makes the proofs that light clients check ([`client::light`]).
 //!
 //! A proof holds at a block whose checkpoint a quorum certified; under load the tip is some blocks past the newest such one,
-//! so the DID's records are read as they were then. Whatever was put together is checked once as the client will: a
-//! block that came in between makes this node try again, never answer wrongly.
+//! so what is proved is read as it was then. Whatever was put together is checked once as the client will: a block that came in
+//! between makes this node try again, never answer wrongly.
+//!
+//! - [`did`]: what a DID resolves to
+//! - [`fate`]: a transaction's receipt, or that it expired without one
+//! - [`entry`]: what the trust registry holds
+//! - [`portion`]: the changes of the validators alone
+//!
+//! All of it waits, for the disk and for certificates: it is for threads that may.
+
+mod did;
+mod entry;
+mod fate;
 
 use std::thread;
 use std::time::Duration;
 
-use client::light::{Link, ResolutionProof};
+use client::light::{Link, Links};
 use consensus::CheckpointCertificate;
-use genesis::encoding::DecodeError;
-use genesis::{Epoch, Height};
-use ledger::proof::{DidProof, Recorder};
-use ledger::resolution::{self, History, Options, Resolution};
-use ledger::state::StateKey;
-use ledger::{Did, DidId, Record, Store, StoreError, Version};
+use genesis::encoding::{DecodeError, encode};
+use genesis::{Digest, Epoch, Height};
+use ledger::batch::BatchError;
+use ledger::proof::FateProofError;
+use ledger::resolution::Problem;
+use ledger::{Store, StoreError};
+use tokio::sync::Semaphore;
 
+pub use self::did::{Proved, find, prove};
+pub use self::entry::prove_entry;
+pub use self::fate::prove_fate;
+use self::fate::{MAX_BLOCKS, MAX_TRANSACTIONS};
 use crate::wire::decode_checkpoint;
 
-/// The most changes of the validators that one answer bridges. A client that is further behind asks in steps.
+/// The most changes of the validators in one answer. A client that is further behind asks for them in steps ([`portion`]).
 const MAX_LINKS: usize = 256;
+/// And the most bytes of them, about: sets can be large.
+const MAX_LINKS_BYTES: usize = 4 << 20;
 /// How often it is tried, and how long it waits in between: a certificate follows its block within a round of messages.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(25);
+/// How many proofs are put together at once: each may read thousands of rows, and consensus needs the machine too.
+static PROVERS: Semaphore = Semaphore::const_new(8);
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +50,12 @@ pub enum ProveError {
     /// The disk fails, or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The options cannot be followed: there is nothing to prove.
+    #[error("{0}")]
+    Question(Problem),
+    /// Others are at work.
+    #[error("this node makes as many proofs at once as it may: try again, or ask another")]
+    Busy,
     /// A stored certificate is damaged.
     #[error("the certificate of a checkpoint is damaged: {0}")]
     Certificate(#[from] DecodeError),
@@ -44,6 +70,65 @@ pub enum ProveError {
         /// Its last block.
         height: Height,
     },
+    /// The transaction has no receipt, and nobody said when it expires.
+    #[error(
+        "up to block {height} transaction {id} has no receipt. That it expired without one is proved to who says when it \
+         expires, and gives a height of the chain before it was signed: {{\"after\": …, \"expiresAt\": …}}"
+    )]
+    NoReceipt {
+        /// The transaction.
+        id: Digest,
+        /// The newest block that can be proved.
+        height: Height,
+    },
+    /// The transaction can still be applied.
+    #[error(
+        "transaction {id} has no receipt, and can be applied until block {expires_at}: nothing is certain before"
+    )]
+    NotOver {
+        /// The transaction.
+        id: Digest,
+        /// Its expiry.
+        expires_at: Height,
+    },
+    /// No window at all.
+    #[error(transparent)]
+    Window(#[from] FateProofError),
+    /// Too many blocks could have applied it.
+    #[error(
+        "it takes {blocks} blocks to show that the transaction expired, and a node reads at most {MAX_BLOCKS}: give a later \
+         height before it was signed, or look at it through a node that you trust (tx_status)"
+    )]
+    TooWide {
+        /// How many.
+        blocks: u64,
+    },
+    /// Blocks that are too large could have applied it.
+    #[error(
+        "the blocks that could have applied the transaction have more than {MAX_TRANSACTIONS} others ({read} up to where this \
+         node gave up): give a later height before it was signed, or look at it through a node that you trust (tx_status)"
+    )]
+    TooMany {
+        /// How many were read.
+        read: usize,
+    },
+    /// Part of what a proof is made of is not here.
+    #[error(
+        "this node does not have block {height} with its transactions, which the proof takes: ask another"
+    )]
+    Gone {
+        /// The block.
+        height: Height,
+    },
+    /// The receipts of a block are not those that it led to.
+    #[error("the receipts of block {height} are not all here: the store is damaged")]
+    Receipts {
+        /// The block.
+        height: Height,
+    },
+    /// A stored batch is damaged.
+    #[error("a batch of a block is damaged: {0}")]
+    Batch(#[from] BatchError),
     /// The validators have certified no block that can still be proved.
     #[error(
         "no checkpoint near block {tip} is certified yet: a quorum signs one shortly after each block. Try again; where that \
@@ -55,84 +140,57 @@ pub enum ProveError {
     },
 }
 
-/// A proof with what it proves.
-pub struct Proved {
-    /// What the client will find.
-    pub resolution: Resolution,
-    /// The block after which it holds.
-    pub height: Height,
-    /// The proof.
-    pub proof: ResolutionProof,
-}
-
-/// The records as they were after the block at `height`.
-struct AsOf<'a> {
-    store: &'a Store,
-    height: Height,
-}
-
-impl History for AsOf<'_> {
-    type Error = StoreError;
-
-    fn newest(&self, did: &DidId) -> Result<Option<Record>, StoreError> {
-        let mut record = self.store.record(did)?;
-        while let Some(later) = &record
-            && later.header.updated.height > self.height
-        {
-            // As many as the DID got in the few blocks since.
-            let before = Version(later.header.version.0.saturating_sub(1));
-            record = self.store.version(did, before)?;
-        }
-        Ok(record)
-    }
-
-    fn at_version(&self, did: &DidId, version: Version) -> Result<Option<Record>, StoreError> {
-        self.store.version(did, version)
+impl ProveError {
+    /// Whether the same question may be answered later, or by another node.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy | Self::NoLink { .. } | Self::NotCertified { .. })
     }
 }
 
-/// Resolves `did` at the newest block that can be proved, for a client that knows the validators of the epoch `since`. Waits
-/// a little where none can yet.
-///
-/// # Errors
-/// When the disk fails, or there is no such block.
-pub fn prove(store: &Store, did: &Did, options: &Options, since: Epoch) -> Result<Proved, ProveError> {
+/// What `attempt` makes at the newest block with a certificate. Waits a little where nothing comes of it: no block has one yet, or
+/// another came in between.
+fn settled<T>(
+    store: &Store,
+    mut attempt: impl FnMut(CheckpointCertificate) -> Result<Option<T>, ProveError>,
+) -> Result<T, ProveError> {
+    let Ok(_permit) = PROVERS.try_acquire() else { return Err(ProveError::Busy) };
     for _ in 0..TRIES {
-        if let Some(proved) = attempt(store, did, options, since)? {
-            return Ok(proved);
+        if let Some((_, bytes)) = store.checkpoint_at_or_before(store.tip().height)?
+            && let Some(made) = attempt(decode_checkpoint(&bytes)?)?
+        {
+            return Ok(made);
         }
         thread::sleep(PAUSE);
     }
     Err(ProveError::NotCertified { tip: store.tip().height })
 }
 
-fn attempt(store: &Store, did: &Did, options: &Options, since: Epoch) -> Result<Option<Proved>, ProveError> {
-    let Some((height, bytes)) = store.checkpoint_at_or_before(store.tip().height)? else { return Ok(None) };
-    let certificate = decode_checkpoint(&bytes)?;
-    let Some(mut paths) = store.prove(height, &[StateKey::Did(did.id())])? else { return Ok(None) };
-    let Some(path) = paths.pop() else { return Ok(None) };
-    let as_of = AsOf { store, height };
-    let recorder = Recorder::new(&as_of);
-    let resolution = resolution::resolve(&recorder, did.network(), &did.to_string(), options)?;
-    let (headers, documents) = recorder.into_parts(&did.id(), resolution.version())?;
-    let proof = DidProof { path, headers, documents };
-    if proof.clone().check(did.id(), &certificate.checkpoint.state_root).is_err() {
-        return Ok(None);
-    }
-    let links = links(store, since, &certificate)?;
-    Ok(Some(Proved { resolution, height, proof: ResolutionProof { links, certificate, did: proof } }))
+/// Some of the changes of the validators since those of the epoch `since`, and whether there are more.
+///
+/// # Errors
+/// When the disk fails, or the certificate of one is lost.
+pub fn portion(store: &Store, since: Epoch) -> Result<(Links, bool), ProveError> {
+    let Some((_, bytes)) = store.newest_checkpoint()? else { return Ok((Links(Vec::new()), false)) };
+    let until = decode_checkpoint(&bytes)?.checkpoint.epoch;
+    let links = links(store, since, until)?;
+    let more = since.0.saturating_add(links.len() as u64) < until.0;
+    Ok((Links(links), more))
 }
 
-fn links(store: &Store, since: Epoch, certificate: &CheckpointCertificate) -> Result<Vec<Link>, ProveError> {
-    let mut links = Vec::new();
+/// What leads from the validators of the epoch `since` to those of `until`, which a block is certified in: no more than one answer
+/// bears.
+fn links(store: &Store, since: Epoch, until: Epoch) -> Result<Vec<Link>, ProveError> {
+    let (mut links, mut bytes) = (Vec::new(), 0);
     for (epoch, height) in store.closing_heights(since, MAX_LINKS) {
-        if epoch >= certificate.checkpoint.epoch {
+        if epoch >= until || bytes > MAX_LINKS_BYTES {
             break;
         }
         let missing = || ProveError::NoLink { epoch, height };
-        let bytes = store.checkpoint(height)?.ok_or_else(missing)?;
+        let certificate = store.checkpoint(height)?.ok_or_else(missing)?;
         let configuration = store.configuration_of(epoch.next())?.ok_or_else(missing)?;
-        links.push(Link { certificate: decode_checkpoint(&bytes)?, configuration });
+        let link = Link { certificate: decode_checkpoint(&certificate)?, configuration };
+        bytes += encode(&link).len();
+        links.push(link);
     }
     Ok(links)
 }

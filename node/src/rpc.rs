@@ -111,9 +111,14 @@ fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
         tx::wait(&api, id, timeout_ms).await
     })?;
     register(&mut module, method::TX_STATUS, |params, api| async move { tx::status(&api, one(&params)?) })?;
-    register(&mut module, method::DID_RESOLVE, |params, api| async move { did::resolve(&api, &params) })?;
+    register(&mut module, method::DID_RESOLVE, |params, api| did::resolve(api, params))?;
     register(&mut module, method::DID_HISTORY, |params, api| async move { did::history(&api, &params) })?;
     register(&mut module, method::DID_PROVE, |params, api| prove::prove(api, params))?;
+    register(&mut module, method::TX_PROVE, |params, api| prove::transaction(api, params))?;
+    register(&mut module, method::REGISTRY_PROVE, |params, api| prove::entry(api, params))?;
+    register(&mut module, method::CHAIN_LINKS, |params, api| async move {
+        prove::links(api, one(&params)?).await
+    })?;
     register(&mut module, method::CHAIN_GENESIS, |_, api| async move { Ok(api.genesis.to_toml()) })?;
     register(&mut module, method::CHAIN_STATUS, |_, api| async move { Ok(chain::status(&api)) })?;
     register(

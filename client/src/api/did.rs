@@ -1,9 +1,9 @@
 //! `did_…`: what resolution takes, and the history of a DID.
 
-use genesis::{Digest, Height, UnixMillis};
+use genesis::{Digest, Epoch, Height, UnixMillis};
 use ledger::resolution::Options;
 use ledger::{Did, Record, Version};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The options of [`super::method::DID_RESOLVE`], named as in DID Resolution. The node knows more of them than these:
 /// `docs/resolving.md`.
@@ -19,11 +19,25 @@ pub struct ResolveOptions {
     /// The media type in which the document, or the whole result, is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept: Option<String>,
+    /// Whether the result is to bring a proof in its metadata ([`super::ShownProof`]). It makes the node work.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub proof: bool,
+    /// The epoch whose validators the caller knows, for that proof; the first one where there is none.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub since_epoch: Option<Epoch>,
+}
+
+/// Options are texts.
+fn as_text<S: Serializer>(epoch: &Option<Epoch>, serializer: S) -> Result<S::Ok, S::Error> {
+    epoch.map(|epoch| epoch.to_string()).serialize(serializer)
 }
 
 impl From<ResolveOptions> for Options {
-    fn from(ResolveOptions { version_id, version_time, accept }: ResolveOptions) -> Self {
-        Self { version_id, version_time, accept, ..Self::default() }
+    fn from(options: ResolveOptions) -> Self {
+        let ResolveOptions { version_id, version_time, accept, proof, since_epoch } = options;
+        let proof = proof.then(|| "true".to_owned());
+        let since_epoch = since_epoch.map(|epoch| epoch.to_string());
+        Self { version_id, version_time, accept, proof, since_epoch, ..Self::default() }
     }
 }
 

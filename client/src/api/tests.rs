@@ -138,12 +138,14 @@ fn the_options_have_the_names_that_resolution_reads() {
         version_id: Some("2".into()),
         version_time: Some("2026-07-23T10:20:30Z".into()),
         accept: Some("application/did".into()),
+        proof: true,
+        since_epoch: Some(Epoch(3)),
     };
     let json = serde_json::to_value(&options).unwrap();
     let read =
         serde_json::from_value::<ledger::resolution::JsonOptions>(json.clone()).unwrap().check().unwrap();
-    assert_eq!((read.version_id, read.version_time), (options.version_id, options.version_time));
-    assert_eq!(read.accept, options.accept);
+    assert_eq!(read.proof_since(), Some(Epoch(3)));
+    assert_eq!(read, options.into());
     assert_eq!(serde_json::to_value(ResolveOptions::default()).unwrap(), json!({}));
 }
 

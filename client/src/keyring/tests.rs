@@ -94,7 +94,7 @@ fn a_change_is_renewed_only_for_the_one_that_it_replaces() {
     ring.insert(&entry).unwrap();
     let old = entry.pending.clone().unwrap();
     let later = Terms { expires_at: Height(500), ..terms() };
-    let new = wallet::renew(&later, &entry, &old).unwrap();
+    let new = wallet::renew(&later, &entry, None, &old).unwrap();
     assert!(ring.renew(&entry.did, &new.id, new.clone()).is_err());
     ring.renew(&entry.did, &old.id, new.clone()).unwrap();
     assert_eq!(ring.read(&entry.did).unwrap().pending, Some(new));

@@ -1,19 +1,25 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use genesis::{Parameters, SecretKey, Signature, Validator, ValidatorIndex, ValidatorSet};
-use ledger::proof::Recorder;
+use ledger::proof::{DidProofError, Recorder};
 use ledger::resolution::History;
 use ledger::state::StateKey;
 use ledger::tree::{Change, MemoryTree, Update as TreeUpdate};
 use ledger::{
-    Batch, CheckedBatch, Governance, Moment, Operation, Outcome, Record, RegistryEntry, RegistryKey,
+    Batch, CheckedBatch, Governance, Moment, Operation, Outcome, Receipt, Record, RegistryEntry, RegistryKey,
     StateView, Transaction, Update, Version, apply,
 };
 
+mod answers;
+mod behind;
+
 use super::*;
 use crate::wallet::{Terms, registration};
+
+/// How many epochs have keys of their own; after that the sets come again.
+const SETS: u64 = 15;
 
 fn secret(epoch: u8, index: u8) -> SecretKey {
     SecretKey::from_seed([100 + 10 * epoch + index; 32])
@@ -37,7 +43,8 @@ fn founded() -> Genesis {
 }
 
 /// Who is in charge of an epoch: four with keys of their own.
-fn configuration(epoch: u8) -> Configuration {
+fn configuration(epoch: u64) -> Configuration {
+    let epoch = (epoch % SETS) as u8;
     let validators = ValidatorSet::new((0..4).map(|index| validator(epoch, index)).collect()).unwrap();
     Configuration { validators, parameters: Parameters::default() }
 }
@@ -45,7 +52,8 @@ fn configuration(epoch: u8) -> Configuration {
 /// A ledger in memory, and the validators' certificates of it.
 struct Chain {
     records: BTreeMap<(DidId, Version), Record>,
-    receipts: BTreeSet<Digest>,
+    receipts: BTreeMap<Digest, Receipt>,
+    registry: BTreeMap<RegistryKey, RegistryEntry>,
     tree: MemoryTree,
     outcome: Outcome,
     height: u64,
@@ -61,7 +69,7 @@ impl StateView for Chain {
     }
 
     fn has_receipt(&self, id: &Digest) -> Result<bool, Infallible> {
-        Ok(self.receipts.contains(id))
+        Ok(self.receipts.contains_key(id))
     }
 
     fn governance(&self) -> Result<Arc<Governance>, Infallible> {
@@ -72,8 +80,8 @@ impl StateView for Chain {
         Ok(None)
     }
 
-    fn registry(&self, _: &RegistryKey) -> Result<Option<RegistryEntry>, Infallible> {
-        Ok(None)
+    fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryEntry>, Infallible> {
+        Ok(self.registry.get(key).cloned())
     }
 
     fn outcome(&self) -> Result<Outcome, Infallible> {
@@ -102,7 +110,8 @@ impl Chain {
     fn new() -> Self {
         Self {
             records: BTreeMap::new(),
-            receipts: BTreeSet::new(),
+            receipts: BTreeMap::new(),
+            registry: BTreeMap::new(),
             tree: MemoryTree::default(),
             outcome: Outcome::genesis(&founded()),
             height: 0,
@@ -111,15 +120,21 @@ impl Chain {
     }
 
     fn block(&mut self, transaction: Transaction) {
+        self.block_of(vec![transaction]);
+    }
+
+    fn block_of(&mut self, transactions: Vec<Transaction>) {
         self.height += 1;
         let author = secret(0, 0).public();
-        let (sequence, expires_at) = (self.height, Height(100));
-        let batch = Batch { author, sequence, expires_at, transactions: vec![transaction] };
-        let batch = CheckedBatch::decode_and_check(&batch.encode(), &founded()).unwrap();
+        let (sequence, expires_at) = (self.height, Height(self.height + 100));
+        let batch = Batch { author, sequence, expires_at, transactions };
+        let batch = (!batch.transactions.is_empty())
+            .then(|| Arc::new(CheckedBatch::decode_and_check(&batch.encode(), &founded()).unwrap()));
         let now = Moment { height: Height(self.height), time: time(self.height) };
-        let changes = apply(self, now, None, &[Arc::new(batch)]).unwrap();
+        let changes = apply(self, now, None, batch.as_slice()).unwrap();
         assert!(changes.receipts.iter().all(|receipt| receipt.code == ledger::Code::Applied));
-        self.receipts.extend(changes.receipts.iter().map(|receipt| receipt.id));
+        self.receipts.extend(changes.receipts.into_iter().map(|receipt| (receipt.id, receipt)));
+        self.registry.extend(changes.registry);
         for record in changes.records {
             self.records.insert((record.header.did, record.header.version), record);
         }
@@ -128,11 +143,11 @@ impl Chain {
     }
 
     fn checkpoint(&self) -> Checkpoint {
-        let epoch = self.links.len() as u8;
+        let epoch = self.links.len() as u64;
         Checkpoint {
-            epoch: Epoch(epoch.into()),
+            epoch: Epoch(epoch),
             height: Height(self.height),
-            block: Digest::from_bytes([self.height as u8; 32]),
+            block: Digest::from_bytes([(self.height % 251) as u8; 32]),
             time: time(self.height),
             state_root: self.outcome.state_root,
             receipts_root: self.outcome.receipts_root,
@@ -146,7 +161,7 @@ impl Chain {
 
     /// The newest block hands over to the next epoch's validators.
     fn hand_over(&mut self) {
-        let configuration = configuration(self.links.len() as u8 + 1);
+        let configuration = configuration(self.links.len() as u64 + 1);
         let checkpoint = Checkpoint { configuration: configuration.digest(), ..self.checkpoint() };
         self.links.push(Link { certificate: certified(&checkpoint), configuration });
     }
@@ -177,8 +192,9 @@ fn certified(checkpoint: &Checkpoint) -> CheckpointCertificate {
         checkpoint.digest().as_bytes(),
     ]
     .concat();
-    let sign =
-        |index: u8| (ValidatorIndex(index.into()), secret(checkpoint.epoch.0 as u8, index).sign(&bytes));
+    let sign = |index: u8| {
+        (ValidatorIndex(index.into()), secret((checkpoint.epoch.0 % SETS) as u8, index).sign(&bytes))
+    };
     CheckpointCertificate { checkpoint: checkpoint.clone(), signatures: [0, 2, 3].map(sign).into() }
 }
 
@@ -248,24 +264,21 @@ fn from_the_genesis_document_alone_it_learns_what_the_newest_validators_vouch_fo
     assert!(client.resolve(&did, &Options::default(), proof, now()).unwrap().resolution.document().is_some());
 }
 
-#[test]
-fn a_bit_flipped_anywhere_in_a_proof_is_found() {
-    // An old version, so that headers follow from one another, after one change of the validators.
-    let (chain, did) = lived_for(2);
-    let options = version(1);
-    let bytes = chain.proof(&did, &options).encode();
-    let proof = ResolutionProof::decode(&bytes).unwrap();
-    let answer = LightClient::new(&founded()).resolve(&did, &options, proof, now()).unwrap();
-    assert!(answer.resolution.document().is_some());
+/// Flips every bit of `bytes`, which `believes` reads and checks: none may pass, and none leave a trace.
+fn assert_every_bit_counts(
+    bytes: &[u8],
+    believes: impl Fn(&mut LightClient, &[u8]) -> Result<(), LightError> + Sync,
+) {
+    let new = LightClient::new(&founded());
+    believes(&mut new.clone(), bytes).unwrap();
     let bits = bytes.len() * 8;
     let refused = |place: usize| {
-        let mut flipped = bytes.clone();
+        let mut flipped = bytes.to_vec();
         flipped[place / 8] ^= 1 << (place % 8);
-        let Ok(proof) = ResolutionProof::decode(&flipped) else { return false };
-        let mut client = LightClient::new(&founded());
-        assert!(client.resolve(&did, &options, proof, now()).is_err(), "bit {place} of {bits}");
-        assert_eq!(client.pin(), LightClient::new(&founded()).pin(), "what is refused leaves no trace");
-        true
+        let mut client = new.clone();
+        let error = believes(&mut client, &flipped).expect_err(&format!("bit {place} of {bits}"));
+        assert_eq!(client.pin(), new.pin(), "what is refused leaves no trace");
+        !matches!(error, LightError::Encoding(_))
     };
     let halves = [0..bits / 2, bits / 2..bits];
     let read: usize = std::thread::scope(|scope| {
@@ -276,6 +289,57 @@ fn a_bit_flipped_anywhere_in_a_proof_is_found() {
         halves.map(count).into_iter().map(|half| half.join().unwrap()).sum()
     });
     assert!(read > bits / 2, "most of them are read, and refused for what they say");
+}
+
+#[test]
+fn a_bit_flipped_anywhere_in_a_proof_is_found() {
+    // An old version, so that headers follow from one another, after one change of the validators.
+    let (chain, did) = lived_for(2);
+    let options = version(1);
+    let bytes = chain.proof(&did, &options).encode();
+    assert_every_bit_counts(&bytes, |client, bytes| {
+        let answer = client.resolve(&did, &options, ResolutionProof::decode(bytes)?, now())?;
+        assert!(answer.resolution.document().is_some());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_client_hundreds_of_epochs_behind_is_led_on_by_links_alone() {
+    let (chain, did) = lived_for(303);
+    let now = time(303);
+    let proof = chain.proof(&did, &Options::default());
+    // As many as a node sends with an answer do not lead to it.
+    let mut client = LightClient::new(&founded());
+    let short = ResolutionProof { links: chain.links[..256].to_vec(), ..proof.clone() };
+    let error = client.resolve(&did, &Options::default(), short, now).unwrap_err();
+    assert!(matches!(error, LightError::OtherEpoch { found: Epoch(302), expected: Epoch(256) }), "{error}");
+    assert_eq!(client.pin().epoch(), Epoch::ZERO);
+    for links in chain.links.chunks(100) {
+        client.advance(Links::decode(&Links(links.to_vec()).encode()).unwrap()).unwrap();
+    }
+    assert_eq!(client.pin().epoch(), Epoch(302));
+    assert_eq!(client.pin().newest().map(|newest| newest.height), Some(Height(302)));
+    let proof = ResolutionProof { links: Vec::new(), ..proof };
+    let answer = client.resolve(&did, &Options::default(), proof, now).unwrap();
+    assert_eq!(answer.resolution.version(), Some(Version(303)));
+    // And never back: what led there before leads nowhere now.
+    let error = client.advance(Links(chain.links[..1].to_vec())).unwrap_err();
+    assert!(matches!(error, LightError::OtherEpoch { found: Epoch(0), expected: Epoch(302) }), "{error}");
+}
+
+#[test]
+fn of_links_with_one_that_is_false_none_is_followed() {
+    let (chain, _) = lived_for(6);
+    let mut client = LightClient::new(&founded());
+    let mut links = chain.links.clone();
+    links[3].configuration = configuration(9);
+    let error = client.advance(Links(links)).unwrap_err();
+    assert!(matches!(error, LightError::NoHandover { height: Height(4) }), "{error}");
+    assert_eq!(client.pin(), LightClient::new(&founded()).pin());
+    assert_every_bit_counts(&Links(chain.links[..1].to_vec()).encode(), |client, bytes| {
+        client.advance(Links::decode(bytes)?)
+    });
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use genesis::{Genesis, Parameters, UnixMillis, Validator};
+use ledger::operation::Reason;
 use ledger::resolution::did_document;
 use ledger::{CheckedTransaction, Code};
 use serde_json::json;
@@ -235,7 +236,7 @@ fn a_change_for_another_chain_is_refused() {
 fn a_renewed_change_asks_for_the_same_with_a_later_expiry() {
     let (entry, _) = created();
     let old = entry.pending.as_ref().unwrap();
-    let new = renew(&Terms { expires_at: Height(900), ..terms() }, &entry, old).unwrap();
+    let new = renew(&Terms { expires_at: Height(900), ..terms() }, &entry, None, old).unwrap();
     sound(&new);
     assert_eq!(new.transaction.operation, old.transaction.operation);
     assert_eq!((new.expires_at(), new.transaction.operation.did()), (Height(900), Some(entry.did.id())));
@@ -286,6 +287,60 @@ fn a_registrar_speaks_by_a_key_that_makes_statements() {
     current.keys[0].purposes = Purposes::CAPABILITY_INVOCATION;
     let error = endorse(&terms(), &entry, &current, &subject, Word::Endorse).unwrap_err();
     assert!(matches!(error, WalletError::NoAssertion { .. }), "{error}");
+}
+
+#[test]
+fn what_owners_request_is_registered_by_the_registrar_that_they_named_until_then() {
+    let (registrar, mut current) = created();
+    let made = |count: usize| -> Vec<(Entry, Request)> {
+        (0..count).map(|_| organisation::request(&terms(), &registrar.did)).collect()
+    };
+    let owners = made(3);
+    let requests: Vec<Request> = owners.iter().map(|(_, request)| request.clone()).collect();
+    // As it goes through a file.
+    let text = serde_json::to_string(&requests).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Request>>(&text).unwrap(), requests);
+    // At a later height than the owners': theirs is the expiry.
+    let later = Terms { expires_at: Height(900), ..terms() };
+    let pending = organisation::create_many(&later, &registrar, &current, requests.clone()).unwrap();
+    sound(&pending);
+    assert_eq!(pending.expires_at(), Height(100));
+    let Operation::CreateMany(create) = &pending.transaction.operation else { panic!("it creates many") };
+    let dids: Vec<Did> = create.items.iter().map(|item| Did::new("test", item.did())).collect();
+    assert_eq!(dids, owners.iter().map(|(entry, _)| entry.did.clone()).collect::<Vec<_>>());
+
+    let refused = |change: &dyn Fn(&mut Request)| {
+        let mut requests = requests.clone();
+        change(&mut requests[1]);
+        organisation::create_many(&terms(), &registrar, &current, requests).unwrap_err()
+    };
+    for error in [
+        refused(&|request| request.expires_at = Height(101)),
+        refused(&|request| request.chain = Digest::ZERO),
+        refused(&|request| request.registrar = owners[0].0.did.clone()),
+    ] {
+        assert!(matches!(error, WalletError::OtherRequest { place: 2, .. }), "{error}");
+    }
+    let none = organisation::create_many(&terms(), &registrar, &current, Vec::new()).unwrap_err();
+    assert!(matches!(none, WalletError::NoRequest), "{none}");
+    current.keys[0].purposes = Purposes::CAPABILITY_INVOCATION;
+    let error = organisation::create_many(&terms(), &registrar, &current, requests).unwrap_err();
+    assert!(matches!(error, WalletError::NoAssertion { .. }), "{error}");
+}
+
+#[test]
+fn a_registration_that_a_registrar_signed_too_is_renewed_with_its_key_and_not_without() {
+    let (registrar, current) = created();
+    let entry = organisation::create_endorsed(&terms(), &registrar, &current).unwrap();
+    let pending = entry.pending.as_ref().unwrap();
+    sound(pending);
+    assert_eq!((pending.transaction.signers.len(), entry.co_signer()), (2, Some(registrar.did.clone())));
+    let later = Terms { expires_at: Height(900), ..terms() };
+    let renewed = renew(&later, &entry, Some(&registrar), pending).unwrap();
+    sound(&renewed);
+    assert_eq!(renewed.transaction.operation, pending.transaction.operation);
+    let error = renew(&later, &entry, None, pending).unwrap_err();
+    assert!(matches!(error, WalletError::NoControl { .. }), "{error}");
 }
 
 #[test]

@@ -53,6 +53,8 @@ fn reason(error: &LightError) -> &'static str {
             DidProofError::Document { .. } => "document",
             DidProofError::Missing { .. } => "missing",
         },
+        LightError::Fate(_) => "fate",
+        LightError::Entry(_) => "entry",
     }
 }
 

@@ -16,8 +16,7 @@ use super::options::{JsonOptions, invalid};
 use super::problem::shown;
 use super::url::{DidUrl, parameters};
 use super::{
-    Form, Found, History, Options, Problem, Representation, error_metadata, look_up, represented, result,
-    status, unsupported,
+    Finding, Form, Found, History, Options, Problem, Representation, find, represented, unsupported,
 };
 
 /// The media type of errors (RFC 9457).
@@ -49,14 +48,26 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Answers `request` on `network`.
+/// Answers `request` on `network`, without proofs.
 ///
 /// # Errors
 /// When `history` cannot be read; [`failure`] then is the answer.
 pub fn answer<H: History>(history: &H, network: &str, request: &Request<'_>) -> Result<Answer, H::Error> {
+    answer_by(request, |did, options| find(history, network, did, options))
+}
+
+/// Answers `request` by what `look_up` finds of the DID's text, which brings a proof where [`Options::proof_since`] asks for
+/// one.
+///
+/// # Errors
+/// Those of `look_up`.
+pub fn answer_by<E>(
+    request: &Request<'_>,
+    look_up: impl FnOnce(&str, &Options) -> Result<Finding, E>,
+) -> Result<Answer, E> {
     let (url, options) = match read(request) {
         Ok(question) => question,
-        Err(problem) => return Ok(Answer::problem(&problem, negotiate(request.accept, RESOLVING))),
+        Err(problem) => return Ok(Answer::problem(&problem.into(), negotiate(request.accept, RESOLVING))),
     };
     let accept = options.accept.as_deref().or(request.accept);
     let dereferences =
@@ -67,28 +78,33 @@ pub fn answer<H: History>(history: &H, network: &str, request: &Request<'_>) -> 
         _ => SELECTING,
     };
     let form = negotiate(accept, offered);
-    let outcome = look_up(history, network, &url.did, &options)?;
+    if options.proof_since().is_some() && matches!(form, Some(Form::Document(_) | Form::UriList)) {
+        // It would be dropped, and its caller rely on what nothing showed.
+        let problem =
+            invalid("proof", "true", "a whole result to be accepted with it, which has a place for it");
+        return Ok(Answer::problem(&problem.into(), form));
+    }
+    let finding = look_up(&url.did, &options)?;
     let Some(form) = form else {
-        return Ok(Answer::problem(&outcome.err().unwrap_or_else(|| unsupported(accept)), None));
+        let problem = finding.problem().cloned().unwrap_or_else(|| unsupported(accept));
+        return Ok(Answer::problem(&problem.into(), None));
     };
-    Ok(if dereferences || form == Form::Dereferencing {
-        let outcome = outcome.map_err(|problem| match problem {
-            // What is asked for is a DID URL, and it is not one.
-            Problem::InvalidDid(_) if dereferences => Problem::InvalidDidUrl {
-                url: shown(&url.did),
-                problem: "it does not begin with a DID of this method, did:realdid:<network>:<id>",
-            },
-            other => other,
-        });
-        dereferenced(outcome, &url, &options, form)
+    if !dereferences && form != Form::Dereferencing {
+        return Ok(resolved(&finding, form));
+    }
+    let finding = if dereferences && matches!(finding.problem(), Some(Problem::InvalidDid(_))) {
+        // What is asked for is a DID URL, and it is not one.
+        let problem = "it does not begin with a DID of this method, did:realdid:<network>:<id>";
+        Problem::InvalidDidUrl { url: shown(&url.did), problem }.into()
     } else {
-        resolved(&outcome, form)
-    })
+        finding
+    };
+    Ok(dereferenced(finding, &url, &options, form))
 }
 
 /// The answer where `history` cannot be read.
 pub fn failure(request: &Request<'_>) -> Answer {
-    Answer::problem(&Problem::Internal, negotiate(request.accept, RESOLVING))
+    Answer::problem(&Problem::Internal.into(), negotiate(request.accept, RESOLVING))
 }
 
 /// The DID URL and the options in a request. DID parameters may stand in the DID URL, in the HTTP URL's query, or among
@@ -110,26 +126,26 @@ fn read(request: &Request<'_>) -> Result<(DidUrl, Options), Problem> {
     Ok((url, options))
 }
 
-fn resolved(outcome: &Result<Found, Problem>, form: Form) -> Answer {
-    let status = status(outcome);
-    match (form, outcome) {
+fn resolved(finding: &Finding, form: Form) -> Answer {
+    let status = finding.status();
+    match (form, &finding.outcome) {
         (Form::Document(representation), Ok(Found { document: Some(document), .. })) => {
             Answer::json(status, form.media_type(), &represented(document, representation))
         }
         // The Universal Resolver asks its drivers for this and takes a result too, which alone can tell it why.
         (Form::Document(Representation::LdJson), _) => {
-            Answer::json(status, Form::OldResult.media_type(), &result(outcome, Form::OldResult))
+            Answer::json(status, Form::OldResult.media_type(), &finding.result(Form::OldResult))
         }
         (Form::Document(_), Ok(_)) => Answer::json(status, form.media_type(), &Value::Null),
-        (Form::Document(_), Err(problem)) => Answer::problem(problem, Some(form)),
-        (form, outcome) => Answer::json(status, form.media_type(), &result(outcome, form)),
+        (Form::Document(_), Err(_)) => Answer::problem(finding, Some(form)),
+        (form, _) => Answer::json(status, form.media_type(), &finding.result(form)),
     }
 }
 
-fn dereferenced(outcome: Result<Found, Problem>, url: &DidUrl, options: &Options, form: Form) -> Answer {
-    let found = match outcome {
+fn dereferenced(finding: Finding, url: &DidUrl, options: &Options, form: Form) -> Answer {
+    let found = match finding.outcome {
         Ok(found) => found,
-        Err(problem) => return Answer::problem(&problem, Some(form)),
+        Err(_) => return Answer::problem(&finding, Some(form)),
     };
     let representation = form.representation();
     let Some(document) = found.document else {
@@ -143,13 +159,17 @@ fn dereferenced(outcome: Result<Found, Problem>, url: &DidUrl, options: &Options
     };
     let document = represented(&document, representation);
     let (content, metadata) = match dereference(&document, url, options, form == Form::UriList) {
-        Err(problem) => return Answer::problem(&problem, Some(form)),
+        Err(problem) => {
+            // What is not in a document follows from the whole of it.
+            let proof = found.metadata.get("proof").cloned();
+            return Answer::problem(&Finding { outcome: Err(problem), proof }, Some(form));
+        }
         Ok(Content::Urls(urls)) => return Answer::redirection(urls),
         Ok(Content::Document(document)) => (document, found.metadata),
         Ok(Content::Part(part)) => {
-            // Of the document's metadata, what nobody who uses the part may miss.
-            let over = found.metadata.into_iter().filter(|(name, _)| name == "deactivated");
-            (part, over.collect())
+            // Of the document's metadata, what nobody who uses the part may miss, and what shows it.
+            let kept = |name: &str| matches!(name, "deactivated" | "proof");
+            (part, found.metadata.into_iter().filter(|(name, _)| kept(name)).collect())
         }
     };
     match form {
@@ -180,17 +200,18 @@ impl Answer {
         Self { status: 303, content_type: None, location: urls.into_iter().next(), body: String::new() }
     }
 
-    /// An error, in a result where the caller takes one.
-    fn problem(problem: &Problem, form: Option<Form>) -> Self {
+    /// The error that was found, in a result where the caller takes one.
+    fn problem(finding: &Finding, form: Option<Form>) -> Self {
+        let problem = finding.problem().unwrap_or(&Problem::Internal);
         let status = problem.status();
         match form {
             Some(form @ (Form::Result | Form::OldResult)) => {
-                Self::json(status, form.media_type(), &result(&Err(problem.clone()), form))
+                Self::json(status, form.media_type(), &finding.result(form))
             }
             Some(Form::Dereferencing) => {
                 let body = json!({
                     "contentStream": null,
-                    "dereferencingMetadata": error_metadata(problem, Form::Dereferencing),
+                    "dereferencingMetadata": finding.error_metadata(problem, Form::Dereferencing),
                     "contentMetadata": {},
                 });
                 Self::json(status, Form::Dereferencing.media_type(), &body)

@@ -1,11 +1,12 @@
-//! What the caller of resolution or dereferencing asks for: the options of DID Resolution 1.0, sections 4.1 and 5.1, and
-//! the DID parameters of section 3, which are passed on as options.
+//! What the caller of resolution or dereferencing asks for: the options of DID Resolution 1.0, sections 4.1 and 5.1, the
+//! DID parameters of section 3, which are passed on as options, and two of our own, for a proof.
 //!
 //! Invariant: each name stands once, and each value is ASCII and bounded. An option that is not known is refused rather
 //! than ignored: its caller may rely on it. What the values mean is left to those who follow them.
 
 use std::fmt;
 
+use genesis::Epoch;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -33,6 +34,10 @@ pub struct Options {
     pub relative_ref: Option<String>,
     /// `true` or `false`: whether relative DID URLs are to become absolute. Ours always are.
     pub expand_relative_urls: Option<String>,
+    /// `true` or `false`: whether the result is to bring a proof. No option of the specification's.
+    pub proof: Option<String>,
+    /// The epoch whose validators the caller knows, for a proof; the first one where there is none.
+    pub since_epoch: Option<String>,
 }
 
 impl Options {
@@ -59,22 +64,33 @@ impl Options {
             "serviceType" => &mut self.service_type,
             "relativeRef" => &mut self.relative_ref,
             "expandRelativeUrls" => &mut self.expand_relative_urls,
+            "proof" => &mut self.proof,
+            "sinceEpoch" => &mut self.since_epoch,
             _ => {
                 return Err(Problem::UnsupportedOption {
                     name: shown(name),
                     hint: "versionId, versionTime, accept, expandRelativeUrls, verificationRelationship, service, \
-                           serviceType and relativeRef are",
+                           serviceType, relativeRef, proof and sinceEpoch are",
                 });
             }
         };
-        if name == "expandRelativeUrls" && !matches!(value, "true" | "false") {
+        if matches!(name, "expandRelativeUrls" | "proof") && !matches!(value, "true" | "false") {
             return Err(invalid(name, value, "true or false"));
+        }
+        if name == "sinceEpoch" && epoch(value).is_none() {
+            return Err(invalid(name, value, "an epoch's number, from 0, without leading zeros"));
         }
         if field.is_some() {
             return Err(invalid(name, value, "it once"));
         }
         *field = Some(value.to_owned());
         Ok(())
+    }
+
+    /// Where a proof is asked for: the epoch whose validators the caller knows.
+    pub fn proof_since(&self) -> Option<Epoch> {
+        let since = self.since_epoch.as_deref().and_then(epoch).unwrap_or(Epoch::ZERO);
+        (self.proof.as_deref() == Some("true")).then_some(since)
     }
 
     /// The first option that only a DID URL's dereferencing can follow.
@@ -85,7 +101,7 @@ impl Options {
         })
     }
 
-    const fn fields(&self) -> [(&'static str, &Option<String>); 8] {
+    const fn fields(&self) -> [(&'static str, &Option<String>); 10] {
         [
             ("versionId", &self.version_id),
             ("versionTime", &self.version_time),
@@ -95,6 +111,8 @@ impl Options {
             ("serviceType", &self.service_type),
             ("relativeRef", &self.relative_ref),
             ("expandRelativeUrls", &self.expand_relative_urls),
+            ("proof", &self.proof),
+            ("sinceEpoch", &self.since_epoch),
         ]
     }
 }
@@ -219,6 +237,11 @@ impl<'de> Deserialize<'de> for Given {
         }
         deserializer.deserialize_any(Any)
     }
+}
+
+fn epoch(text: &str) -> Option<Epoch> {
+    // `parse` also takes `+1` and `01`: an epoch has one text.
+    text.parse().ok().filter(|number: &u64| number.to_string() == text).map(Epoch)
 }
 
 pub(super) fn invalid(name: &str, value: &str, expected: &'static str) -> Problem {

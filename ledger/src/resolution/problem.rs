@@ -148,6 +148,11 @@ impl Problem {
         self.kind().word
     }
 
+    /// Whether it is an answer of the state: that something is not there. It can be proved.
+    pub const fn is_of_the_state(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::NoSuchVersion { .. } | Self::NotYet { .. })
+    }
+
     fn kind(&self) -> Kind {
         let kind = |status, url, title, word| Kind { status, url, title, word };
         match self {

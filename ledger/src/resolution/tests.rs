@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use super::*;
 use crate::operation::Reason;
 use crate::samples::{Memory, agreement_key, commitments, create, document, key, moment, service};
-use crate::{Commitments, Key, Moment, Purposes};
+use crate::{Commitments, Endorsement, Key, Moment, Purposes, Withdrawal};
 
 impl History for Memory {
     type Error = Infallible;

@@ -18,6 +18,7 @@ use crate::state::StateKey;
 use crate::tree::bucket::{from_row, to_row};
 use crate::tree::trie::Replaced;
 use crate::tree::{BucketId, Buckets, Leaf, Proof, Trie, Update};
+use crate::{RegistryEntry, RegistryKey};
 
 /// How many blocks back the tree can be proved: a checkpoint's certificate comes a little after its block, by default within 64.
 pub const PROVABLE_BLOCKS: usize = 96;
@@ -28,9 +29,19 @@ const PROVABLE_BYTES: usize = 256 << 20;
 #[derive(Default)]
 pub(super) struct Memory {
     trie: Trie,
-    /// What the newest blocks replaced, each with its height, the oldest first, without gaps up to the tip.
-    recent: VecDeque<(Height, Replaced)>,
+    /// What the newest blocks replaced, the oldest first, without gaps up to the tip.
+    recent: VecDeque<Recent>,
 }
+
+/// What a block replaced.
+struct Recent {
+    height: Height,
+    nodes: Replaced,
+    registry: Entries,
+}
+
+/// Entries of the trust registry, none where there was none.
+pub(super) type Entries = Vec<(RegistryKey, Option<RegistryEntry>)>;
 
 /// The tree of a store.
 pub(super) type Tree = RwLock<Memory>;
@@ -81,15 +92,42 @@ impl Store {
     }
 
     /// Takes over an update that the block at `height` brought, and that is durable now.
-    pub(super) fn adopt_tree(&self, height: Height, update: &Update) {
+    pub(super) fn adopt_tree(&self, height: Height, update: &Update, registry: Entries) {
         let mut memory = self.tree.write().unwrap_or_else(PoisonError::into_inner);
-        let replaced = memory.trie.adopt(update);
-        memory.recent.push_back((height, replaced));
-        let mut bytes: usize = memory.recent.iter().map(|(_, replaced)| replaced.bytes()).sum();
+        let nodes = memory.trie.adopt(update);
+        memory.recent.push_back(Recent { height, nodes, registry });
+        let mut bytes: usize = memory.recent.iter().map(|block| block.nodes.bytes()).sum();
         while memory.recent.len() > PROVABLE_BLOCKS || bytes > PROVABLE_BYTES {
-            let Some((_, oldest)) = memory.recent.pop_front() else { break };
-            bytes -= oldest.bytes();
+            let Some(oldest) = memory.recent.pop_front() else { break };
+            bytes -= oldest.nodes.bytes();
         }
+    }
+
+    /// What the registry holds under these keys before they are changed.
+    pub(super) fn entries<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a RegistryKey>,
+    ) -> Result<Entries, StoreError> {
+        keys.map(|key| Ok((*key, self.registry(key)?))).collect()
+    }
+
+    /// The entry of the trust registry under `key` after the block at `height`, where [`Store::prove`] proves that block's state: a
+    /// registrar's changes with each registration, and certificates come some blocks late.
+    ///
+    /// # Errors
+    /// When the disk fails or the row is damaged.
+    pub fn registry_after(
+        &self,
+        key: &RegistryKey,
+        height: Height,
+    ) -> Result<Option<RegistryEntry>, StoreError> {
+        // Before the look at the memory, as a block that is committed in between then is in both.
+        let newest = self.registry(key)?;
+        let memory = self.memory();
+        let later = memory.recent.iter().filter(|block| block.height > height);
+        let mut replaced = later.flat_map(|block| &block.registry);
+        let before = replaced.find(|(changed, _)| changed == key).map(|(_, entry)| entry.clone());
+        Ok(before.unwrap_or(newest))
     }
 
     /// Rebuilds the tree from its rows, and compares its root with the one that is expected.
@@ -146,9 +184,8 @@ impl Store {
     fn prove_key(&self, height: Height, key: &Digest) -> Result<Option<Option<Proof>>, StoreError> {
         let path = {
             let memory = self.memory();
-            let tip = memory.recent.back().map_or_else(|| self.tip().height, |(newest, _)| *newest);
-            let since =
-                memory.recent.iter().filter(|(changed, _)| *changed > height).map(|(_, replaced)| replaced);
+            let tip = memory.recent.back().map_or_else(|| self.tip().height, |newest| newest.height);
+            let since = memory.recent.iter().filter(|block| block.height > height).map(|block| &block.nodes);
             if height > tip || tip.since(height) != since.clone().count() as u64 {
                 return Ok(None);
             }

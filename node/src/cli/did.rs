@@ -4,14 +4,17 @@
 //! interrupts it, `realdid did resume` finishes it.
 
 mod change;
+mod registrar;
 mod resolve;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::genesis::Height;
 use clap::{Args, Subcommand, ValueEnum};
 use client::api::{ChainStatus, Receipt, ResolveOptions};
 use client::keyring::NewKeys;
+use client::wallet::organisation::create_endorsed;
 use client::wallet::{self, Authority, Current, Present, Terms, Word};
 use client::{Client, Keyring};
 use ledger::Did as DidText;
@@ -19,9 +22,11 @@ use ledger::operation::Reason;
 use serde_json::json;
 
 use super::output::{Output, full_text};
+use super::prove::Prove;
 use super::{KeyringFolder, Rpc, duration, exit_code, genesis};
 use change::Change;
-use resolve::{Proof, resolve};
+use registrar::{create_many, endorse, request};
+use resolve::resolve;
 
 /// Make, change, end and resolve DIDs.
 ///
@@ -36,8 +41,49 @@ pub(super) enum Did {
     /// keyring folder before anything is sent, so an interruption cannot lose them: one to use, one that makes the DID's next
     /// change, and one that recovers it should the others be stolen. Only the first one's public half, hashes of the others
     /// and random bytes are sent, and nothing about you.
-    #[command(after_help = "Example:\n  realdid did create --rpc http://127.0.0.1:26601")]
+    #[command(after_help = "Examples:\n  realdid did create --rpc http://127.0.0.1:26601\n  \
+                            realdid did create --registrar did:realdid:test:z…")]
     Create {
+        /// The registrar that vouches for the DID from the start, whose keys the keyring holds too. Networks may ask for one.
+        #[arg(long, value_name = "DID")]
+        registrar: Option<DidText>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Make keys for a DID that a registrar registers; writes the request for it to a file, and prints the DID.
+    ///
+    /// The keys stay in the keyring folder: the request holds public keys, hashes, and your word that this registrar may register
+    /// the DID until the height that it told you. Hand the file to the registrar, which does it with `realdid did create-many`.
+    #[command(
+        after_help = "Example:\n  realdid did request --registrar did:realdid:test:z… --expires-at 5000 --out ./request.json"
+    )]
+    Request {
+        /// The registrar's DID.
+        #[arg(long, value_name = "DID")]
+        registrar: DidText,
+        /// Until which height it may register the DID: as the registrar says, the same for all that it registers together.
+        #[arg(long, value_name = "HEIGHT")]
+        expires_at: u64,
+        /// The file to write; it must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Register the DIDs that their owners requested, in one transaction, as an accredited registrar.
+    ///
+    /// One that cannot be registered, as it is already or the quota is used up, keeps none of the others from it: the answer
+    /// says what became of each. The keyring holds the registrar's keys.
+    #[command(
+        after_help = "Example:\n  realdid did create-many --registrar did:realdid:test:z… ./requests/*.json"
+    )]
+    CreateMany {
+        /// The registrar's DID.
+        #[arg(long, value_name = "DID")]
+        registrar: DidText,
+        /// What `realdid did request` wrote, a file a DID.
+        #[arg(value_name = "FILE", required = true)]
+        requests: Vec<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
@@ -151,7 +197,7 @@ pub(super) enum Did {
         #[arg(long, value_name = "TIME", conflicts_with = "version")]
         time: Option<String>,
         #[command(flatten)]
-        proof: Proof,
+        prove: Prove,
         #[command(flatten)]
         rpc: Rpc,
     },
@@ -196,7 +242,15 @@ pub(super) struct Common {
 impl Did {
     pub(super) async fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
-            Self::Create { common } => create(&common.ready().await?, output).await,
+            Self::Create { registrar, common } => {
+                create(&common.ready().await?, output, registrar.as_ref()).await
+            }
+            Self::Request { registrar, expires_at, out, common } => {
+                request(&common.ready().await?, output, &registrar, Height(expires_at), &out)
+            }
+            Self::CreateMany { registrar, requests, common } => {
+                create_many(&common.ready().await?, output, &registrar, &requests).await
+            }
             Self::Update { did, add_key, common } => {
                 let present = if add_key { Present::Keep } else { Present::Drop };
                 update(&common.ready().await?, output, &did, present).await
@@ -215,8 +269,8 @@ impl Did {
             }
             Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
-            Self::Resolve { did, version, time, proof, rpc } => {
-                resolve(&rpc.client, output, &did, version, time, &proof).await
+            Self::Resolve { did, version, time, prove, rpc } => {
+                resolve(&rpc.client, output, &did, version, time, &prove).await
             }
         }
     }
@@ -225,27 +279,28 @@ impl Did {
     pub(super) const fn left_by_interruption(&self) -> &'static str {
         match self {
             Self::Create { .. }
+            | Self::CreateMany { .. }
             | Self::Update { .. }
             | Self::Recover { .. }
             | Self::Deactivate { .. }
             | Self::Endorse { .. }
             | Self::WithdrawEndorsement { .. }
             | Self::Resume { .. } => "; what was begun is in the keyring: `realdid did resume`",
-            Self::Follow { .. } | Self::Resolve { .. } => "",
+            Self::Follow { .. } | Self::Request { .. } | Self::Resolve { .. } => "",
         }
     }
 }
 
 /// What all changes need.
-struct Ready {
-    client: Client,
-    keyring: Keyring,
-    status: ChainStatus,
-    timeout: Duration,
+pub(super) struct Ready {
+    pub(super) client: Client,
+    pub(super) keyring: Keyring,
+    pub(super) status: ChainStatus,
+    pub(super) timeout: Duration,
 }
 
 impl Common {
-    async fn ready(self) -> anyhow::Result<Ready> {
+    pub(super) async fn ready(self) -> anyhow::Result<Ready> {
         let (client, keyring) = (self.rpc.client, self.keyring.open()?);
         // A node that cannot be reached is found before a key is made.
         let status = client.status().await?;
@@ -254,20 +309,26 @@ impl Common {
 }
 
 impl Ready {
-    fn terms(&self) -> Terms {
+    pub(super) fn terms(&self) -> Terms {
         Terms::of(&self.status)
     }
 
-    fn change<'a>(&'a self, did: &'a DidText, output: &'a Output) -> Change<'a> {
+    pub(super) fn change<'a>(&'a self, did: &'a DidText, output: &'a Output) -> Change<'a> {
         Change { client: &self.client, keyring: &self.keyring, did, timeout: self.timeout, output }
     }
 
-    async fn current(&self, did: &DidText) -> anyhow::Result<Current> {
+    pub(super) async fn current(&self, did: &DidText) -> anyhow::Result<Current> {
         let resolution = self.client.resolve(&did.to_string(), &ResolveOptions::default()).await?;
         Ok(Current::from_resolution(did, &resolution)?)
     }
 
-    fn report(&self, output: &Output, did: &DidText, receipt: &Receipt, text: String) -> anyhow::Result<()> {
+    pub(super) fn report(
+        &self,
+        output: &Output,
+        did: &DidText,
+        receipt: &Receipt,
+        text: String,
+    ) -> anyhow::Result<()> {
         let json = json!({
             "did": did, "version": receipt.version, "id": receipt.id, "height": receipt.height,
             "result": receipt.result, "keyring": self.keyring.folder(),
@@ -276,8 +337,14 @@ impl Ready {
     }
 }
 
-async fn create(ready: &Ready, output: &Output) -> anyhow::Result<()> {
-    let entry = wallet::create(&ready.terms());
+async fn create(ready: &Ready, output: &Output, registrar: Option<&DidText>) -> anyhow::Result<()> {
+    let entry = match registrar {
+        None => wallet::create(&ready.terms()),
+        Some(registrar) => {
+            let (by, current) = (ready.keyring.read(registrar)?, ready.current(registrar).await?);
+            create_endorsed(&ready.terms(), &by, &current)?
+        }
+    };
     ready.keyring.insert(&entry)?;
     let receipt = ready.change(&entry.did, output).finish(entry.pending.as_ref()).await?;
     output.note(&format!(
@@ -341,25 +408,6 @@ async fn deactivate(
     ready.keyring.begin(did, NewKeys::default(), pending.clone())?;
     let receipt = change.finish(Some(&pending)).await?;
     let text = format!("{did} is deactivated, for good, in block {}.", receipt.height);
-    ready.report(output, did, &receipt, text)
-}
-
-async fn endorse(
-    ready: &Ready,
-    output: &Output,
-    did: &DidText,
-    registrar: &DidText,
-    word: Word,
-) -> anyhow::Result<()> {
-    let change = ready.change(registrar, output);
-    change.resume(&ready.terms()).await?;
-    let entry = ready.keyring.read(registrar)?;
-    let current = ready.current(registrar).await?;
-    let pending = wallet::endorse(&ready.terms(), &entry, &current, did, word)?;
-    ready.keyring.begin(registrar, NewKeys::default(), pending.clone())?;
-    let receipt = change.finish(Some(&pending)).await?;
-    let said = if word == Word::Endorse { "vouches for" } else { "no longer vouches for" };
-    let text = format!("{registrar} {said} {did}, in block {}.", receipt.height);
     ready.report(output, did, &receipt, text)
 }
 

@@ -7,15 +7,19 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use client::api::{Fate, Receipt, from_base64};
-use genesis::Digest;
+use genesis::{Digest, Height};
 use ledger::Transaction;
+use ledger::proof::Window;
 use serde_json::{Value, json};
 
 use super::output::Output;
+use super::prove::{Checker, Prove, now, unproved};
 use super::{Ending, Rpc, duration, no_receipt};
 
 /// The most bytes that a transaction's file may have. Networks allow far less.
 const MAX_FILE_BYTES: usize = 4 << 20;
+/// What `show` takes.
+const SHOWN: &str = "an id (64 hex digits), the file of a transaction, or - for stdin";
 
 /// Submit transactions, and learn what became of them.
 ///
@@ -52,12 +56,24 @@ pub(super) enum Tx {
     },
     /// Show what became of a transaction (by its id), or what a transaction says (from its file).
     ///
-    /// An id is looked up at the node; a file is only read and printed, and --rpc has no meaning.
-    #[command(after_help = "Examples:\n  realdid tx show 3f0c…9a\n  realdid tx show ./registration.tx")]
+    /// An id is looked up at the node; a file is only read and printed, and --rpc has no meaning. With --prove what became of
+    /// either is checked here, and the node not trusted. That a transaction expired without a receipt can be checked where it is
+    /// known when it could be applied: its file, or --expires-at, says until when, and --after since when.
+    #[command(after_help = "Examples:\n  realdid tx show 3f0c…9a\n  realdid tx show ./registration.tx\n  \
+                            realdid tx show 3f0c…9a --prove --genesis genesis.toml\n  \
+                            realdid tx show ./registration.tx --prove --genesis genesis.toml --after 1200")]
     Show {
         /// An id (64 hex digits), the file of a transaction, or `-` for stdin.
         #[arg(value_name = "ID|FILE")]
         what: String,
+        #[command(flatten)]
+        prove: Prove,
+        /// A height of the chain before the transaction was signed (`realdid status` shows the height).
+        #[arg(long, value_name = "HEIGHT", requires = "prove")]
+        after: Option<u64>,
+        /// The last height at which the transaction can be applied, where only its id is given.
+        #[arg(long, value_name = "HEIGHT", requires = "after")]
+        expires_at: Option<u64>,
         #[command(flatten)]
         rpc: Rpc,
     },
@@ -80,10 +96,24 @@ impl Tx {
                 output.answer(&receipt, || receipt_text(&receipt))?;
                 applied(&receipt)
             }
-            Self::Show { what, rpc } => match what.parse::<Digest>() {
-                Ok(id) => fate(&rpc, output, &id).await,
-                Err(_) => show(output, &what),
-            },
+            Self::Show { what, prove, after, expires_at, rpc } => {
+                let id = what.parse::<Digest>().ok();
+                if let Some(checker) = prove.checker(&rpc.client).await? {
+                    let (id, expires_at) = match id {
+                        Some(id) => (id, expires_at.map(Height)),
+                        None => read_transaction(&what, SHOWN)
+                            .map(|(transaction, _)| (transaction.id(), Some(transaction.expires_at)))?,
+                    };
+                    let after = after.map(Height);
+                    let window =
+                        after.zip(expires_at).map(|(after, expires_at)| Window { after, expires_at });
+                    return proved(&rpc, output, &id, window, checker).await;
+                }
+                match id {
+                    Some(id) => fate(&rpc, output, &id).await,
+                    None => show(output, &what),
+                }
+            }
         }
     }
 }
@@ -130,6 +160,40 @@ async fn fate(rpc: &Rpc, output: &Output, id: &Digest) -> anyhow::Result<()> {
     }
 }
 
+/// What became of a transaction, checked here.
+async fn proved(
+    rpc: &Rpc,
+    output: &Output,
+    id: &Digest,
+    window: Option<Window>,
+    mut checker: Checker,
+) -> anyhow::Result<()> {
+    let answer = rpc.client.fate_proved(&mut checker.light, id, window, now()?).await.map_err(unproved)?;
+    checker.done(output, &answer.checkpoint)?;
+    let shown = checker.shown(&answer.checkpoint);
+    match (answer.fate, window) {
+        (ledger::proof::Fate::Final(receipt), _) => {
+            let receipt = Receipt::new(&receipt, checker.network());
+            let json = json!({ "state": "final", "receipt": receipt, "proved": shown });
+            output.answer(&json, || receipt_text(&receipt))?;
+            applied(&receipt)
+        }
+        (ledger::proof::Fate::Expired, window) => {
+            let json = json!({
+                "state": "expired",
+                "expiresAt": window.map(|window| window.expires_at),
+                "after": window.map(|window| window.after),
+                "height": answer.checkpoint.height,
+                "proved": shown,
+            });
+            output.answer(&json, || {
+                format!("{id} expired without a receipt: it took no effect and never will.")
+            })?;
+            Err(Ending::NotApplied(format!("transaction {id} is expired")).into())
+        }
+    }
+}
+
 fn applied(receipt: &Receipt) -> anyhow::Result<()> {
     if receipt.is_applied() {
         return Ok(());
@@ -154,8 +218,7 @@ fn receipt_text(receipt: &Receipt) -> String {
 }
 
 fn show(output: &Output, file: &str) -> anyhow::Result<()> {
-    let expected = "an id (64 hex digits), the file of a transaction, or - for stdin";
-    let (transaction, bytes) = read_transaction(file, expected)?;
+    let (transaction, bytes) = read_transaction(file, SHOWN)?;
     let json = described(&transaction, bytes.len())?;
     let pretty = serde_json::to_string_pretty(&json)?;
     output.answer(&json, || pretty)
@@ -201,7 +264,7 @@ fn read_transaction(file: &str, expected: &str) -> anyhow::Result<(Transaction, 
 mod tests {
     use client::api::to_base64;
     use client::wallet::{Terms, registration};
-    use genesis::{Height, SecretKey};
+    use genesis::SecretKey;
 
     use super::*;
 

@@ -1,33 +1,41 @@
 //! `did_…`: resolving.
 
+use std::sync::Arc;
+
 use client::api::{History, HistoryEntry, code};
-use jsonrpsee::types::{ErrorObjectOwned, Params};
-use ledger::resolution::{self, JsonOptions, Resolution};
+use jsonrpsee::types::Params;
+use ledger::resolution::{JsonOptions, Resolution, resolve_by};
 use ledger::{Did, Version};
 use serde_json::Value;
 
+use super::prove::{misread, waiting};
 use super::{Api, Refusal, internal, refusal};
+use crate::prove;
 
 /// The most versions in one answer.
 const MAX_VERSIONS: usize = 1_000;
 
-pub(super) fn resolve(api: &Api, params: &Params<'_>) -> Result<Value, Refusal> {
+pub(super) async fn resolve(api: Arc<Api>, params: Params<'static>) -> Result<Value, Refusal> {
     let mut sequence = params.sequence();
-    let did: String = sequence.next().map_err(|error| fault(&error, "[did] or [did, options]"))?;
+    let did: String = sequence.next().map_err(|error| misread(&error, "[did] or [did, options]"))?;
     let options: Option<JsonOptions> =
-        sequence.optional_next().map_err(|error| fault(&error, "[did] or [did, options]"))?;
-    let resolved = match options.unwrap_or_default().check() {
-        Ok(options) => resolution::resolve(api.store.as_ref(), api.genesis.network(), &did, &options),
-        Err(problem) => Ok(Resolution::failed(problem)),
+        sequence.optional_next().map_err(|error| misread(&error, "[did] or [did, options]"))?;
+    let options = match options.unwrap_or_default().check() {
+        Ok(options) => options,
+        Err(problem) => return Ok(Resolution::failed(problem).to_json()),
     };
-    resolved.map(|resolution| resolution.to_json()).map_err(|error| internal(&error))
+    waiting(move || {
+        let find = || prove::find(&api.store, api.genesis.network(), &did, &options);
+        Ok(resolve_by(&options, find)?.to_json())
+    })
+    .await
 }
 
 pub(super) fn history(api: &Api, params: &Params<'_>) -> Result<History, Refusal> {
     let mut sequence = params.sequence();
-    let did: Did = sequence.next().map_err(|error| fault(&error, "[did] or [did, version]"))?;
+    let did: Did = sequence.next().map_err(|error| misread(&error, "[did] or [did, version]"))?;
     let from: Option<Version> =
-        sequence.optional_next().map_err(|error| fault(&error, "[did] or [did, version]"))?;
+        sequence.optional_next().map_err(|error| misread(&error, "[did] or [did, version]"))?;
     let here = did.network() == api.genesis.network();
     let newest = if here { api.store.record(&did.id()).map_err(|error| internal(&error))? } else { None };
     let newest = newest.ok_or_else(|| refusal(code::NOT_FOUND, format!("{did} is not registered here")))?;
@@ -39,10 +47,4 @@ pub(super) fn history(api: &Api, params: &Params<'_>) -> Result<History, Refusal
         versions: records.iter().map(HistoryEntry::new).collect(),
         more_versions: last.is_some_and(|last| last < newest.header.version),
     })
-}
-
-fn fault(error: &ErrorObjectOwned, expected: &str) -> Refusal {
-    let problem: String =
-        error.data().map_or_else(String::new, |data| data.get().chars().take(300).collect());
-    refusal(code::INVALID_PARAMS, format!("expected {expected}: {problem}"))
 }

@@ -39,6 +39,22 @@ pub(super) fn document() -> Value {
                 &[],
             ),
             described(
+                method::TX_PROVE,
+                "What became of a transaction, with a proof that needs no trust in this node.",
+                vec![
+                    param("id", true, "the transaction's id: 64 hex digits", text()),
+                    param(
+                        "window",
+                        false,
+                        "to prove that it expired without a receipt: after, a height before it was signed, and expiresAt; or null",
+                        json!({ "type": ["object", "null"] }),
+                    ),
+                    since_epoch(),
+                ],
+                ("proof", "height, the receipt if any, and proof: base64 of the bytes that docs/formats.md describes", object()),
+                &["notFound", "unavailable"],
+            ),
+            described(
                 method::DID_RESOLVE,
                 "Resolves a DID (W3C DID Resolution 1.0). That it does not resolve is a result, not an error.",
                 vec![
@@ -46,12 +62,12 @@ pub(super) fn document() -> Value {
                     param(
                         "options",
                         false,
-                        "versionId: a version's number, as text; or versionTime: UTC without a fraction; accept: a media type",
+                        "versionId: a version's number, as text; or versionTime: UTC without a fraction; accept: a media type; proof: whether the metadata bring a proof; sinceEpoch, as text, as in did_prove",
                         object(),
                     ),
                 ],
                 ("resolution", "didDocument, didResolutionMetadata, didDocumentMetadata", object()),
-                &[],
+                &["unavailable"],
             ),
             described(
                 method::DID_HISTORY,
@@ -69,9 +85,16 @@ pub(super) fn document() -> Value {
                 vec![
                     param("did", true, "such as did:realdid:test:z6…", text()),
                     param("options", false, "those of did_resolve", object()),
-                    param("sinceEpoch", false, "the epoch that the caller knows the validators of; 0 where it knows the genesis document alone", integer()),
+                    since_epoch(),
                 ],
                 ("proof", "height, resolution, and proof: base64 of the bytes that docs/formats.md describes", object()),
+                &["unavailable"],
+            ),
+            described(
+                method::CHAIN_LINKS,
+                "The changes of the validators since an epoch, for light clients that are many of them behind.",
+                vec![param("sinceEpoch", true, "the epoch that the caller knows the validators of", integer())],
+                ("links", "links: base64 of the bytes that docs/formats.md describes; moreLinks: whether to ask again", object()),
                 &["unavailable"],
             ),
             described(
@@ -149,6 +172,21 @@ pub(super) fn document() -> Value {
                 ("authorisation", "authorised, the reason where not, and the height of the state asked", object()),
                 &[],
             ),
+            described(
+                method::REGISTRY_PROVE,
+                "What the trust registry holds, with a proof that needs no trust in this node.",
+                vec![
+                    param(
+                        "question",
+                        true,
+                        "kind: accreditation, with did and role; schema or statusList, with issuer and number",
+                        object(),
+                    ),
+                    since_epoch(),
+                ],
+                ("proof", "height, whether there is one, and proof: base64 of the bytes that docs/formats.md describes", object()),
+                &["unavailable"],
+            ),
         ],
         "components": { "errors": errors() },
     })
@@ -175,6 +213,12 @@ fn described(
 
 fn param(name: &str, required: bool, description: &str, schema: Value) -> Value {
     json!({ "name": name, "required": required, "description": description, "schema": schema })
+}
+
+fn since_epoch() -> Value {
+    let description =
+        "the epoch that the caller knows the validators of; 0 where it knows the genesis document alone";
+    param("sinceEpoch", false, description, integer())
 }
 
 fn text() -> Value {

@@ -15,6 +15,7 @@ use axum::http::{Method, StatusCode};
 use genesis::Genesis;
 use jsonrpsee::server::{HttpBody, HttpRequest, HttpResponse};
 use ledger::Store;
+use ledger::resolution::Options;
 use ledger::resolution::binding::{self, Answer, PROBLEM, Request};
 use tokio::sync::Semaphore;
 use tower::{BoxError, Service};
@@ -40,7 +41,7 @@ pub(super) struct Door {
     metrics: Arc<Metrics>,
     origins: Vec<String>,
     /// For requests at work: as many as the JSON-RPC server takes.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 /// The JSON-RPC server `rpc`, and what stands beside it.
@@ -90,11 +91,11 @@ impl Door {
             store: Arc::clone(&api.store),
             metrics: Arc::clone(&api.metrics),
             origins: api.config.cors_origins.clone(),
-            permits: Semaphore::new(api.config.max_connections as usize),
+            permits: Arc::new(Semaphore::new(api.config.max_connections as usize)),
         }
     }
 
-    async fn serve(&self, request: HttpRequest) -> HttpResponse {
+    async fn serve(self: Arc<Self>, request: HttpRequest) -> HttpResponse {
         let (head, body) = request.into_parts();
         let url = head.uri.path_and_query().map_or("", |url| url.as_str());
         if url.len() > MAX_URL_BYTES {
@@ -109,7 +110,7 @@ impl Door {
                 "JSON-RPC is at /, and DIDs are resolved at /1.0/identifiers/<DID>",
             );
         };
-        let Ok(_permit) = self.permits.try_acquire() else {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return refused(StatusCode::TOO_MANY_REQUESTS, "the node is busy: ask again, or another node");
         };
         let options = match head.method {
@@ -133,19 +134,37 @@ impl Door {
             }
         };
         let accept = accept(&head.headers);
-        let query = head.uri.query().unwrap_or("");
-        let request = Request { identifier, query, body: &options, accept: accept.as_deref() };
-        self.answer(&request)
+        let identifier = identifier.to_owned();
+        let answer = tokio::task::spawn_blocking(move || {
+            // Held also where the caller is gone before the disk has answered.
+            let _permit = permit;
+            let (query, accept) = (head.uri.query().unwrap_or(""), accept.as_deref());
+            self.answer(&Request { identifier: &identifier, query, body: &options, accept })
+        });
+        answer.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a DID could not be resolved");
+            refused(StatusCode::INTERNAL_SERVER_ERROR, "the node failed; its log says why. Ask another node")
+        })
     }
 
+    /// On a thread that may wait for the disk, and for a certificate.
     fn answer(&self, request: &Request<'_>) -> HttpResponse {
-        let answer = binding::answer(self.store.as_ref(), self.genesis.network(), request);
+        let find = |did: &str, options: &Options| {
+            crate::prove::find(&self.store, self.genesis.network(), did, options)
+        };
+        let answer = binding::answer_by(request, find);
         let outcome = if answer.is_ok() { "ok" } else { "error" };
         self.metrics.rpc_calls.with_label_values(&["identifiers", outcome]).inc();
-        let answer = answer.unwrap_or_else(|error| {
-            tracing::error!(%error, "a DID could not be resolved");
-            binding::failure(request)
-        });
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if error.is_transient() => {
+                return refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
+            }
+            Err(error) => {
+                tracing::error!(%error, "a DID could not be resolved");
+                binding::failure(request)
+            }
+        };
         written(answer).unwrap_or_else(|error| {
             tracing::error!(%error, "a service's URL cannot stand in a header");
             written(binding::failure(request)).unwrap_or_default()

@@ -1,11 +1,15 @@
 //! Votes, by the commands that operators use, and what nodes tell of them and of one another.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
-use genesis::Height;
+use client::wallet::{self, Terms};
+use genesis::{Height, SecretKey};
+use ledger::document::{Service, ServiceKind};
+use ledger::{Did, Operation, Transaction};
 use serde_json::{Value, json};
 
-use super::{Cluster, eventually, post, printed, realdid};
+use super::{Cluster, PATIENCE, eventually, post, printed, realdid};
 
 impl Cluster {
     /// Calls a method of a node's RPC.
@@ -84,6 +88,27 @@ impl Cluster {
             self.gov(&self.governance_key(*voter), *voter, &["vote", &id, "--approve"])
                 .expect("a vote that counts");
         }
+    }
+
+    /// Registers a DID with a service at `endpoint`, which these validators accredit first, as no other may have one.
+    ///
+    /// # Panics
+    /// When a vote or the registration fails.
+    pub async fn accredited(&self, voters: &[usize], role: &str, endpoint: &str) -> Did {
+        let client = self.client(voters[0]);
+        let (terms, key) = (Terms::of(&client.status().await.expect("status")), SecretKey::generate());
+        let (_, transaction) = wallet::registration(&terms, &key);
+        let Operation::Create(mut create) = transaction.operation else { panic!("a registration creates") };
+        let endpoint = endpoint.to_owned().try_into().expect("an address");
+        let number = NonZeroU16::MIN;
+        create.document.services.push(Service { number, kind: ServiceKind::LinkedDomains, endpoint });
+        let did = Did::new(&terms.network, create.did());
+        self.decide(voters, &["accredit", &did.to_string(), "--role", role]);
+        let signed = Transaction::sign(terms.chain, Operation::Create(create), terms.expires_at, &[&key]);
+        client.submit(&genesis::encoding::encode(&signed)).await.expect("submitted");
+        let receipt = client.wait(&signed.id(), PATIENCE).await.expect("a receipt");
+        assert!(receipt.is_applied(), "{receipt:?}");
+        did
     }
 
     /// Has a node sign that it is ready to validate under a name; the file.

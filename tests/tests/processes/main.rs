@@ -18,6 +18,7 @@ mod partitions;
 mod proving;
 mod quiet;
 mod recovery;
+mod registrars;
 mod resolving;
 mod snapshots;
 mod surface;

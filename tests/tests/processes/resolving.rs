@@ -11,13 +11,13 @@ use ledger::{Did, Version};
 use serde_json::{Value, json};
 use tests::harness::{Cluster, PATIENCE, eventually, post, realdid, send};
 
-const RESULT: &str = "application/did-resolution";
-const OLD: &str = "application/ld+json;profile=\"https://w3id.org/did-resolution\"";
+pub(super) const RESULT: &str = "application/did-resolution";
+pub(super) const OLD: &str = "application/ld+json;profile=\"https://w3id.org/did-resolution\"";
 const PROBLEM: &str = "application/problem+json";
 
 /// An answer over HTTP.
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
     body: String,
 }
@@ -32,7 +32,7 @@ impl Answer {
         self.header("content-type").unwrap_or_default()
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect("JSON")
     }
 }
@@ -52,7 +52,7 @@ fn read(answer: &str) -> Answer {
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-fn get(port: u16, identifier: &str, accept: &str) -> Answer {
+pub(super) fn get(port: u16, identifier: &str, accept: &str) -> Answer {
     let accept = format!("Accept: {accept}");
     let headers: &[&str] = if accept == "Accept: " { &[] } else { &[&accept] };
     ask(port, "GET", &format!("/1.0/identifiers/{identifier}"), headers, "")
@@ -68,7 +68,7 @@ fn did(cluster: &Cluster, arguments: &[&str]) -> Value {
 }
 
 /// A DID with two versions, and one that is deactivated.
-fn made(cluster: &Cluster) -> (String, String) {
+pub(super) fn made(cluster: &Cluster) -> (String, String) {
     let [living, ended] =
         [(); 2].map(|()| did(cluster, &["create"])["did"].as_str().expect("a DID").to_owned());
     assert_eq!(did(cluster, &["update", &living])["version"], 2);
@@ -77,7 +77,7 @@ fn made(cluster: &Cluster) -> (String, String) {
 }
 
 /// A DID that nobody registered.
-async fn unregistered(cluster: &Cluster) -> String {
+pub(super) async fn unregistered(cluster: &Cluster) -> String {
     let status = cluster.client(0).status().await.expect("status");
     let terms = Terms { network: status.network, chain: status.chain, expires_at: status.height };
     wallet::registration(&terms, &SecretKey::generate()).0.to_string()
@@ -169,6 +169,40 @@ async fn dids_and_did_urls_are_answered_by_the_table_in_the_type_that_is_asked_f
     assert_eq!(before.status, 404);
     let services = get(port, &format!("{living}?service=files&relativeRef=%2Fa"), "*/*");
     assert_eq!((services.status, &services.json()["contentStream"]["service"]), (200, &json!([])));
+}
+
+#[tokio::test]
+async fn a_service_redirects_to_its_url_and_its_document_says_where_else() {
+    let cluster = Cluster::start(1).await;
+    let port = cluster.ports(0)[1];
+    let did = cluster.accredited(&[0], "issuer", "https://issuer.example/base/").await;
+    for (query, location) in [
+        ("service=service-1", "https://issuer.example/base/"),
+        ("service=%23service-1", "https://issuer.example/base/"),
+        ("serviceType=LinkedDomains", "https://issuer.example/base/"),
+        ("service=service-1&relativeRef=lists%2F3%3Fx%3D1", "https://issuer.example/base/lists/3?x=1"),
+        ("service=service-1&relativeRef=%2Flists", "https://issuer.example/lists"),
+    ] {
+        let answer = get(port, &format!("{did}?{query}"), "text/uri-list");
+        assert_eq!((answer.status, answer.header("location")), (303, Some(location)), "{query}");
+        assert_eq!((answer.body.as_str(), answer.header("cache-control")), ("", Some("no-store")));
+        // Who takes no redirection gets the document with the service that was selected.
+        let selected = get(port, &format!("{did}?{query}"), "application/did-url-dereferencing");
+        let service = &selected.json()["contentStream"]["service"][0];
+        assert_eq!((selected.status, &service["type"]), (200, &"LinkedDomains".into()), "{query}");
+    }
+    // The fragment goes along, where the service's URL has none.
+    let answer = get(port, &format!("{did}%3Fservice=service-1%23top"), "text/uri-list");
+    assert_eq!(answer.header("location"), Some("https://issuer.example/base/#top"));
+    for (query, status) in [
+        ("service=service-2", 404),
+        ("serviceType=DIDCommMessaging", 404),
+        ("service=service-1&relativeRef=%2F%2Fevil.example%2F", 400),
+    ] {
+        let answer = get(port, &format!("{did}?{query}"), "text/uri-list");
+        assert_eq!((answer.status, answer.header("location")), (status, None), "{query}");
+        assert_eq!(answer.kind(), PROBLEM);
+    }
 }
 
 #[tokio::test]

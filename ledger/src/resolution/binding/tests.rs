@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Did;
 use crate::resolution::tests::history;
 use crate::samples::Memory;
 
@@ -198,12 +199,81 @@ fn a_service_of_a_document_redirects_who_takes_its_url() {
     let mut options = Options::default();
     options.set("service", "service-1").unwrap();
     options.set("relativeRef", "/c").unwrap();
-    let found = || Ok(Found { document: Some(document.clone()), metadata: Map::new() });
+    let found = || Finding::from(Ok(Found { document: Some(document.clone()), metadata: Map::new() }));
     let answer = dereferenced(found(), &url, &options, Form::UriList);
     assert_eq!((answer.status, answer.location.as_deref()), (303, Some("https://a.example/c")));
     assert_eq!((answer.body.as_str(), answer.content_type), ("", None));
     let answer = dereferenced(found(), &url, &options, Form::Document(Representation::Did));
     assert_eq!((answer.status, answer.content_type), (200, Some("application/did")));
+}
+
+/// Asks with `proof=true`, and has a proof made for whatever is found; where it stands in the answer.
+fn proved(history: &Memory, identifier: &str, query: &str, accept: &str) -> (u16, Value, Vec<&'static str>) {
+    let query = format!("{query}&proof=true&sinceEpoch=7");
+    let look_up = |did: &str, options: &Options| {
+        assert_eq!(options.proof_since(), Some(genesis::Epoch(7)));
+        find(history, "test", did, options).map(|finding| finding.with_proof(json!({ "type": "Shown" })))
+    };
+    let Ok(answer) = answer_by(&get(identifier, query.trim_start_matches('&'), accept), look_up);
+    let json: Value = serde_json::from_str(&answer.body).unwrap();
+    let places = ["didDocumentMetadata", "didResolutionMetadata", "contentMetadata", "dereferencingMetadata"];
+    let shown = |place: &&str| json[*place]["proof"] == json!([{ "type": "Shown" }]);
+    let places = places.into_iter().filter(shown).collect();
+    (answer.status, json, places)
+}
+
+#[test]
+fn a_proof_stands_beside_what_it_is_of_and_where_nothing_is_found_in_the_metadata_of_the_resolution() {
+    let ((living, did), (over, _)) = (history(false), history(true));
+    let unknown = Did::new("test", crate::DidId(genesis::Digest::from_bytes([9; 32]))).to_string();
+    let key = format!("{did}%23key-3");
+    for accept in [RESULT, OLD, "*/*"] {
+        for (history, identifier, query, status, place) in [
+            (&living, &did, "", 200, Some("didDocumentMetadata")),
+            (&living, &did, "versionId=1", 200, Some("didDocumentMetadata")),
+            (&over, &did, "", 410, Some("didDocumentMetadata")),
+            (&living, &unknown, "", 404, Some("didResolutionMetadata")),
+            (&living, &did, "versionId=9", 404, Some("didResolutionMetadata")),
+            (&living, &did, "versionTime=2001-01-01T00:00:00Z", 404, Some("didResolutionMetadata")),
+            // Nothing of the state was looked at.
+            (&living, &did, "versionId=x", 400, None),
+            (&living, &"did:web:example.org".to_owned(), "", 501, None),
+            (&living, &did.replace(":test:", ":prod:"), "", 404, None),
+        ] {
+            let (found, _, places) = proved(history, identifier, query, accept);
+            let expected: Vec<&str> = place.into_iter().collect();
+            assert_eq!((found, places), (status, expected), "{identifier} {query} {accept}");
+        }
+    }
+    // Of a DID URL, that of the document which it is in, or is not.
+    for (identifier, query, status, place) in [
+        (&key, "", 200, "contentMetadata"),
+        (&did, "service=files", 200, "contentMetadata"),
+        (&format!("{did}%23key-9"), "", 404, "dereferencingMetadata"),
+        (&format!("{unknown}%23key-1"), "", 404, "dereferencingMetadata"),
+    ] {
+        let (found, _, places) = proved(&living, identifier, query, "*/*");
+        assert_eq!((found, places), (status, vec![place]), "{identifier}");
+    }
+}
+
+#[test]
+fn a_proof_is_refused_to_who_takes_no_result_that_has_a_place_for_it() {
+    let (history, did) = history(false);
+    for accept in ["application/did", "application/ld+json", "application/json"] {
+        let (status, json, places) = proved(&history, &did, "", accept);
+        assert_eq!(
+            (status, &json["type"], places),
+            (400, &"https://www.w3.org/ns/did#INVALID_OPTIONS".into(), vec![])
+        );
+        let (status, _, json) = ask(&history, &get(&did, "proof=false&sinceEpoch=1", accept));
+        assert_eq!((status, &json["id"]), (200, &did.as_str().into()));
+    }
+    for query in
+        ["proof=yes", "proof=1", "proof=true&sinceEpoch=-1", "sinceEpoch=01", "proof=true&proof=true"]
+    {
+        assert_eq!(ask(&history, &get(&did, query, RESULT)).0, 400, "{query}");
+    }
 }
 
 #[test]
@@ -247,6 +317,9 @@ fn texts() -> impl Strategy<Value = String> {
         "versionTime",
         "service",
         "relativeRef",
+        "proof",
+        "sinceEpoch",
+        "true",
         "accept",
         "application/did",
         "text/uri-list",

@@ -1,10 +1,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::samples::{create, created, deactivated, updated};
+use crate::registry::Role;
+use crate::samples::{create, created, deactivated, grant, proposed, updated, voted};
 use crate::state::BlockSummary;
 use crate::store::tests::Fixture;
-use crate::{DidId, Receipt, tree};
+use crate::{Change, DidId, Receipt, tree};
 
 fn did(seed: u8) -> DidId {
     create(&[seed]).did()
@@ -55,6 +56,34 @@ fn the_founding_enters_the_tree_with_the_first_block_and_every_block_with_its_re
     }
     let other = Digest::from_bytes([9; 32]);
     assert_eq!(tree::proof::prove(&leaves, &other).value(&receipts_root, &other), Ok(None));
+}
+
+#[test]
+fn an_entry_of_the_registry_is_read_as_it_was_after_each_of_the_newest_blocks() {
+    let mut fixture = Fixture::new();
+    let key = RegistryKey::Accreditation(did(1), Role::Issuer);
+    let decide = |fixture: &Fixture, number: u64, change: Change| {
+        let proposal = proposed(0, number, change);
+        let votes = [1, 2].map(|member| voted(member, number, proposal.id(), true));
+        fixture.commit(&[&[proposal], &votes[..]].concat());
+    };
+    fixture.commit(&[created(2)]);
+    decide(&fixture, 1, Change::Accredit(Box::new(grant(1, Role::Issuer))));
+    fixture.commit(&[created(3)]);
+    decide(&fixture, 2, Change::Suspend { did: did(1), role: Role::Issuer });
+    decide(&fixture, 3, Change::Reinstate { did: did(1), role: Role::Issuer });
+    let after = |fixture: &Fixture, height: u64| {
+        let entry = fixture.store().registry_after(&key, Height(height)).unwrap();
+        let digest = entry.as_ref().map(RegistryEntry::digest);
+        assert_eq!(digest, proved(fixture.store(), height, StateKey::Registry(key)), "height {height}");
+        digest
+    };
+    let seen = [1, 2, 3, 4, 5].map(|height| after(&fixture, height));
+    assert!(seen[0].is_none() && seen[1].is_some());
+    assert_eq!(seen[1], seen[2]);
+    assert!(seen[3] != seen[2] && seen[4] != seen[3]);
+    fixture.reopen();
+    assert_eq!(after(&fixture, 5), seen[4]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::cli::output::Output;
 use crate::cli::{Ending, no_receipt};
 
 /// A change under way.
-pub(super) struct Change<'a> {
+pub(in crate::cli) struct Change<'a> {
     pub(super) client: &'a Client,
     pub(super) keyring: &'a Keyring,
     pub(super) did: &'a Did,
@@ -25,7 +25,7 @@ impl Change<'_> {
     ///
     /// # Errors
     /// When there is still no receipt, or it says that nothing was changed.
-    pub(super) async fn resume(&self, terms: &Terms) -> anyhow::Result<Option<Receipt>> {
+    pub(in crate::cli) async fn resume(&self, terms: &Terms) -> anyhow::Result<Option<Receipt>> {
         let entry = self.keyring.read(self.did)?;
         let Some(pending) = &entry.pending else { return Ok(None) };
         // A node of another network would refuse it, and what is refused is settled.
@@ -33,7 +33,15 @@ impl Change<'_> {
         self.output.note(&format!("Finishing the change that was interrupted ({}).", pending.id));
         let renewed = match self.client.fate(&pending.id).await? {
             Fate::Expired { height, .. } | Fate::Unknown { height, .. } if height >= pending.expires_at() => {
-                let renewed = wallet::renew(terms, &entry, pending)?;
+                if matches!(pending.transaction.operation, Operation::CreateMany(_)) {
+                    self.keyring.settle(self.did, &pending.id)?;
+                    let problem = "the owners' requests were for that expiry: ask them for new ones";
+                    let id = pending.id;
+                    return Err(Ending::NotApplied(format!("transaction {id} is expired: {problem}")).into());
+                }
+                let registrar =
+                    entry.co_signer().map(|registrar| self.keyring.read(&registrar)).transpose()?;
+                let renewed = wallet::renew(terms, &entry, registrar.as_ref(), pending)?;
                 self.keyring.renew(self.did, &pending.id, renewed.clone())?;
                 Some(renewed)
             }
@@ -46,7 +54,7 @@ impl Change<'_> {
     ///
     /// # Errors
     /// When there is no receipt in time, or it says that nothing was changed.
-    pub(super) async fn finish(&self, pending: Option<&Pending>) -> anyhow::Result<Receipt> {
+    pub(in crate::cli) async fn finish(&self, pending: Option<&Pending>) -> anyhow::Result<Receipt> {
         let Some(pending) = pending else {
             anyhow::bail!("the keyring holds no pending change of {}", self.did);
         };
