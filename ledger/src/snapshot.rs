@@ -32,6 +32,10 @@ use crate::{Block, Governance, Outcome, Receipt, Record, RegistryEntry, Tip};
 pub const MAX_PIECE_BYTES: usize = 16 << 20;
 /// A piece is closed once it has so many bytes: the next item goes into the next one.
 pub(crate) const FULL_PIECE_BYTES: usize = 2 << 20;
+/// What a piece of the tree has beside its leaves, in bytes: its kind and their number.
+const PIECE_HEAD_BYTES: u64 = 12;
+/// What a leaf has, in bytes.
+const LEAF_BYTES: u64 = 64;
 /// A subtree with more leaves than this is cut into its halves.
 pub(crate) const MAX_PIECE_LEAVES: usize = 32_768;
 
@@ -135,6 +139,9 @@ pub enum PieceError {
     /// The list is not in the order that pieces come in.
     #[error("piece {0} of the list is out of order, or too long")]
     OutOfOrder(usize),
+    /// The tree is cut finer than it is by whoever makes a snapshot.
+    #[error("the list of pieces cuts the tree into more subtrees than there are leaves for")]
+    CutTooFine,
     /// Something in it does not follow from what is certified.
     #[error("{what} does not follow from the certified state")]
     NotProven {
@@ -161,7 +168,7 @@ impl Piece {
     /// When the bytes are others, or do not hold what they should.
     pub fn decode(info: &PieceInfo, bytes: &[u8]) -> Result<Self, PieceError> {
         let found = digest(bytes);
-        if found != info.digest {
+        if found != info.digest || bytes.len() as u64 != info.bytes {
             return Err(PieceError::OtherDigest { found, expected: info.digest });
         }
         let piece = Self::read(bytes)?;
@@ -224,7 +231,8 @@ pub fn digest(bytes: &[u8]) -> Digest {
 /// Whether a list of pieces can be that of a snapshot of the state with the root `root`.
 ///
 /// # Errors
-/// When pieces are out of order or too long, or the subtrees lead to another root.
+/// When pieces are out of order or too long, or the subtrees lead to another root or are cut too fine: each bucket of the tree takes
+/// memory for good.
 pub fn check_list(pieces: &[PieceInfo], root: Digest) -> Result<(), PieceError> {
     let mut before = 0;
     for (number, info) in pieces.iter().enumerate() {
@@ -234,15 +242,35 @@ pub fn check_list(pieces: &[PieceInfo], root: Digest) -> Result<(), PieceError> 
         before = info.kind.place();
     }
     let subtree = |info: &PieceInfo| match info.kind {
-        PieceKind::Tree(id, summary) => Some((id, summary)),
+        PieceKind::Tree(id, summary) => {
+            Some((id, summary, info.bytes.saturating_sub(PIECE_HEAD_BYTES) / LEAF_BYTES))
+        }
         _ => None,
     };
     let mut subtrees: Vec<_> = pieces.iter().map_while(subtree).collect();
-    subtrees.sort_unstable_by_key(|(id, _)| *id);
+    subtrees.sort_unstable_by_key(|(id, ..)| *id);
+    if is_cut_too_fine(&subtrees) {
+        return Err(PieceError::CutTooFine);
+    }
+    let subtrees: Vec<_> = subtrees.into_iter().map(|(id, summary, _)| (id, summary)).collect();
     if crate::tree::root_of_subtrees(&subtrees) != Some(root) {
         return Err(PieceError::OtherRoot(root));
     }
     Ok(())
+}
+
+/// Whether some subtree, each with how many leaves it has, would fit into one piece with the other half of its place.
+fn is_cut_too_fine(subtrees: &[(BucketId, Summary, u64)]) -> bool {
+    subtrees.iter().enumerate().any(|(place, (id, _, leaves))| {
+        let Some((sibling, is_right)) = id.sibling() else { return false };
+        let neighbour =
+            if is_right { subtrees.get(place + 1) } else { place.checked_sub(1).map(|it| &subtrees[it]) };
+        match neighbour {
+            Some((other, _, others)) if *other == sibling => leaves + others <= MAX_PIECE_LEAVES as u64,
+            Some((other, ..)) => !sibling.covers(*other),
+            None => true,
+        }
+    })
 }
 
 /// The first block whose receipts must be known after the block at `tip`: an earlier block's transactions have expired. Each of

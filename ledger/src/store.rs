@@ -318,7 +318,12 @@ impl Store {
             return Ok(None);
         }
         let key = rows::height_key(height);
-        let block: Block = self.require(Family::Blocks, &key)?;
+        let Some(block) = self.get::<Block>(Family::Blocks, &key)? else {
+            // Forgotten while it was looked for.
+            let is_gone = height <= self.base().blocks;
+            let missing = || self.damaged(Family::Blocks, &key, "it is missing".into());
+            return if is_gone { Ok(None) } else { Err(missing()) };
+        };
         self.expect(block.height == height, Family::Blocks, &key)?;
         Ok(Some(block))
     }

@@ -22,6 +22,7 @@ pub mod take;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use genesis::Height;
 
@@ -34,6 +35,8 @@ pub const SLICE_BYTES: u64 = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Shelf {
     folder: PathBuf,
+    /// Held by whoever makes one, so that no two write into one folder.
+    making: Arc<Mutex<()>>,
 }
 
 /// A snapshot in a folder of its own.
@@ -53,13 +56,18 @@ pub enum Part {
 
 impl Shelf {
     /// The snapshots in `folder`, which need not exist.
-    pub const fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, making: Arc::default() }
     }
 
     /// Where they are.
     pub fn path(&self) -> &Path {
         &self.folder
+    }
+
+    /// Waits until nobody else makes one. Clones are the same.
+    pub fn claim(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The heights of those that are whole, in ascending order.
@@ -85,14 +93,17 @@ impl Shelf {
         Folder::new(self.folder.join(height.to_string()))
     }
 
-    /// Removes all but the newest `keep`, and what was left unfinished.
+    /// Removes all but the newest `keep`.
     ///
     /// # Errors
     /// When a folder cannot be removed.
     pub fn tidy(&self, keep: usize) -> io::Result<()> {
         let heights = self.heights()?;
         for height in &heights[..heights.len().saturating_sub(keep)] {
-            fs::remove_dir_all(self.folder(*height).path)?;
+            // Under another name first: what a crash leaves of it is not taken for a whole one.
+            let unfinished = self.folder.join(format!("{height}.part"));
+            fs::rename(self.folder(*height).path, &unfinished)?;
+            fs::remove_dir_all(unfinished)?;
         }
         Ok(())
     }

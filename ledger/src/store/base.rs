@@ -99,6 +99,9 @@ impl Store {
         let wanted = Height(self.tip().height.0.saturating_sub(keep));
         let last = wanted.min(self.may_be_removed()?);
         let mut removed = 0;
+        while removed < most_blocks && self.forget_remembered(last)? {
+            removed += 1;
+        }
         loop {
             let base = self.base();
             let to =
@@ -125,8 +128,10 @@ impl Store {
                 batch.delete_cf(self.family(Family::Outcomes), rows::height_key(height.previous()));
             }
             for digest in self.block(height)?.into_iter().flat_map(|block| block.batches) {
-                batch.delete_cf(self.family(Family::Batches), digest.as_bytes());
-                batch.delete_cf(self.family(Family::Ordered), digest.as_bytes());
+                // One that came again after its block has a row among the unordered, too.
+                for family in [Family::Batches, Family::Ordered, Family::Unordered] {
+                    batch.delete_cf(self.family(family), digest.as_bytes());
+                }
             }
             batch.delete_cf(self.family(Family::Blocks), rows::height_key(height));
             if self.epoch_start(self.epoch_of_height(height).next()).is_none_or(|next| next.began != height) {
@@ -134,25 +139,39 @@ impl Store {
             }
             height = height.next();
         }
-        // What a snapshot brought of earlier blocks: the rules have let go of all of it.
-        self.scan_up_to(Family::Remembered, to, |key, row| {
-            let Remembered { ids, .. } = self.decode(Family::Remembered, key, row)?;
-            for id in &ids {
-                batch.delete_cf(self.family(Family::Receipts), id.as_bytes());
-            }
-            receipts += ids.len() as u64;
-            batch.delete_cf(self.family(Family::Remembered), key);
-            Ok(())
-        })?;
+        self.move_base(batch, Base { blocks: to, bodies: to }, receipts)
+    }
+
+    /// Removes the receipts of the oldest block that came with a snapshot, where that is not after `last`: the rules have let go of
+    /// them. False where there is none.
+    fn forget_remembered(&self, last: Height) -> Result<bool, StoreError> {
+        let Some((key, row)) = self.seek(Family::Remembered, rocksdb::IteratorMode::Start)? else {
+            return Ok(false);
+        };
+        if self.height_of_key(Family::Remembered, &key)? > last {
+            return Ok(false);
+        }
+        let Remembered { ids, .. } = self.decode(Family::Remembered, &key, &row)?;
+        let mut batch = WriteBatch::default();
+        for id in &ids {
+            batch.delete_cf(self.family(Family::Receipts), id.as_bytes());
+        }
+        batch.delete_cf(self.family(Family::Remembered), &key);
+        let base = self.base();
+        self.move_base(batch, base, ids.len() as u64)?;
+        Ok(true)
+    }
+
+    /// Removes what `batch` does, with so many receipts; from before that on, nobody looks for it.
+    fn move_base(&self, mut batch: WriteBatch, base: Base, receipts: u64) -> Result<(), StoreError> {
         let _ordering = self.ordering();
         let mut head = self.head();
-        head.base = Base { blocks: to, bodies: to };
+        head.base = base;
         head.counts.receipts = head.counts.receipts.saturating_sub(receipts);
         self.put(&mut batch, Family::Meta, b"base", &head.base);
         self.put(&mut batch, Family::Meta, b"counts", &head.counts);
-        self.write("removing old blocks", batch, Durability::Later)?;
         self.set_head(head);
-        Ok(())
+        self.write("removing old blocks", batch, Durability::Later)
     }
 
     /// The receipts of the block at `height`, in its order; of one that is not here in full, those that are remembered.
@@ -166,7 +185,11 @@ impl Store {
             let mut ids = Vec::new();
             for digest in self.block(height)?.into_iter().flat_map(|block| block.batches) {
                 let missing = || self.damaged(Family::Batches, digest.as_bytes(), "it is missing".into());
-                let bytes = self.batch(&digest)?.ok_or_else(missing)?;
+                let bytes = match self.batch(&digest)? {
+                    // Forgotten while it was looked for.
+                    None if height <= self.base().bodies => return Ok(Vec::new()),
+                    bytes => bytes.ok_or_else(missing)?,
+                };
                 let batch = CheckedBatch::decode_already_verified(&bytes, genesis)
                     .map_err(|error| self.damaged(Family::Batches, digest.as_bytes(), error.to_string()))?;
                 ids.extend(batch.transactions().iter().map(|transaction| transaction.id()));

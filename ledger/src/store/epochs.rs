@@ -47,7 +47,13 @@ impl Store {
         if height < self.base().bodies || height > self.tip().height {
             return Ok(None);
         }
-        self.require(Family::Outcomes, &rows::height_key(height)).map(Some)
+        let key = rows::height_key(height);
+        match self.get(Family::Outcomes, &key)? {
+            // Forgotten while it was looked for.
+            None if height < self.base().bodies => Ok(None),
+            None => Err(self.damaged(Family::Outcomes, &key, "it is missing".into())),
+            outcome => Ok(outcome),
+        }
     }
 
     /// The configuration with this digest: current, pending, announced in this epoch, or in charge in any.

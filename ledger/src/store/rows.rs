@@ -153,23 +153,6 @@ impl Store {
         Ok(())
     }
 
-    /// The same with the rows of `family`, whose keys are heights, up to that of `last`.
-    pub(super) fn scan_up_to(
-        &self,
-        family: Family,
-        last: Height,
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        for row in self.rows(family, rocksdb::IteratorMode::Start) {
-            let (key, value) = row?;
-            if self.height_of_key(family, &key)? > last {
-                break;
-            }
-            visit(&key, &value)?;
-        }
-        Ok(())
-    }
-
     pub(super) fn decode<T: Serialize + DeserializeOwned>(
         &self,
         family: Family,

@@ -74,6 +74,12 @@ impl BucketId {
         other.depth >= self.depth && shared == 0
     }
 
+    /// The other half of the place that it is a half of, and whether that is to the right of it; none for the root.
+    pub fn sibling(self) -> Option<(Self, bool)> {
+        let bit = 1_u64.checked_shl(u32::from(64 - self.depth.min(MAX_DEPTH))).filter(|_| self.depth > 0)?;
+        Some((Self { prefix: self.prefix ^ bit, depth: self.depth }, self.prefix & bit == 0))
+    }
+
     /// The key of its row: the prefix, big-endian, and the depth.
     pub fn to_bytes(self) -> [u8; 9] {
         let mut bytes = [self.depth; 9];

@@ -105,6 +105,7 @@ impl Create {
                 let genesis = home.genesis()?;
                 let (folder, manifest) = make::make(&store, &genesis, &home.snapshots(), |info| {
                     spinner.set_message(format!("Making a snapshot: {}", info.kind.name()));
+                    true
                 })?;
                 (store.tip().height, folder.path().to_owned(), manifest.bytes())
             }
@@ -176,6 +177,7 @@ impl Fetch {
                 bar.set_message(format!("Snapshot of block {height}"));
             }
             Step::Taken(bytes) => bar.set_position(bytes),
+            Step::GivenUp(why) => bar.suspend(|| output.note(&why)),
         };
         let fetched = block_on(fetch::join(&home, &mut progress), LEFT)?;
         bar.finish_and_clear();

@@ -142,14 +142,15 @@ pub(super) fn evidence(api: &Api) -> Result<Vec<Evidence>, Refusal> {
 }
 
 pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {
-    let (first, tip) = (api.store.first_block(), api.store.tip().height);
-    // Of the last ones before there are rows, without their batches.
-    let found =
-        if height < first { None } else { api.store.block(height).map_err(|error| internal(&error))? };
-    let block = found.ok_or_else(|| {
+    let none = || {
+        let (first, tip) = (api.store.first_block(), api.store.tip().height);
         let earlier = if first > api.store.origin().next() { "; earlier ones are not kept here" } else { "" };
         refusal(code::NOT_FOUND, format!("no block {height}: this node has blocks {first} to {tip}{earlier}"))
-    })?;
+    };
+    // Of the last ones before there are rows, without their batches.
+    let is_kept = || height >= api.store.first_block();
+    let found = if is_kept() { api.store.block(height).map_err(|error| internal(&error))? } else { None };
+    let block = found.ok_or_else(none)?;
     let proof = Proof::decode(&block.proof).map_err(|error| internal(&error))?;
     let mut transactions = Vec::new();
     for digest in &block.batches {
@@ -157,8 +158,14 @@ pub(super) fn block(api: &Api, height: Height) -> Result<Block, Refusal> {
             break;
         }
         let bytes = api.store.batch(digest).map_err(|error| internal(&error))?;
-        let bytes =
-            bytes.ok_or_else(|| internal(&format_args!("batch {digest} of block {height} is missing")))?;
+        let missing = || {
+            if is_kept() {
+                internal(&format_args!("batch {digest} of block {height} is missing"))
+            } else {
+                none()
+            }
+        };
+        let bytes = bytes.ok_or_else(missing)?;
         let batch = CheckedBatch::decode_already_verified(&bytes, &api.genesis);
         let batch = batch.map_err(|error| internal(&error))?;
         transactions.extend(batch.transactions().iter().map(|transaction| transaction.id()));

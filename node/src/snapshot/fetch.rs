@@ -1,11 +1,12 @@
 //! Getting a snapshot from peers, before the node runs.
 //!
 //! Invariants:
-//! - What a peer sends is checked before the next piece is taken in; who sends what is not in the manifest, or a manifest that is not
-//!   to be believed, is named and not asked any more.
+//! - What a peer sends is checked before the next piece is taken in; who sends what is not in the manifest is not asked any more, and
+//!   a manifest that is not to be believed, or whose pieces nobody has, is told and given up for another.
 //! - At most [`AHEAD`] pieces are in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -48,12 +49,14 @@ pub struct Fetched {
 }
 
 /// What is told while it goes on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Step {
     /// A snapshot was found: of this height, with so many bytes.
     Found(Height, u64),
     /// So many bytes are taken in.
     Taken(u64),
+    /// A snapshot is given up, and why: another one is looked for.
+    GivenUp(String),
 }
 
 /// Why a peer's answer is of no use.
@@ -113,7 +116,8 @@ pub async fn join(home: &Home, progress: &mut dyn FnMut(Step)) -> anyhow::Result
     fetched
 }
 
-/// Makes the ledger in the directory `store` of the newest snapshot that a peer has and that proves itself.
+/// Makes the ledger in the directory `store` of the newest snapshot that a peer has and that proves itself; of the one that was begun
+/// before, where somebody still has that. Its manifest is kept beside the directory meanwhile.
 ///
 /// # Errors
 /// When nobody has one, all of them lie, or the disk fails.
@@ -123,26 +127,59 @@ pub async fn fetch(
     store: &Path,
     progress: &mut dyn FnMut(Step),
 ) -> anyhow::Result<Fetched> {
-    let mut excluded = BTreeSet::new();
+    let kept = store.with_extension("manifest");
+    let mut begun = fs::read(&kept).ok().and_then(|bytes| Manifest::decode(&bytes).ok());
+    let (mut excluded, mut last) = (BTreeSet::new(), None);
     loop {
-        let offers = offers(network, &excluded).await?;
-        // The newest, and of those the one that most have: more to ask.
-        let count = |offer: &Offer| offers.values().filter(|other| other.height == offer.height).count();
-        let best = offers.iter().max_by_key(|(_, offer)| (offer.height, count(offer)));
-        let Some((author, offer)) = best.map(|(peer, offer)| (*peer, *offer)) else {
-            bail!("no peer has a snapshot: let one make one (`realdid snapshot create`), or start without");
-        };
-        let peers: Vec<PublicKey> =
-            offers.iter().filter(|(_, other)| other.height == offer.height).map(|(peer, _)| *peer).collect();
-        match from(network, genesis, store, author, &peers, offer, progress).await {
-            Ok(fetched) => return Ok(fetched),
-            Err(Failed::Liar(error)) => {
-                tracing::warn!(peer = %author, error = format!("{error:#}"), "a peer's snapshot is of no use");
-                excluded.insert(author);
+        let Reached { asked, offers } = reached(network, &excluded).await?;
+        let (author, manifest, peers) = match begun.take() {
+            Some(manifest) => (None, Ok(manifest), asked.into_iter().collect()),
+            None => {
+                // The newest, and of those the one that most have: more to ask.
+                let count =
+                    |offer: &Offer| offers.values().filter(|other| other.height == offer.height).count();
+                let best = offers.iter().max_by_key(|(_, offer)| (offer.height, count(offer)));
+                let Some((author, offer)) = best else { return Err(none(last)) };
+                let of_height = offers.iter().filter(|(_, other)| other.height == offer.height);
+                let peers: Vec<PublicKey> = of_height.map(|(peer, _)| *peer).collect();
+                (Some(*author), manifest(network, *author, *offer).await, peers)
             }
+        };
+        let taken = match manifest {
+            Ok(manifest) => from(network, genesis, store, &kept, manifest, &peers, progress).await,
+            Err(error) => Err(Failed::Given(error)),
+        };
+        let error = match taken {
+            Ok(fetched) => return Ok(fetched),
+            Err(Failed::Given(error)) => error,
             Err(Failed::Here(error)) => return Err(error),
-        }
+        };
+        let whose =
+            author.map_or_else(|| "the snapshot that was begun".to_owned(), |peer| format!("that of {peer}"));
+        let why = format!("{whose} is of no use: {error:#}");
+        progress(Step::GivenUp(why.clone()));
+        last = Some(why);
+        excluded.extend(author);
     }
+}
+
+/// What to say where there is nothing left to try.
+fn none(last: Option<String>) -> anyhow::Error {
+    let tried = last.map_or_else(String::new, |why| format!("; last, {why}"));
+    anyhow::anyhow!(
+        "no peer has a snapshot that can be used{tried}. Let a node make one (`realdid snapshot create`), copy the folder of one \
+         here and use `realdid snapshot restore`, or start without"
+    )
+}
+
+async fn manifest(network: &Network, author: PublicKey, offer: Offer) -> anyhow::Result<Manifest> {
+    let bytes = whole(network, author, offer.height, Part::Manifest, MAX_MANIFEST_BYTES as u64).await?;
+    let manifest = Manifest::decode(&bytes)?;
+    anyhow::ensure!(
+        manifest.height() == Some(offer.height),
+        "its manifest is of another height than it said"
+    );
+    Ok(manifest)
 }
 
 /// Drains what peers send to a node that does not run yet.
@@ -157,17 +194,22 @@ fn drain(inbox: Inbox) -> JoinSet<()> {
 }
 
 enum Failed {
-    /// The peer that the manifest came from.
-    Liar(anyhow::Error),
-    /// This machine, or all peers.
+    /// What was given: a manifest that is not to be believed, or pieces that nobody has.
+    Given(anyhow::Error),
+    /// This machine.
     Here(anyhow::Error),
 }
 
-/// Who offers what.
-async fn offers(
-    network: &Network,
-    excluded: &BTreeSet<PublicKey>,
-) -> anyhow::Result<BTreeMap<PublicKey, Offer>> {
+/// Who answered.
+struct Reached {
+    /// All that did, but for the excluded.
+    asked: BTreeSet<PublicKey>,
+    /// What they offer.
+    offers: BTreeMap<PublicKey, Offer>,
+}
+
+/// Asks everybody who can be reached, and is not excluded, what there is.
+async fn reached(network: &Network, excluded: &BTreeSet<PublicKey>) -> anyhow::Result<Reached> {
     let (mut offers, mut asked) = (BTreeMap::new(), BTreeSet::new());
     let started = Instant::now();
     let mut until = started + FOUND_WITHIN;
@@ -187,42 +229,43 @@ async fn offers(
                 Err(error) => tracing::debug!(%peer, %error, "a peer could not be asked for a snapshot"),
             }
         }
-        let all_asked = network.peers().iter().all(|peer| asked.contains(&peer.key));
+        let is_known = |key: &PublicKey| asked.contains(key) || excluded.contains(key);
+        let all_asked = network.peers().iter().all(|peer| is_known(&peer.key));
         // Who was reached has none: those that are not reached are no reason to wait for long.
-        let none_here = offers.is_empty() && !asked.is_empty() && started.elapsed() > NONE_WITHIN;
+        let none_here = offers.is_empty()
+            && !(asked.is_empty() && excluded.is_empty())
+            && started.elapsed() > NONE_WITHIN;
         if all_asked || none_here {
             break;
         }
         tokio::time::sleep(PAUSE).await;
     }
-    if offers.is_empty() && asked.is_empty() {
+    if asked.is_empty() && excluded.is_empty() {
         bail!(
             "no peer could be reached within {} s: are the addresses in genesis.toml right, and is this node's network key \
-             admitted by them (as a validator's, or under `observers` in their config.toml)?",
+             admitted by them (as a validator's, or under `observers` in their config.toml)? Where the validators of genesis.toml \
+             are gone, copy the folder of a snapshot here and use `realdid snapshot restore`",
             FOUND_WITHIN.as_secs()
         );
     }
-    Ok(offers)
+    Ok(Reached { asked, offers })
 }
 
 async fn from(
     network: &Network,
     genesis: &Genesis,
     store: &Path,
-    author: PublicKey,
+    kept: &Path,
+    manifest: Manifest,
     peers: &[PublicKey],
-    offer: Offer,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Fetched, Failed> {
-    let liar = |error: anyhow::Error| Failed::Liar(error);
-    let bytes = whole(network, author, offer.height, Part::Manifest, MAX_MANIFEST_BYTES as u64).await;
-    let bytes = bytes.map_err(|error| liar(error.into()))?;
-    let manifest = Manifest::decode(&bytes).map_err(|error| liar(error.into()))?;
-    if manifest.height() != Some(offer.height) {
-        return Err(liar(anyhow::anyhow!("its manifest is of another height than it said")));
-    }
     let mut taking = Taking::begin(store, genesis, &manifest).map_err(sort)?;
-    progress(Step::Found(offer.height, manifest.bytes()));
+    fs::write(kept, manifest.encode())
+        .with_context(|| format!("cannot write {}", kept.display()))
+        .map_err(Failed::Here)?;
+    let height = manifest.height().unwrap_or_default();
+    progress(Step::Found(height, manifest.bytes()));
     let first = taking.next().map_or(manifest.pieces.len(), |(number, _)| number);
     let mut taken: u64 = manifest.pieces[..first].iter().map(|info| info.bytes).sum();
     let mut sources = Sources { peers: peers.to_vec(), turn: 0 };
@@ -233,9 +276,7 @@ async fn from(
         while asked < manifest.pieces.len() && asked < number + AHEAD {
             let (network, mut sources, info) = (network.clone(), sources.next(), manifest.pieces[asked]);
             let place = asked;
-            requests.spawn(
-                async move { (place, piece(&network, &mut sources, offer.height, place, info).await) },
-            );
+            requests.spawn(async move { (place, piece(&network, &mut sources, height, place, info).await) });
             asked += 1;
         }
         while !here.contains_key(&number) {
@@ -243,7 +284,7 @@ async fn from(
                 Some(Ok((place, Ok(bytes)))) => {
                     here.insert(place, bytes);
                 }
-                Some(Ok((_, Err(error)))) => return Err(Failed::Here(error)),
+                Some(Ok((_, Err(error)))) => return Err(Failed::Given(error)),
                 Some(Err(error)) => return Err(Failed::Here(error.into())),
                 None => return Err(Failed::Here(anyhow::anyhow!("piece {number} was never asked for"))),
             }
@@ -254,14 +295,16 @@ async fn from(
         progress(Step::Taken(taken));
     }
     taking.finish().map_err(sort)?;
-    Ok(Fetched { height: offer.height, pieces: manifest.pieces.len(), bytes: manifest.bytes() })
+    // Of no use any more; one that stays is of another ledger, and refused by its list.
+    drop(fs::remove_file(kept));
+    Ok(Fetched { height, pieces: manifest.pieces.len(), bytes: manifest.bytes() })
 }
 
 /// Whose fault it is: what came has the digests that the manifest lists, so that it is the manifest's author who lies.
 fn sort(error: TakeError) -> Failed {
     match error {
         TakeError::Restore(ledger::RestoreError::Store(error)) => Failed::Here(error.into()),
-        error => Failed::Liar(error.into()),
+        error => Failed::Given(error.into()),
     }
 }
 
@@ -290,10 +333,8 @@ async fn piece(
 ) -> anyhow::Result<Vec<u8>> {
     let part = Part::Piece(u32::try_from(place).context("a snapshot has fewer pieces")?);
     let mut last = None;
-    for _ in 0..TRIES {
-        if sources.peers.is_empty() {
-            break;
-        }
+    let mut tries = 0;
+    while tries < TRIES && !sources.peers.is_empty() {
         let peer = sources.peers[sources.turn % sources.peers.len()];
         let came = whole(network, peer, height, part, info.bytes).await;
         match came.and_then(
@@ -302,6 +343,8 @@ async fn piece(
             Ok(bytes) => return Ok(bytes),
             Err(error) => {
                 tracing::debug!(%peer, piece = place, %error, "a peer did not give a piece");
+                // A peer takes few requests at a time: those of other pieces come first.
+                tries += u32::from(!matches!(error, NoSlice::Request(RequestError::Busy)));
                 if error.is_final() {
                     sources.peers.retain(|other| *other != peer);
                 } else {
@@ -313,9 +356,7 @@ async fn piece(
         }
     }
     let why = last.map_or_else(String::new, |(peer, error)| format!("; last, of {peer}: {error}"));
-    bail!(
-        "no peer gave piece {place} of the snapshot of block {height}{why}. Do it again: it goes on where it ended"
-    )
+    bail!("no peer gave piece {place} of the snapshot of block {height}{why}")
 }
 
 /// A file of a peer's snapshot, of at most `most` bytes.

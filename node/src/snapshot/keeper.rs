@@ -82,6 +82,7 @@ impl Keeper {
 
     fn snapshot(&self, copy: &Copy, stop: &CancellationToken) {
         let started = Instant::now();
+        let _claim = self.shelf.claim();
         let made = snapshot_of_copy(&self.store, &self.genesis, &self.shelf, copy, stop);
         match made {
             Ok(Some((folder, bytes))) => {
@@ -158,7 +159,7 @@ fn snapshot_of_copy(
             let Some(bytes) = bytes else { return Ok(None) };
             let copied = Store::open(&copy.folder, genesis)?;
             copied.put_checkpoint(copy.height, &bytes)?;
-            let (folder, manifest) = make::make(&copied, genesis, shelf, |_| ())?;
+            let (folder, manifest) = make::make(&copied, genesis, shelf, |_| !stop.is_cancelled())?;
             Ok(Some((folder, manifest.bytes())))
         },
     );
@@ -195,7 +196,9 @@ pub fn now(
 ) -> anyhow::Result<(Folder, Height, u64)> {
     /// A block of a busy chain may be overtaken before a quorum signed what came of it.
     const TRIES: u32 = 5;
+    let _claim = shelf.claim();
     for _ in 0..TRIES {
+        anyhow::ensure!(!stop.is_cancelled(), "the node stops");
         let copy = copy(store, shelf, "now")?;
         if certificate(store, copy.height, CERTIFIED_WITHIN / TRIES, stop)?.is_none() {
             remove(&copy.folder);
@@ -218,8 +221,9 @@ fn remove_unfinished(shelf: &Shelf) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let unfinished = name.to_str().and_then(|name| name.split_once('.'));
+        // RocksDB copies into a folder with another ending first.
         if unfinished.is_some_and(|(height, rest)| {
-            height.parse::<u64>().is_ok() && matches!(rest, "part" | "due" | "now")
+            height.parse::<u64>().is_ok() && matches!(rest, "part" | "due" | "now" | "due.tmp" | "now.tmp")
         }) {
             remove(&entry.path());
         }

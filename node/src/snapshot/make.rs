@@ -33,6 +33,9 @@ pub enum MakeError {
         "the certificate of block {0}, which closed its epoch, is missing here: make the snapshot on another node"
     )]
     NoLink(Height),
+    /// It was not to go on.
+    #[error("the snapshot was not finished: the node stops")]
+    Stopped,
     /// The folder.
     #[error("cannot write {}: {source}", path.display())]
     Io {
@@ -47,16 +50,16 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> MakeError {
     move |source| MakeError::Io { path: path.to_owned(), source }
 }
 
-/// Makes a snapshot of `store`, on which nothing is committed meanwhile, and puts it on the shelf. One of the same height that is
-/// there already is left as it is. `progress` is given the piece's number and its description, from time to time.
+/// Makes a snapshot of `store`, on which nothing is committed meanwhile, and puts it on the shelf, which is claimed. One of the same
+/// height that is there already is left as it is. `progress` is given what is known of each piece, and says whether to go on.
 ///
 /// # Errors
-/// When the tip has no certificate, or a disk fails.
+/// When the tip has no certificate, a disk fails, or it was not to go on.
 pub fn make(
     store: &Store,
     genesis: &Genesis,
     shelf: &Shelf,
-    mut progress: impl FnMut(&PieceInfo),
+    mut progress: impl FnMut(&PieceInfo) -> bool,
 ) -> Result<(Folder, Manifest), MakeError> {
     let height = store.tip().height;
     let done = shelf.folder(height);
@@ -88,8 +91,7 @@ pub fn make(
         let number = u32::try_from(manifest.pieces.len()).unwrap_or(u32::MAX);
         write(&unfinished.file(Part::Piece(number)), bytes)?;
         manifest.pieces.push(info);
-        progress(&info);
-        Ok::<(), MakeError>(())
+        if progress(&info) { Ok(()) } else { Err(MakeError::Stopped) }
     })?;
     write(&unfinished.file(Part::Manifest), &manifest.encode())?;
     for folder in [&pieces, unfinished.path()] {

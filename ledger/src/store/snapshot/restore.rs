@@ -20,7 +20,7 @@ use crate::snapshot::{
 use crate::state::{BlockSummary, StateKey, receipt_leaves};
 use crate::tree::bucket::{are_sound, split, to_row};
 use crate::tree::{self, Leaf};
-use crate::{Block, DidId, Governance, Record, RegistryEntry, Version};
+use crate::{Block, DidId, Governance, Record, RegistryEntry, RegistryKey, Version};
 
 /// A ledger on its way in.
 pub struct Restoration {
@@ -44,7 +44,20 @@ struct Progress {
     block: (Height, Digest),
     /// The height of the receipts that come next.
     receipts: Height,
+    /// The registry's key, the DID, and the version of a DID that came last: no row comes twice.
+    last: Last,
 }
+
+/// What came last of each kind of piece whose rows are in order.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Last {
+    registry: Option<RegistryKey>,
+    record: Option<DidId>,
+    version: Option<(DidId, Version)>,
+}
+
+/// The most receipts that a block has: as many as its batches can have transactions.
+const MAX_BLOCK_RECEIPTS: usize = 1 << 24;
 
 /// Why a ledger cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +126,7 @@ impl Restoration {
             next: 0,
             block: (tip.height, tip.digest),
             receipts: remembered_from(&lifetimes, tip.height),
+            last: Last::default(),
         });
         let restoration =
             Self { store, chain: genesis.chain(), anchor, pieces, progress, leaves: Vec::new() };
@@ -152,6 +166,7 @@ impl Restoration {
         let wrong = |error| RestoreError::Piece { number, kind, error };
         let piece = Piece::decode(&info, bytes).map_err(wrong)?;
         let mut batch = WriteBatch::default();
+        let (progress, leaves) = (self.progress, self.leaves.clone());
         let checked = match (piece, info.kind) {
             (Piece::Tree(leaves), PieceKind::Tree(id, summary)) => {
                 let sound = are_sound(id, &leaves) && tree::summary(id, &leaves) == summary;
@@ -170,7 +185,10 @@ impl Restoration {
             (Piece::Receipts(blocks), _) => self.receipts(&mut batch, &blocks),
             (Piece::Tree(_), _) => Ok(Err(PieceError::OtherKind)),
         };
-        checked?.map_err(wrong)?;
+        if let Err(error) = checked? {
+            (self.progress, self.leaves) = (progress, leaves);
+            return Err(wrong(error));
+        }
         self.progress.next += 1;
         // A block's receipts that go on in the next piece are proved by that: after a crash both are taken in again.
         if self.leaves.is_empty() {
@@ -214,24 +232,33 @@ impl Restoration {
     }
 
     fn registry(
-        &self,
+        &mut self,
         batch: &mut WriteBatch,
         entries: &[RegistryEntry],
     ) -> Result<Result<(), PieceError>, StoreError> {
         let leaf = |entry: &RegistryEntry| (StateKey::Registry(entry.key()).digest(), entry.digest());
         for entry in entries {
+            let row = |key: &RegistryKey| genesis::encoding::encode(key);
+            if self.progress.last.registry.is_some_and(|last| row(&last) >= row(&entry.key())) {
+                return Ok(Err(not_proven("the order of the registry's entries")));
+            }
+            self.progress.last.registry = Some(entry.key());
             self.store.put(batch, Family::Registry, &genesis::encoding::encode(&entry.key()), entry);
         }
         Ok(proven(self.are_in_tree(entries.iter().map(leaf).collect())?, "an entry of the trust registry"))
     }
 
     fn records(
-        &self,
+        &mut self,
         batch: &mut WriteBatch,
         records: &[Record],
     ) -> Result<Result<(), PieceError>, StoreError> {
         let leaf = |record: &Record| (StateKey::Did(record.header.did).digest(), record.header.digest());
         for record in records {
+            if self.progress.last.record.is_some_and(|last| last >= record.header.did) {
+                return Ok(Err(not_proven("the order of the records")));
+            }
+            self.progress.last.record = Some(record.header.did);
             if let Err(error) = has_its_document(record) {
                 return Ok(Err(error));
             }
@@ -247,7 +274,7 @@ impl Restoration {
     }
 
     fn history(
-        &self,
+        &mut self,
         batch: &mut WriteBatch,
         records: &[Record],
     ) -> Result<Result<(), PieceError>, StoreError> {
@@ -255,6 +282,11 @@ impl Restoration {
         let mut expected: Option<(DidId, Version, Digest)> = None;
         for record in records {
             let header = &record.header;
+            let place = (header.did, header.version);
+            if self.progress.last.version.is_some_and(|last| last <= place) {
+                return Ok(Err(not_proven("the order of older versions")));
+            }
+            self.progress.last.version = Some(place);
             let after = match expected {
                 Some((did, version, digest)) if did == header.did && version == header.version => {
                     Some(digest)
@@ -296,11 +328,16 @@ impl Restoration {
         batch: &mut WriteBatch,
         blocks: &[BlockReceipts],
     ) -> Result<Result<(), PieceError>, StoreError> {
-        let (mut height, mut leaves) = (self.progress.receipts, self.leaves.clone());
+        let (mut height, mut leaves) = (self.progress.receipts, std::mem::take(&mut self.leaves));
         let mut summaries = Vec::new();
         for (place, BlockReceipts { at, receipts, goes_on }) in blocks.iter().enumerate() {
             let of_block = receipts.iter().all(|receipt| receipt.height == at.height);
-            if at.height != height || !of_block || *goes_on && place + 1 != blocks.len() {
+            // What goes on without end brings nothing, or more than a block can have.
+            let ends = !goes_on
+                || place + 1 == blocks.len()
+                    && !receipts.is_empty()
+                    && leaves.len() + receipts.len() < MAX_BLOCK_RECEIPTS;
+            if at.height != height || !of_block || !ends {
                 return Ok(Err(not_proven(format!("what is said of the receipts of block {}", at.height))));
             }
             leaves.extend(receipt_leaves(receipts));
@@ -312,6 +349,9 @@ impl Restoration {
                 let remembered = Remembered { time: at.time, ids };
                 self.store.put(batch, Family::Remembered, &rows::height_key(height), &remembered);
                 leaves.sort_unstable_by_key(|leaf| leaf.key);
+                if !leaves.is_sorted_by(|a, b| a.key < b.key) {
+                    return Ok(Err(not_proven(format!("a receipt that block {height} has twice"))));
+                }
                 let root = tree::root(&leaves);
                 leaves.clear();
                 let summary = BlockSummary { height, time: at.time, receipts_root: root };

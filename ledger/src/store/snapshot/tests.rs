@@ -269,3 +269,58 @@ fn a_block_of_which_receipts_fill_several_pieces_comes_whole() {
     };
     assert_eq!(receipts(&store), receipts(&original.store));
 }
+
+/// Pieces that name the same items again, each sound by itself.
+#[test]
+fn what_came_before_is_not_taken_again() {
+    let original = Chain::up_to(60);
+    let pieces = cut(&original);
+    let mut tried = 0;
+    for (number, (info, _)) in pieces.iter().enumerate() {
+        if matches!(info.kind, PieceKind::Records | PieceKind::History) {
+            let mut twice = pieces.clone();
+            twice.insert(number, pieces[number].clone());
+            let refused = restore(anchor(&original), &twice).err().unwrap().to_string();
+            assert!(refused.contains("the order of"), "{refused}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 2);
+}
+
+#[test]
+fn a_receipt_that_a_block_has_twice_is_refused_and_one_that_goes_on_for_ever_too() {
+    let original = Chain::up_to(60);
+    let pieces = cut(&original);
+    let number = pieces.iter().position(|(info, _)| info.kind == PieceKind::Receipts).unwrap();
+    let Piece::Receipts(blocks) = Piece::read(&pieces[number].1).unwrap() else { unreachable!() };
+    let place = blocks.iter().position(|block| !block.receipts.is_empty()).unwrap();
+    let mut twice = blocks.clone();
+    let receipt = twice[place].receipts[0].clone();
+    twice[place].receipts.push(receipt);
+    let refused = restore(anchor(&original), &with(&pieces, number, &Piece::Receipts(twice))).err().unwrap();
+    assert!(refused.to_string().contains("twice"), "{refused}");
+    let mut endless = blocks[..=place].to_vec();
+    endless[place].receipts.clear();
+    endless[place].goes_on = true;
+    let refused = restore(anchor(&original), &with(&pieces, number, &Piece::Receipts(endless)));
+    assert!(refused.is_err());
+}
+
+#[test]
+fn a_list_that_cuts_the_tree_finer_than_need_be_is_refused() {
+    let original = Chain::up_to(40);
+    let pieces = cut(&original);
+    let Piece::Tree(leaves) = Piece::read(&pieces[0].1).unwrap() else { unreachable!() };
+    let Some((PieceInfo { kind: PieceKind::Tree(id, _), .. }, _)) = pieces.first() else { unreachable!() };
+    let mut halves = Vec::new();
+    for half in [id.left(), id.right()] {
+        let leaves: Vec<_> = leaves.iter().filter(|leaf| half.contains(&leaf.key)).copied().collect();
+        let kind = PieceKind::Tree(half, crate::tree::summary(half, &leaves));
+        let bytes = Piece::Tree(leaves).encode();
+        halves.push((PieceInfo { kind, bytes: bytes.len() as u64, digest: digest(&bytes) }, bytes));
+    }
+    let finer = [halves, pieces[1..].to_vec()].concat();
+    let refused = restore(anchor(&original), &finer).err().unwrap().to_string();
+    assert!(refused.contains("more subtrees than there are leaves for"), "{refused}");
+}
