@@ -4,6 +4,7 @@
 //! interrupts it, `realdid did resume` finishes it.
 
 mod change;
+mod history;
 mod registrar;
 mod resolve;
 
@@ -25,6 +26,7 @@ use super::output::{Output, full_text};
 use super::prove::Prove;
 use super::{KeyringFolder, Rpc, duration, exit_code, genesis};
 use change::Change;
+use history::history;
 use registrar::{create_many, endorse, request};
 use resolve::resolve;
 
@@ -201,6 +203,19 @@ pub(super) enum Did {
         #[command(flatten)]
         rpc: Rpc,
     },
+    /// List the versions of a DID, the oldest first: when each was made, and the digest of its document.
+    ///
+    /// What the node says: to check a version, resolve it with --version and --prove.
+    #[command(after_help = "Example:\n  realdid did history did:realdid:test:z…")]
+    History {
+        /// The DID, as `realdid did create` printed it.
+        did: DidText,
+        /// The first version to list.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        from: u64,
+        #[command(flatten)]
+        rpc: Rpc,
+    },
 }
 
 /// Why a registrar vouches for a DID no more.
@@ -272,6 +287,7 @@ impl Did {
             Self::Resolve { did, version, time, prove, rpc } => {
                 resolve(&rpc.client, output, &did, version, time, &prove).await
             }
+            Self::History { did, from, rpc } => history(&rpc.client, output, &did, from).await,
         }
     }
 
@@ -286,7 +302,7 @@ impl Did {
             | Self::Endorse { .. }
             | Self::WithdrawEndorsement { .. }
             | Self::Resume { .. } => "; what was begun is in the keyring: `realdid did resume`",
-            Self::Follow { .. } | Self::Request { .. } | Self::Resolve { .. } => "",
+            Self::Follow { .. } | Self::Request { .. } | Self::Resolve { .. } | Self::History { .. } => "",
         }
     }
 }

@@ -43,6 +43,11 @@ async fn a_did_is_made_changed_resolved_at_each_version_and_ended_by_the_command
     assert_eq!(code, Some(0), "{ended}");
     let (code, resolved) = run(&["did", "resolve", did, "--rpc", &first]);
     assert_eq!(code, Some(4), "{resolved}");
+    let (code, listed) = run(&["did", "history", did, "--rpc", &first, "--from", "2"]);
+    let numbers: Vec<u64> =
+        listed.as_array().expect("a list").iter().filter_map(|it| it["version"].as_u64()).collect();
+    assert_eq!((code, numbers), (Some(0), vec![2, 3, 4, 5]), "{listed}");
+    assert!(listed[3]["document"].is_null() && listed[0]["document"].is_string(), "{listed}");
     let (code, refused) = run(&["did", "update", did, "--rpc", &first, "--keyring", keyring]);
     assert_ne!(code, Some(0), "{refused}");
     let (code, status) = run(&["status", "--rpc", &first]);

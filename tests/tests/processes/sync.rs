@@ -138,14 +138,22 @@ async fn play(cluster: &mut Cluster, play: Play) -> Network {
 }
 
 /// A range of blocks as it goes over the wire (docs/formats.md): the kind of answer, the blocks, their proof, the checkpoint
-/// that the last of them cites, the newest one.
-type Blocks =
-    (u32, Vec<Candidate>, Option<Finality>, Option<CheckpointCertificate>, Option<CheckpointCertificate>);
+/// that the last of them cites, the newest one, and the first block that the peer has.
+type Blocks = (
+    u32,
+    Vec<Candidate>,
+    Option<Finality>,
+    Option<CheckpointCertificate>,
+    Option<CheckpointCertificate>,
+    Height,
+);
 
 /// The answer without the checkpoint that its blocks rest on; any other answer as it is.
 fn without_cited(answer: Vec<u8>) -> Vec<u8> {
     match decode::<Blocks>(&answer, answer.len()) {
-        Ok((kind, blocks, proof, _, newest)) => encode(&(kind, blocks, proof, None::<()>, newest)),
+        Ok((kind, blocks, proof, _, newest, first)) => {
+            encode(&(kind, blocks, proof, None::<()>, newest, first))
+        }
         Err(_) => answer,
     }
 }
