@@ -3,7 +3,8 @@
 //! - [`did`]: `did:realdid:<network>:<id>`, an id that only the holder of its first keys can register
 //! - [`document`]: the numbered keys of a DID, what each may be used for, its controllers and, where accredited, services
 //! - [`key_set`]: keys that a record commits to without showing them: for recovery, and for the next change
-//! - [`operation`]: create, update, recover, deactivate: who may, on which version, with what effect; propose and vote
+//! - [`operation`]: create, update, recover, deactivate: who may, on which version, with what effect; what registrars and
+//!   issuers do; propose and vote
 //! - [`governance`]: the validators and parameters in charge, those aimed at, and what is voted on
 //! - [`transaction`]: an operation with its chain, expiry, signers and signatures, and the check of all of them
 //! - [`batch`]: what validators exchange: many transactions by one author, checked in one go
@@ -14,7 +15,7 @@
 //! - [`receipt`]: what became of a transaction
 //! - [`tree`]: the authenticated tree, its proofs, and its layout in buckets
 //! - [`state`]: what the tree holds, and under which keys
-//! - [`proof`]: what shows a DID's state to whoever knows the root
+//! - [`proof`]: what shows a DID's state, a receipt or an entry of the registry to whoever knows the root
 //! - [`outcome`]: the hashes of what a block led to, as checkpoints sign them
 //! - [`mod@apply`]: the pure fold `(state, block) -> changes`
 //! - [`resolution`]: records as W3C DID documents and DID resolution results
@@ -66,7 +67,9 @@ pub use transaction::{CheckedTransaction, Transaction, TransactionError};
 /// because "delete it" alone is no way out on a chain that goes on from another: that one's DIDs are in no block of it.
 pub const HOW_TO_REPLACE: &str = "Stop the node and put a copy of a stopped node's data/store in the place of its own \
     (never its data/journal, and leave this node's own, which holds what the validator voted). Where genesis.toml names \
-    no predecessor and other nodes of this build run, deleting data/store (it alone) is enough: it syncs again";
+    no predecessor and other nodes of this build run, deleting data/store (it alone) is enough, as long as some node \
+    keeps the chain's first blocks: it syncs again. Else begin from a snapshot (`realdid snapshot fetch`) or a backup \
+    (`realdid backup restore`)";
 
 #[cfg(test)]
 mod samples;

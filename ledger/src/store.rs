@@ -11,7 +11,7 @@
 //! | `records` | DID id | the newest [`Record`] |
 //! | `registry` | the encoding of its [`RegistryKey`] | [`RegistryEntry`] |
 //! | `history` | DID id ‖ version | [`Record`] |
-//! | `outcomes` | height, that of the founding included | [`Outcome`] |
+//! | `outcomes` | height, from [`base::Base::bodies`] on, which on a whole chain is that of the founding | [`Outcome`] |
 //! | `configurations` | digest | [`genesis::Configuration`]: of each epoch, pending, or announced in this epoch |
 //! | `epochs` | epoch | [`EpochStart`] |
 //! | `checkpoints` | height | a checkpoint certificate, in consensus's bytes |
@@ -23,7 +23,7 @@
 //!
 //! Invariants:
 //! - A block, its receipts, records, governance and outcome, and the tip become durable in one synced write: after a crash the store is
-//!   at height h or h−1, never between. The tip's parents and their batches are all there.
+//!   at height h or h−1, never between. The tip's parents and their batches are there from [`base::Base`] on.
 //! - A batch that a final block names is never removed by [`Store::remove_expired_batches`].
 //! - A row that does not decode, or is not the row that was asked for, is an error; never an answer.
 //! - After a failed write nothing is written any more: what the disk holds is known again only after a restart.

@@ -102,7 +102,7 @@ pub struct SnapshotConfig {
     /// One after each block whose height is a multiple of this; 0 for none.
     #[serde(deserialize_with = "within::<_, _, 0, 1_000_000_000>")]
     pub every_blocks: u64,
-    /// How many are kept.
+    /// How many are kept when the node has made one by itself, those made by hand counted too.
     #[serde(deserialize_with = "within::<_, _, 1, 1_000>")]
     pub keep: usize,
 }
@@ -244,7 +244,7 @@ max_bytes = {max_bytes}
 # A new node can begin from a snapshot instead of executing the whole chain. One is made after each block whose height is a
 # multiple of this, in data/snapshots; 0 for none. It takes as much disk as the DIDs do.
 every_blocks = {every_blocks}
-# How many are kept.
+# How many are kept when one of these was made; older ones are deleted then, those made by hand too.
 keep = {keep}
 
 [history]

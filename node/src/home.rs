@@ -10,6 +10,7 @@
 //!   keys/first-start       made with the keys, gone with the first start: without it and without a journal, the
 //!                          journal was lost
 //!   data/store/            the chain and its state: the other nodes have it too, but see `ledger::HOW_TO_REPLACE`
+//!   data/store.restoring/  a backup on its way in
 //!   data/journal/          what this validator voted: nobody else has it
 //!   data/snapshots/        ledgers at one height, for nodes that begin there
 //!   run/admin.sock         for administration, by this user alone, while the node runs

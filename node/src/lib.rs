@@ -6,10 +6,12 @@
 //!   executed
 //! - [`mempool`], [`batcher`]: from clients to batches; [`intake`], [`availability`], [`quota`], [`shelf`],
 //!   [`fetcher`]: batches of all validators
+//! - [`membership`]: who is in charge now, as the parts of the node see it
 //! - [`succession`]: the chain that goes on after a quorum was lost for good
 //! - [`replay`]: the whole chain executed again, out of a file or a store
 //! - [`sync`]: blocks for who was away; [`wire`]: what nodes say to one another
 //! - [`snapshot`]: ledgers at one height, for nodes that begin there; [`admin`]: what the operator asks of a node at work
+//! - [`prove`]: the proofs that light clients check
 //! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`]: for operators
 
 pub mod admin;

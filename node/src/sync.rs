@@ -332,7 +332,8 @@ impl Sync {
                 run.told_of_gap = Some(Instant::now());
                 tracing::warn!(
                     peer = self.peers.name(&peer), wanted = %span.from, first = %first,
-                    "a peer has forgotten the block that is needed here. If all have: stop this node, move data/store away, and                      begin from a snapshot with `realdid snapshot fetch`"
+                    "a peer has forgotten the block that is needed here. If all have: stop this node, move data/store away, and \
+                     begin from a snapshot with `realdid snapshot fetch`"
                 );
             }
             // Blocks of the next epoch can be taken once it has begun here: there is more, for now it is waited for.

@@ -1,4 +1,4 @@
-//! What stands in `docs/vectors.json`. `docs/did-method.md`, chapter 11, says how each part is used.
+//! What stands in `docs/vectors.json`. `docs/vectors.md` says how each part is used.
 
 use std::collections::BTreeMap;
 

@@ -14,8 +14,7 @@ use crate::network::{NETWORK, consensus_key, founded, governance_key, secret, se
 use crate::story::{Story, key_set, next_set, recovery_set};
 use crate::verify;
 
-const ABOUT: &str =
-    "Test vectors of did:realdid. docs/did-method.md, chapter 11, says what each part is and how to use it.";
+const ABOUT: &str = "Test vectors of did:realdid. docs/vectors.md says what each part is and how to use it.";
 
 /// Every context that something is hashed in.
 const DOMAINS: [(Domain, &str); 16] = [

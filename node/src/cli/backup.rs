@@ -90,7 +90,9 @@ impl Create {
     fn run(self, output: &Output) -> anyhow::Result<()> {
         let home = Home::open(self.home)?;
         let genesis = home.genesis()?;
-        let cannot = || format!("cannot make {}", self.to.display());
+        let cannot = || {
+            format!("cannot make {}: name a folder that does not exist, in one that does", self.to.display())
+        };
         fs::create_dir(&self.to).with_context(cannot)?;
         let to = std::path::absolute(&self.to).with_context(cannot)?;
         let spinner = output.spinner("Copying the ledger");
@@ -154,7 +156,12 @@ fn verified(backup: &Path) -> anyhow::Result<(Genesis, Tip)> {
     store.verify_checksums()?;
     let tip = store.tip();
     if tip.height != label.height {
-        bail!("{} should stand at block {}, but stands at {}", folder.display(), label.height, tip.height);
+        bail!(
+            "{} should stand at block {}, but stands at {}: the copy is incomplete; take another",
+            folder.display(),
+            label.height,
+            tip.height
+        );
     }
     Ok((genesis, tip))
 }
@@ -172,7 +179,7 @@ impl Restore {
         let expected = home.genesis()?.chain();
         if genesis.chain() != expected {
             bail!(
-                "{} is of chain {}, but the node is of chain {expected}",
+                "{} is of chain {}, but the node is of chain {expected}: use a backup of this chain, or the --home of that one",
                 self.backup.display(),
                 genesis.chain()
             );

@@ -22,7 +22,8 @@ use crate::home::Home;
 /// Change who validates and by which parameters, by vote.
 ///
 /// A validator proposes, and a quorum of the validators approves; each signs with its governance key, which no node
-/// needs to hold. What was decided takes effect when the epoch ends, shortly after. See `realdid gov list`.
+/// needs to hold. What was decided takes effect when the epoch ends, shortly after; accreditations act at once. See
+/// `realdid gov list`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Gov {
     /// Show the validators, what was decided, and what is voted on.

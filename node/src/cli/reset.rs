@@ -14,9 +14,9 @@ use crate::home::Home;
 /// Delete a node's chain and voting record; its keys, settings and genesis document stay.
 ///
 /// For test networks only: stop all nodes and reset every one of them. The network then begins again at block 1,
-/// without any DID. Do not reset one validator alone: it gets the chain from the others again, but nobody else has its
-/// voting record, and a validator that votes again without it can contradict what it signed before, which is taken for
-/// an attack.
+/// without any DID. Do not reset one validator alone: it gets the chain from the others again where they keep all of it
+/// (else see `realdid snapshot fetch`), but nobody else has its voting record, and a validator that votes again without
+/// it can contradict what it signed before, which is taken for an attack.
 ///
 /// Refused where the genesis document names a predecessor: such a chain cannot begin again at block 1.
 #[derive(Debug, Args)]

@@ -21,8 +21,9 @@ const LEFT: &str = ". Do it again: it goes on where it ended";
 /// Make snapshots, and begin from one.
 ///
 /// A snapshot is the ledger after one block, in pieces, with the certificates that prove it from the genesis document on. A new node
-/// begins from it instead of executing the whole chain; it believes nothing of it but what it has checked, so it does not matter
-/// who made it. Settings under [snapshots] in config.toml make a node make them by itself.
+/// begins from it instead of executing the whole chain; it believes nothing of it but what validators certified, from the genesis
+/// document on, so whoever passes it on is not trusted. It executes none of the blocks before: it trusts the quorum that signed.
+/// Compare the block with somebody you know. Settings under [snapshots] in config.toml make a node make them by itself.
 #[derive(Debug, Subcommand)]
 pub(super) enum Snapshot {
     Create(Create),
@@ -34,7 +35,8 @@ pub(super) enum Snapshot {
 /// Make a snapshot now, of the newest certified block.
 ///
 /// Works while the node runs (that is the usual case) and while it does not. It goes to data/snapshots in the node's folder, from
-/// where peers get it with `realdid snapshot fetch`; it can as well be copied by any means and restored.
+/// where peers get it with `realdid snapshot fetch`; it can as well be copied by any means and restored. It stays until you delete
+/// it, or until the node makes one by itself and has more than `[snapshots] keep` then.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  realdid snapshot create --home ./localnet/node0")]
 pub(super) struct Create {
@@ -54,8 +56,9 @@ pub(super) struct List {
 
 /// Get the newest snapshot from peers, check it, and make the node's ledger of it.
 ///
-/// For a node without a ledger, before its first start. Peers are those in its genesis.toml; they must admit it, as for `realdid
-/// start`. What was interrupted goes on where it ended.
+/// For a node without a ledger, before its first start. Peers are the validators in its genesis.toml; they must admit it, as for
+/// `realdid start`. Where all of them are gone, copy a snapshot's folder and use `realdid snapshot restore`. What was interrupted
+/// goes on where it ended.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  realdid snapshot fetch --home ./newnode\n  realdid start --home ./newnode"

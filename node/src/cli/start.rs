@@ -15,7 +15,8 @@ use crate::home::Home;
 ///
 /// It connects to the present validators and to those that the genesis document in the folder lists, gets the blocks
 /// that it lacks, and then takes part: as a validator if it is one now, else as an observer. On a chain that goes on from
-/// another it needs that one's ledger to begin with (`realdid genesis adopt`, or a copy of a stopped node's data/store).
+/// another it needs that one's ledger to begin with (`realdid genesis adopt`, a snapshot made on this chain, or a copy of a
+/// stopped node's data/store).
 /// New blocks need a quorum of the validators: of four, start three at least. The ports are in the
 /// folder's config.toml. Logs go to stderr.
 #[derive(Debug, Args)]

@@ -148,8 +148,9 @@ async fn fate(rpc: &Rpc, output: &Output, id: &Digest) -> anyhow::Result<()> {
             "{id} is expired: it could be applied until height {expires_at}, and the chain is at {height}. It never will be."
         ),
         Fate::Unknown { height, can_land_until } => format!(
-            "{id} is unknown to this node: up to height {height} it is not in the chain. If another node holds it, \
-             it can be applied until height {can_land_until} at most."
+            "{id} is unknown to this node: up to height {height} it holds no receipt of it. It may lie in a block that this \
+             node has forgotten: ask one that keeps all. If it was never ordered, and a node holds it, it can be applied until \
+             height {can_land_until} at most."
         ),
     })?;
     match fate {

@@ -242,6 +242,6 @@ fn errors() -> Value {
         "timedOut": error(code::TIMED_OUT, "no receipt in time: it can still land until data.canLandUntil"),
         "expired": error(code::EXPIRED, "it can never be applied: sign it again with a later expiry"),
         "notFound": error(code::NOT_FOUND, "not there (yet)"),
-        "unavailable": error(code::UNAVAILABLE, "the node is stopping: ask another"),
+        "unavailable": error(code::UNAVAILABLE, "cannot be had from this node now (it stops, observes, is busy with proofs, or has no certificate yet): try again, or ask another"),
     })
 }

@@ -30,8 +30,8 @@ pub struct Manifest {
     /// Every change of the validators, from the genesis document's on.
     #[serde(deserialize_with = "list::<_, _, 317>")]
     pub links: Vec<Link>,
-    /// The certificates of the newest blocks, in ascending order, the last of them that of the snapshot's block: the first is at the
-    /// checkpoint that this block cites.
+    /// The certificates of the newest blocks, in ascending order, the last of them that of the snapshot's block. The first is to be at
+    /// the checkpoint that this block cites. That is not checked, and harmless: peers are asked for a certificate that is missing.
     #[serde(deserialize_with = "list::<_, _, 177>")]
     pub recent: Vec<CheckpointCertificate>,
     /// The pieces, in the order in which they are taken in.
@@ -46,7 +46,9 @@ pub enum ManifestError {
     #[error("the manifest cannot be read: {0}")]
     Encoding(#[from] DecodeError),
     /// Of another build.
-    #[error("the snapshot has format {found}, but this build reads format {FORMAT}")]
+    #[error(
+        "the snapshot has format {found}, but this build reads format {FORMAT}: let a node of this build make one"
+    )]
     OtherFormat {
         /// Its own.
         found: u32,
