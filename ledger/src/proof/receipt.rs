@@ -6,6 +6,7 @@
 
 use std::ops::RangeInclusive;
 
+use genesis::encoding::list;
 use genesis::{Digest, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,7 @@ pub enum FateProof {
     /// It has none and never will.
     Expired {
         /// What each block of its window has of it: nothing.
+        #[serde(deserialize_with = "list::<_, _, 58>")]
         blocks: Vec<InBlock>,
     },
 }
