@@ -5,7 +5,7 @@ mod import;
 mod prune;
 mod verify;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,9 +79,8 @@ impl Place {
                 .into());
             }
         };
-        // Opening would found a new one.
-        let holds_something = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
-        if !holds_something {
+        // Opening would found a new one. The file is RocksDB's own mark of a folder of its.
+        if !folder.join("CURRENT").is_file() {
             bail!("there is no ledger in {}: check the folder; or the node never ran", folder.display());
         }
         let store = Store::open(&folder, &genesis)?;

@@ -1,3 +1,5 @@
+use std::fs;
+
 use clap::Parser as _;
 
 use super::*;
@@ -79,6 +81,12 @@ fn a_folder_without_a_ledger_is_refused_and_none_is_made() {
         assert!(error.contains("there is no ledger in"), "{error}");
         assert_eq!(fs::read_dir(&store).map_or(0, Iterator::count), 0);
     }
+    // Nor in a folder of something else.
+    let other = file(&store, "notes.txt", b"no ledger");
+    let error = run(&["verify", "--store", text(&store), "--genesis", text(&genesis)]).unwrap_err();
+    assert!(error.contains("there is no ledger in"), "{error}");
+    let left: Vec<_> = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [other]);
 }
 
 #[test]

@@ -134,6 +134,9 @@ impl Verify {
             store.outcome().state_root,
             store.governance().epoch,
         );
+        if tip.height == store.origin() {
+            text += "It holds no block: it stands where the chain begins, and there was nothing to check.\n";
+        }
         if found.proven < tip.height {
             text += &format!(
                 "No certificate here proves the blocks above {}: the others have them, too, or they were never final.\n",
