@@ -48,7 +48,7 @@ pub struct Link {
 /// Links alone, for a client that is many epochs behind ([`LightClient::advance`]): in the order of their epochs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Links(pub Vec<Link>);
+pub struct Links(#[serde(deserialize_with = "list::<_, _, 317>")] pub Vec<Link>);
 
 /// What a node sends with an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -114,6 +114,9 @@ impl<'a> Replay<'a> {
     ) -> Result<(), ReplayError> {
         let (from, tip) = (self.next, self.store.tip().height);
         let Some(last) = range.candidates.last() else { return Err(ReplayError::Empty { from }) };
+        if range.first != from {
+            return Err(ReplayError::OtherFirst { from, found: range.first });
+        }
         let (end, epoch) = (last.height, last.epoch);
         // What comes with the tip may be what closed its epoch.
         let is_past = end < tip || end == tip && epoch < self.members.context.epoch;

@@ -84,7 +84,7 @@ impl ShownProof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProofWindow {
-    /// A height of the chain before the transaction was signed.
+    /// A height of the chain before the transaction was signed, that a proof has shown.
     pub after: Height,
     /// The last height at which it can be applied.
     pub expires_at: Height,

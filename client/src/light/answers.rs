@@ -1,7 +1,7 @@
 //! Answers on other things than DIDs: what became of a transaction, and what the trust registry holds.
 
 use consensus::{Checkpoint, CheckpointCertificate};
-use genesis::encoding::{DecodeError, decode, encode};
+use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Digest, UnixMillis};
 use ledger::proof::{self, Fate, Window};
 use ledger::{RegistryEntry, RegistryKey};
@@ -14,6 +14,7 @@ use super::{LightClient, LightError, Link, MAX_PROOF_BYTES};
 #[serde(deny_unknown_fields)]
 pub struct TransactionProof {
     /// The changes of the validators since the epoch that the client named, in their order.
+    #[serde(deserialize_with = "list::<_, _, 317>")]
     pub links: Vec<Link>,
     /// That of the block after which the answer holds.
     pub certificate: CheckpointCertificate,
@@ -26,6 +27,7 @@ pub struct TransactionProof {
 #[serde(deny_unknown_fields)]
 pub struct RegistryProof {
     /// The changes of the validators since the epoch that the client named, in their order.
+    #[serde(deserialize_with = "list::<_, _, 317>")]
     pub links: Vec<Link>,
     /// That of the block after which the answer holds.
     pub certificate: CheckpointCertificate,

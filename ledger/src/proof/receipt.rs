@@ -6,6 +6,7 @@
 
 use std::ops::RangeInclusive;
 
+use genesis::encoding::list;
 use genesis::{Digest, Height, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,7 @@ pub enum FateProof {
     /// It has none and never will.
     Expired {
         /// What each block of its window has of it: nothing.
+        #[serde(deserialize_with = "list::<_, _, 58>")]
         blocks: Vec<InBlock>,
     },
 }
@@ -47,7 +49,8 @@ pub enum FateProof {
 /// The blocks that could apply a transaction. The caller vouches for both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// A height of the chain before the transaction was signed.
+    /// A height of the chain before the transaction was signed: one that an answer checked with a proof has shown, not one that a
+    /// node says. Where the chain had not come so far, a block before could apply the transaction.
     pub after: Height,
     /// The last height at which the transaction can be applied, as it says itself.
     pub expires_at: Height,

@@ -5,11 +5,12 @@
 use genesis::encoding::encode;
 use rocksdb::IteratorMode;
 
+use super::base::Remembered;
 use super::rows::{self, Family, Row};
 use super::{Store, StoreError};
 use crate::tree::BucketId;
 use crate::tree::bucket::from_row;
-use crate::{Record, RegistryEntry};
+use crate::{Moment, Receipt, Record, RegistryEntry};
 
 impl Store {
     /// Every version of every DID: by DID, the oldest version first.
@@ -40,6 +41,25 @@ impl Store {
             let entry: RegistryEntry = self.decode(Family::Registry, &key, &value)?;
             self.expect(*key == *encode(&entry.key()), Family::Registry, &key)?;
             Ok(entry)
+        })
+    }
+
+    /// Every receipt, those of the chains before this one included.
+    pub fn receipts(&self) -> impl Iterator<Item = Result<Receipt, StoreError>> {
+        self.rows(Family::Receipts, IteratorMode::Start).map(|row| {
+            let (key, value) = row?;
+            let receipt: Receipt = self.decode(Family::Receipts, &key, &value)?;
+            self.expect(*key == *receipt.id.as_bytes(), Family::Receipts, &key)?;
+            Ok(receipt)
+        })
+    }
+
+    /// The blocks of which the receipts came with a snapshot, without the batches.
+    pub fn remembered_blocks(&self) -> impl Iterator<Item = Result<Moment, StoreError>> {
+        self.rows(Family::Remembered, IteratorMode::Start).map(|row| {
+            let (key, value) = row?;
+            let Remembered { time, .. } = self.decode(Family::Remembered, &key, &value)?;
+            Ok(Moment { height: self.height_of_key(Family::Remembered, &key)?, time })
         })
     }
 

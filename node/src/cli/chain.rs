@@ -5,7 +5,8 @@ mod import;
 mod prune;
 mod verify;
 
-use std::fs::{self, File};
+use std::env;
+use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use ledger::Store;
 
 use super::Ending;
 use crate::home::{Home, HomeLock};
+use crate::replay::ReplayError;
+use crate::replay::audit::AuditError;
 use crate::replay::stream::Reader;
 
 /// Export, import, verify and shorten the chain of a node that does not run.
@@ -44,10 +47,13 @@ impl Chain {
     }
 }
 
+/// What names a node's folder where the command line does not.
+const HOME: &str = "REALDID_HOME";
+
 /// Where a ledger is.
 #[derive(Debug, Args)]
 struct Place {
-    /// The node's folder; the node must not run.
+    /// The node's folder; the node must not run [env: REALDID_HOME, where no other place is named].
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
     /// The folder of a ledger alone, as data/store of a stopped node, or a copy of it.
@@ -66,7 +72,14 @@ struct Opened {
 
 impl Place {
     fn open(&self, genesis: Option<&Path>) -> anyhow::Result<Opened> {
-        let (lock, genesis, folder) = match (&self.home, &self.store, genesis) {
+        self.open_or(env::var_os(HOME).map(PathBuf::from), genesis)
+    }
+
+    /// The same, with the folder that the environment names. The parser would take that for a second place beside --store.
+    fn open_or(&self, named: Option<PathBuf>, genesis: Option<&Path>) -> anyhow::Result<Opened> {
+        let nothing_else = self.store.is_none() && genesis.is_none();
+        let named = named.filter(|folder| nothing_else && !folder.as_os_str().is_empty());
+        let (lock, genesis, folder) = match (self.home.as_ref().or(named.as_ref()), &self.store, genesis) {
             (Some(home), ..) => {
                 let home = Home::open(home)?;
                 (Some(home.lock()?), home.genesis()?, home.store())
@@ -79,9 +92,8 @@ impl Place {
                 .into());
             }
         };
-        // Opening would found a new one.
-        let holds_something = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
-        if !holds_something {
+        // Opening would found a new one. The file is RocksDB's own mark of a folder of its.
+        if !folder.join("CURRENT").is_file() {
             bail!("there is no ledger in {}: check the folder; or the node never ran", folder.display());
         }
         let store = Store::open(&folder, &genesis)?;
@@ -132,11 +144,16 @@ impl Interruption {
     fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
     }
+}
 
-    /// What a step says: whatever fails once Ctrl-C was pressed was interrupted.
-    fn ends<T>(&self, result: anyhow::Result<T>, left: &'static str) -> anyhow::Result<T> {
-        if result.is_err() && self.is_pressed() { Err(Ending::Interrupted(left).into()) } else { result }
-    }
+/// What a piece of work came to. One that was told to stop was interrupted; what it found wrong before is told as it is.
+fn ended<T>(result: anyhow::Result<T>, left: &'static str) -> anyhow::Result<T> {
+    let stopped = |cause: &(dyn std::error::Error + 'static)| {
+        let replay = matches!(cause.downcast_ref(), Some(ReplayError::Stopped));
+        let audit = cause.downcast_ref();
+        replay || matches!(audit, Some(AuditError::Stopped | AuditError::Replay(ReplayError::Stopped)))
+    };
+    result.map_err(|error| if error.chain().any(stopped) { Ending::Interrupted(left).into() } else { error })
 }
 
 #[cfg(test)]

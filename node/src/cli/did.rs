@@ -11,7 +11,7 @@ mod resolve;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::genesis::Height;
+use ::genesis::{Digest, Height};
 use clap::{Args, Subcommand, ValueEnum};
 use client::api::{ChainStatus, Receipt, ResolveOptions};
 use client::keyring::NewKeys;
@@ -25,7 +25,7 @@ use serde_json::json;
 use super::output::{Output, full_text};
 use super::prove::Prove;
 use super::{KeyringFolder, Rpc, duration, exit_code, genesis};
-use change::Change;
+use change::{Change, forget};
 use history::history;
 use registrar::{create_many, endorse, request};
 use resolve::resolve;
@@ -163,11 +163,17 @@ pub(super) enum Did {
     },
     /// Finish changes that were interrupted before their receipt was seen.
     ///
-    /// For after Ctrl-C, a crash, or an end with exit code 3. It can be repeated: a change is never made twice.
-    #[command(after_help = "Examples:\n  realdid did resume\n  realdid did resume did:realdid:test:z…")]
+    /// For after Ctrl-C, a crash, or an end with exit code 3. It can be repeated: a change is never made twice. An endorsement, its
+    /// withdrawal, or the registration of several DIDs is not signed again where a node says that it expired: check that it did
+    /// (`realdid tx show ID --prove`), then --forget it.
+    #[command(after_help = "Examples:\n  realdid did resume\n  realdid did resume did:realdid:test:z…\n  \
+                            realdid did resume did:realdid:test:z… --forget 3f0c…9a")]
     Resume {
         /// The DID [default: all in the keyring folder].
         did: Option<DidText>,
+        /// Drop this transaction of the DID: once it is proved what became of it.
+        #[arg(long, value_name = "ID", requires = "did")]
+        forget: Option<Digest>,
         #[command(flatten)]
         common: Common,
     },
@@ -282,7 +288,10 @@ impl Did {
                 let word = Word::Withdraw(reason.into());
                 endorse(&common.ready().await?, output, &did, &registrar, word).await
             }
-            Self::Resume { did, common } => resume(&common.ready().await?, output, did).await,
+            Self::Resume { did: Some(did), forget: Some(id), common } => {
+                forget(&common.keyring.open()?, output, &did, &id)
+            }
+            Self::Resume { did, common, .. } => resume(&common.ready().await?, output, did).await,
             Self::Follow { file, keyring } => follow(&keyring.open()?, output, &file),
             Self::Resolve { did, version, time, prove, rpc } => {
                 resolve(&rpc.client, output, &did, version, time, &prove).await

@@ -62,6 +62,11 @@ impl Checker {
         Ok(())
     }
 
+    /// The chain's id.
+    pub(super) fn chain(&self) -> Digest {
+        self.genesis.chain()
+    }
+
     /// The network's name.
     pub(super) fn network(&self) -> &str {
         self.genesis.network()

@@ -58,7 +58,8 @@ pub(super) enum Tx {
     ///
     /// An id is looked up at the node; a file is only read and printed, and --rpc has no meaning. With --prove what became of
     /// either is checked here, and the node not trusted. That a transaction expired without a receipt can be checked where it is
-    /// known when it could be applied: its file, or --expires-at, says until when, and --after since when.
+    /// known when it could be applied: its file, or --expires-at, says until when, and --after since when. Take for --after only
+    /// what was proved before, not what a node says: where the chain had not come so far, an earlier block may have applied it.
     #[command(after_help = "Examples:\n  realdid tx show 3f0c…9a\n  realdid tx show ./registration.tx\n  \
                             realdid tx show 3f0c…9a --prove --genesis genesis.toml\n  \
                             realdid tx show ./registration.tx --prove --genesis genesis.toml --after 1200")]
@@ -68,7 +69,8 @@ pub(super) enum Tx {
         what: String,
         #[command(flatten)]
         prove: Prove,
-        /// A height of the chain before the transaction was signed (`realdid status` shows the height).
+        /// A height of the chain before the transaction was signed, that an answer checked with --prove has shown (`proved.height`
+        /// of --json).
         #[arg(long, value_name = "HEIGHT", requires = "prove")]
         after: Option<u64>,
         /// The last height at which the transaction can be applied, where only its id is given.
@@ -101,8 +103,11 @@ impl Tx {
                 if let Some(checker) = prove.checker(&rpc.client).await? {
                     let (id, expires_at) = match id {
                         Some(id) => (id, expires_at.map(Height)),
-                        None => read_transaction(&what, SHOWN)
-                            .map(|(transaction, _)| (transaction.id(), Some(transaction.expires_at)))?,
+                        None => {
+                            let (transaction, _) = read_transaction(&what, SHOWN)?;
+                            of_chain(&transaction, checker.chain(), &what)?;
+                            (transaction.id(), Some(transaction.expires_at))
+                        }
                     };
                     let after = after.map(Height);
                     let window =
@@ -195,6 +200,18 @@ async fn proved(
     }
 }
 
+/// Refuses a transaction of another chain: on this one it has no fate.
+fn of_chain(transaction: &Transaction, chain: Digest, file: &str) -> anyhow::Result<()> {
+    let found = transaction.chain;
+    if found != chain {
+        bail!(
+            "the transaction in {file} is for chain {found}, but the genesis document is of chain {chain}: give the genesis \
+             document of the transaction's chain"
+        );
+    }
+    Ok(())
+}
+
 fn applied(receipt: &Receipt) -> anyhow::Result<()> {
     if receipt.is_applied() {
         return Ok(());
@@ -285,6 +302,18 @@ mod tests {
         assert_eq!(json["did"], did.id().to_string());
         assert_eq!(json["expiresAt"], 9);
         assert_eq!(json["operation"]["create"]["document"]["keys"][0]["number"], 1);
+    }
+
+    #[test]
+    fn a_transaction_of_another_chain_is_not_asked_about() {
+        let terms = Terms { network: "test".into(), chain: Digest::ZERO, expires_at: Height(9) };
+        let (_, transaction) = registration(&terms, &SecretKey::from_seed([1; 32]));
+        of_chain(&transaction, Digest::ZERO, "a.tx").unwrap();
+        let other = Digest::from_bytes([7; 32]);
+        let error = of_chain(&transaction, other, "a.tx").unwrap_err().to_string();
+        for part in ["a.tx", &Digest::ZERO.to_string(), &other.to_string()] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

@@ -7,16 +7,22 @@
 //! - every certificate, by the validators of its epoch; every checkpoint against what its block led to; what closed each epoch
 //! - each DID: the newest record against the tree, the history header by header, the documents against their digests
 //! - the trust registry and the governance against the tree; and that the tree has nothing beside all this
+//! - the first epoch against the genesis document, and what closed each by the validators of that epoch: so none is believed who is
+//!   said by the ledger alone to be in charge
+//! - that no receipt is there but those of blocks: a transaction that has one is not applied again. Receipts of the chains before
+//!   this one are left out, as their blocks are not shown
 //!
 //! Left to [`super::Replay`]: whether the blocks really lead to this state, and the transactions' signatures.
 
 use std::fmt::Display;
 
 use consensus::{CheckpointCertificate, Context};
-use genesis::{Digest, Epoch, Genesis, Height};
+use genesis::{Configuration, Digest, Epoch, Genesis, Height};
 use ledger::state::{BlockSummary, StateKey, receipts_root};
+use ledger::store::EpochStart;
 use ledger::{
-    CheckedBatch, Did, DidId, HOW_TO_REPLACE, Outcome, Record, RegistryKey, Store, StoreError, Version,
+    CheckedBatch, Did, DidId, HOW_TO_REPLACE, Moment, Outcome, Record, RegistryKey, Store, StoreError,
+    Version,
 };
 
 use super::from_store::{FromStore, first_height};
@@ -108,10 +114,11 @@ pub fn audit(
     genesis: &Genesis,
     watch: &mut impl FnMut(Step) -> Result<(), AuditError>,
 ) -> Result<Audited, AuditError> {
-    let mut audit = Audit { store, genesis, tip: store.tip().height, found: Audited::default() };
+    let mut audit = Audit { store, genesis, tip: store.tip().height, receipts: 0, found: Audited::default() };
     audit.epochs()?;
     audit.finality(watch)?;
     audit.blocks(watch)?;
+    audit.receipts()?;
     audit.dids(watch)?;
     audit.rest()?;
     Ok(audit.found)
@@ -121,6 +128,8 @@ struct Audit<'a> {
     store: &'a Store,
     genesis: &'a Genesis,
     tip: Height,
+    /// How many receipts blocks of this chain were found to have.
+    receipts: u64,
     found: Audited,
 }
 
@@ -130,25 +139,34 @@ fn unsound(height: Height, problem: impl Display) -> AuditError {
 
 impl Audit<'_> {
     fn context(&self, epoch: Epoch) -> Result<Members, AuditError> {
-        let state = |problem: &str| AuditError::State {
-            height: self.tip,
-            what: format!("the configuration of epoch {epoch}"),
-            problem: problem.to_owned(),
-        };
+        let state = |problem: &str| self.state(format!("the configuration of epoch {epoch}"), problem);
         let configuration = self.store.configuration_of(epoch)?.ok_or_else(|| state("it is missing"))?;
         let start = self.store.epoch_start(epoch).ok_or_else(|| state("its beginning is missing"))?;
         let context = Context { chain: self.genesis.chain(), epoch, validators: configuration.validators };
         Ok(Members { context, began: start.began, me: None })
     }
 
-    /// What closed each epoch, and that it says who is in charge next.
+    /// That the first epoch is the genesis document's, and that its validators said who is in charge next, and so on.
     fn epochs(&self) -> Result<(), AuditError> {
+        let configuration = Configuration::of(self.genesis).digest();
+        let founded = EpochStart { began: self.genesis.height(), configuration };
+        if self.store.epoch_start(Epoch::ZERO) != Some(founded) {
+            return Err(self.state("the first epoch", "it is not the genesis document's"));
+        }
         let mut epoch = Epoch::ZERO;
         while let Some(start) = self.store.epoch_start(epoch.next()) {
             let height = start.began;
             let closing = self.checkpoint(height)?;
             if closing.is_none() && height != self.tip {
                 return Err(unsound(height, format!("the checkpoint that closed epoch {epoch} is missing")));
+            }
+            if let Some(closing) = closing.clone() {
+                if closing.checkpoint.height != height {
+                    return Err(unsound(height, "its checkpoint's certificate is of another block"));
+                }
+                let verified = closing.verify(&self.context(epoch)?.context);
+                verified
+                    .map_err(|problem| unsound(height, format!("its checkpoint's certificate: {problem}")))?;
             }
             let signed = closing.map(|closing| closing.checkpoint.configuration);
             let led_to = self.store.outcome_of(height)?.map(|outcome| outcome.configuration);
@@ -264,11 +282,40 @@ impl Audit<'_> {
         if receipts_root(&receipts) != outcome.receipts_root {
             return Err(unsound(height, "its receipts are not the ones that its outcome names"));
         }
-        let summary = BlockSummary { height, time: block.time, receipts_root: outcome.receipts_root };
+        self.receipts += receipts.len() as u64;
+        self.summary(BlockSummary { height, time: block.time, receipts_root: outcome.receipts_root })
+    }
+
+    fn summary(&self, summary: BlockSummary) -> Result<(), AuditError> {
+        let height = summary.height;
         self.in_tree(StateKey::Block(height), summary.digest()).map_err(|problem| match problem {
             Some(problem) => unsound(height, format!("its summary: {problem}")),
             None => unsound(height, "its summary is not the one in the state tree"),
         })
+    }
+
+    /// The receipts that came with a snapshot, and that there are none beside these and those of blocks.
+    fn receipts(&mut self) -> Result<(), AuditError> {
+        for at in self.store.remembered_blocks() {
+            let Moment { height, time } = at?;
+            let receipts = self.store.receipts_of(self.genesis, height)?;
+            self.summary(BlockSummary { height, time, receipts_root: receipts_root(&receipts) })?;
+            // Those of a chain before this one are not counted below.
+            if height > self.store.origin() {
+                self.receipts += receipts.len() as u64;
+            }
+        }
+        let origin = self.store.origin();
+        let mut count = 0;
+        for receipt in self.store.receipts() {
+            let height = receipt?.height;
+            count += u64::from(height > origin || height == Height::ZERO);
+        }
+        if count != self.receipts {
+            let problem = format!("there are {count}, but blocks have {}", self.receipts);
+            return Err(self.state("the list of receipts", problem));
+        }
+        Ok(())
     }
 
     /// Whether the tree has this value. None where it has another.

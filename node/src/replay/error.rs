@@ -73,6 +73,16 @@ pub enum ReplayError {
         /// The height of the block that should come.
         from: Height,
     },
+    /// A range that says of itself that it begins elsewhere.
+    #[error(
+        "the blocks from height {from} on should come, but what comes says that it begins at {found}: what was read is damaged"
+    )]
+    OtherFirst {
+        /// The height of the block that should come.
+        from: Height,
+        /// What the range says.
+        found: Height,
+    },
     /// Blocks of an epoch that has not begun, or is over.
     #[error(
         "the blocks from height {from} on are of epoch {found}, but the ledger is in epoch {here}: they are not the ones that \

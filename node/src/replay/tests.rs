@@ -264,3 +264,32 @@ fn a_result_that_the_validators_did_not_sign_is_not_committed() {
     let error = replay.run(&mut reader, &mut |_, _| Ok(())).unwrap_err().to_string();
     assert!(error.contains("block 2 leads to another result"), "{error}");
 }
+
+/// A source of one range, whose batches nobody comes to.
+struct One(Option<Range>);
+
+impl Source for One {
+    fn range(&mut self) -> Result<Option<Range>, ReplayError> {
+        Ok(self.0.take())
+    }
+
+    fn batch(&mut self, height: Height, digest: &Digest) -> Result<Vec<u8>, ReplayError> {
+        Err(ReplayError::NoBatch { height, digest: *digest })
+    }
+}
+
+#[test]
+fn blocks_that_say_they_begin_elsewhere_are_refused_whether_the_ledger_has_them_or_not() {
+    let chain = Chain::full();
+    let mut source = FromStore::new(&chain.store, Height(1), chain.store.tip().height).unwrap();
+    let range = source.range().unwrap().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let empty = Store::open(folder.path(), &chain.genesis).unwrap();
+    for store in [&chain.store, &empty] {
+        let mut replay = Replay::new(store, &chain.genesis, Height(1)).unwrap();
+        let mut source = One(Some(Range { first: Height(2), ..range.clone() }));
+        let error = replay.run(&mut source, &mut |_, _| Ok(())).unwrap_err();
+        assert!(matches!(error, ReplayError::OtherFirst { from: Height(1), found: Height(2) }), "{error}");
+    }
+    assert_eq!(empty.tip().height, Height(0));
+}

@@ -1,9 +1,11 @@
 //! Decoders of the canonical encoding.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::path::Path;
 
-use client::light::{LightClient, MAX_PROOF_BYTES, Pin, ResolutionProof};
+use client::light::{
+    LightClient, Links, MAX_PROOF_BYTES, Pin, RegistryProof, ResolutionProof, TransactionProof,
+};
 use consensus::certificate::Certificate;
 use consensus::message::MAX_MESSAGE_BYTES;
 use consensus::{Context, Evidence, Message};
@@ -13,7 +15,8 @@ use ledger::resolution::Options;
 use ledger::snapshot::Piece;
 use ledger::{Batch, Block, CheckedBatch, CheckedTransaction, Receipt, Record, Transaction};
 use node::journal::{records_in, records_of_entry};
-use node::replay::stream::decode_all;
+use node::replay::Source;
+use node::replay::stream::{Reader, Writer, decode_all};
 use node::snapshot::Manifest;
 use node::wire::{self, Answer, Ask, Gossip, MAX_ANSWER_BYTES};
 use serde::Serialize;
@@ -37,6 +40,9 @@ pub(super) const DECODERS: &[Decoder] = &[
     Decoder::new("final", |bytes| read(bytes, wire::Proof::decode), Samples::finals),
     Decoder::new("evidence", |bytes| canonical::<Evidence>(bytes, 4 << 10), Samples::evidence),
     Decoder::new("proof", proof, Samples::proofs),
+    Decoder::new("transaction-proof", transaction_proof, Samples::transaction_proofs),
+    Decoder::new("registry-proof", registry_proof, Samples::registry_proofs),
+    Decoder::new("links", links, Samples::links),
     Decoder::new("pin", |bytes| canonical::<Pin>(bytes, MAX_PROOF_BYTES), Samples::pins),
     Decoder::new("record", |bytes| canonical::<Record>(bytes, 1 << 20), Samples::records),
     Decoder::new("receipt", |bytes| canonical::<Receipt>(bytes, 1 << 20), Samples::receipts),
@@ -205,7 +211,69 @@ fn proof(bytes: &[u8]) -> Outcome {
     }
 }
 
-/// Nothing that the samples' genesis document does not prove is believed.
+/// As with [`proof`].
+fn transaction_proof(bytes: &[u8]) -> Outcome {
+    match TransactionProof::decode(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(proof) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                same(&proof, &came)?;
+                let sound = Samples::get();
+                for (id, window) in sound.fates() {
+                    let answer = LightClient::new(genesis()).receipt(&id, window, proof.clone(), sound.now());
+                    if answer.is_ok() && !sound.transaction_proofs().contains(&came) {
+                        return Err(format!("believed of {id}: {proof:?}"));
+                    }
+                }
+                Ok(())
+            })
+        }
+    }
+}
+
+/// As with [`proof`].
+fn registry_proof(bytes: &[u8]) -> Outcome {
+    match RegistryProof::decode(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(proof) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                same(&proof, &came)?;
+                let sound = Samples::get();
+                for key in sound.keys() {
+                    let answer = LightClient::new(genesis()).registry(&key, proof.clone(), sound.now());
+                    if answer.is_ok() && !sound.registry_proofs().contains(&came) {
+                        return Err(format!("believed of {key:?}: {proof:?}"));
+                    }
+                }
+                Ok(())
+            })
+        }
+    }
+}
+
+/// As with [`proof`]: only the samples' lead on.
+fn links(bytes: &[u8]) -> Outcome {
+    match Links::decode(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(links) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                same(&links, &came)?;
+                let mut client = LightClient::new(genesis());
+                let leads = client.advance(links).is_ok() && client.pin().epoch() > Epoch::ZERO;
+                if leads && !Samples::get().links().contains(&came) {
+                    return Err(format!("believed: {:?}", client.pin()));
+                }
+                Ok(())
+            })
+        }
+    }
+}
+
+/// Believed only of a state that the samples' validators certified, by a certificate that they made. What its pieces are, beside the
+/// tree, they do not say: that is checked when they are taken in.
 fn manifest(bytes: &[u8]) -> Outcome {
     match Manifest::decode(bytes) {
         Err(error) => Outcome::refused(error),
@@ -213,10 +281,14 @@ fn manifest(bytes: &[u8]) -> Outcome {
             let came = bytes.to_vec();
             Outcome::read(move || {
                 same(&manifest, &came)?;
-                match manifest.verify(genesis()) {
-                    Ok(_) => Err(format!("believed: {manifest:?}")),
-                    Err(_) => Ok(()),
+                if manifest.verify(genesis()).is_err() {
+                    return Ok(());
                 }
+                let links = manifest.links.iter().map(|link| &link.certificate);
+                let certificates: Vec<_> = links.chain(&manifest.recent).map(encode).collect();
+                let sound = Samples::get().sound_certificates();
+                let made = certificates.iter().all(|certificate| sound.contains(certificate));
+                if made { Ok(()) } else { Err(format!("believed: {manifest:?}")) }
             })
         }
     }
@@ -225,8 +297,33 @@ fn manifest(bytes: &[u8]) -> Outcome {
 fn chain(bytes: &[u8]) -> Outcome {
     match decode_all(bytes) {
         Err(error) => Outcome::refused(error),
-        Ok(_) => Outcome::read(|| Ok(())),
+        Ok(_) => {
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                if rewritten(&came)? == came { Ok(()) } else { Err("other bytes than came".into()) }
+            })
+        }
     }
+}
+
+/// A chain, read as it is executed and written again.
+fn rewritten(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    fn told(error: impl Display) -> String {
+        error.to_string()
+    }
+    let mut reader = Reader::new(bytes).map_err(told)?;
+    let mut writer = Writer::new(Vec::new(), &reader.header()).map_err(told)?;
+    while let Some(range) = reader.range().map_err(told)? {
+        let blocks = range.candidates.iter().map(|block| (block.height, block.payload.clone()));
+        let blocks: Vec<_> = blocks.collect();
+        writer.blocks(range).map_err(told)?;
+        for (height, payload) in blocks {
+            for digest in payload {
+                writer.batch(reader.batch(height, &digest).map_err(told)?).map_err(told)?;
+            }
+        }
+    }
+    writer.finish().map(|(bytes, _)| bytes).map_err(told)
 }
 
 fn segment(bytes: &[u8]) -> Outcome {

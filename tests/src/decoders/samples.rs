@@ -1,5 +1,7 @@
 //! Sound inputs of each decoder: from `docs/vectors.json`, and made here where it has none.
 
+mod proven;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -323,7 +325,7 @@ impl Samples {
         };
         let empty =
             Manifest { links: Vec::new(), recent: Vec::new(), pieces: Vec::new(), ..manifest.clone() };
-        [manifest, empty].map(|manifest| manifest.encode()).into()
+        [manifest, empty, self.sound_manifest()].map(|manifest| manifest.encode()).into()
     }
 
     pub(super) fn pieces(&self) -> Vec<Vec<u8>> {
@@ -450,6 +452,8 @@ impl Samples {
             json!([did, "registrar", null, null]),
             json!([digest(1), 5_000]),
             json!([digest(1)]),
+            json!([digest(1), { "after": 3, "expiresAt": 90 }, 1]),
+            json!([digest(1), null, null]),
             json!([did]),
             json!([did, 2]),
             json!([7]),

@@ -1,14 +1,20 @@
 //! Decoders of texts.
 
+use std::fmt::Debug;
+
+use client::api::{ProofWindow, RegistryQuestion};
 use client::governance::Readiness;
 use client::key_file::KeyFile;
 use client::keyring::Entry;
-use genesis::{Digest, Genesis, PublicKey, UnixMillis};
+use client::wallet::organisation;
+use genesis::{Digest, Epoch, Genesis, PublicKey, UnixMillis};
 use ledger::registry::Role;
 use ledger::resolution::binding::{Request, answer};
 use ledger::resolution::{JsonOptions, time};
 use ledger::{Did, VerificationKey, Version};
 use node::config::Config;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::samples::{NETWORK, Samples};
@@ -26,6 +32,9 @@ pub(super) const DECODERS: &[Decoder] = &[
     Decoder::new("config", config, Samples::configs).holding(TOML_TIMES, 1 << 20),
     Decoder::new("options", options, Samples::options),
     Decoder::new("parameters", parameters, Samples::parameters),
+    // What is told apart by one of its fields is held whole first: a number of a digit takes 32 bytes, and its list doubles.
+    Decoder::new("question", question, Samples::registry_questions).holding(64, super::BESIDE),
+    Decoder::new("registration", registration, Samples::registrations),
     Decoder::new("http", http, Samples::requests).holding(4, ANSWER),
     Decoder::new("did", did, Samples::dids),
     Decoder::new("key-file", key_file, Samples::key_files),
@@ -90,6 +99,7 @@ fn parameters(bytes: &[u8]) -> Outcome {
         let read = [
             reads::<(Did, Role, Option<String>, Option<UnixMillis>)>(text),
             reads::<(Digest, u64)>(text),
+            reads::<(Digest, Option<ProofWindow>, Option<Epoch>)>(text),
             reads::<(Digest,)>(text),
             reads::<(Did,)>(text),
             reads::<(Did, Option<Version>)>(text),
@@ -98,6 +108,31 @@ fn parameters(bytes: &[u8]) -> Outcome {
             reads::<(VerificationKey,)>(text),
         ];
         if read.contains(&true) { Outcome::read(|| Ok(())) } else { Outcome::refused("of no type") }
+    })
+}
+
+/// Parameters of `registry_prove`.
+fn question(bytes: &[u8]) -> Outcome {
+    match serde_json::from_slice::<(RegistryQuestion, Option<Epoch>)>(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(question) => written_again(question),
+    }
+}
+
+/// What an owner hands to a registrar, in a file.
+fn registration(bytes: &[u8]) -> Outcome {
+    match serde_json::from_slice::<organisation::Request>(bytes) {
+        Err(error) => Outcome::refused(error),
+        Ok(request) => written_again(request),
+    }
+}
+
+/// What is read as itself when it is written.
+fn written_again<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(value: T) -> Outcome {
+    Outcome::read(move || {
+        let json = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
+        let again: T = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+        if again == value { Ok(()) } else { Err(format!("{again:?} from {value:?}")) }
     })
 }
 
@@ -170,10 +205,6 @@ fn keyring(bytes: &[u8]) -> Outcome {
 fn readiness(bytes: &[u8]) -> Outcome {
     match serde_json::from_slice::<Readiness>(bytes) {
         Err(error) => Outcome::refused(error),
-        Ok(readiness) => Outcome::read(move || {
-            let json = serde_json::to_vec(&readiness).map_err(|error| error.to_string())?;
-            let again: Readiness = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-            if again == readiness { Ok(()) } else { Err(format!("{again:?} from {readiness:?}")) }
-        }),
+        Ok(readiness) => written_again(readiness),
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{Interruption, Opened, Place};
+use super::{Interruption, Opened, Place, ended};
 use crate::cli::output::Output;
 use crate::replay::from_store::FromStore;
 use crate::replay::stream::{Header, Writer, Written};
@@ -61,7 +61,7 @@ impl Export {
             write_file(&self.out, &opened, from, &mut source, &interruption, &bar)
         };
         bar.finish_and_clear();
-        let written = interruption.ends(made, "; no file was made")?;
+        let written = ended(made, "; no file was made")?;
         let last = source.next().previous();
         if last < tip && self.to.is_none() {
             output.note(&format!(

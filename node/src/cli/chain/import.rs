@@ -7,7 +7,7 @@ use clap::Args;
 use ledger::Store;
 use serde_json::json;
 
-use super::{Interruption, open_stream};
+use super::{Interruption, ended, open_stream};
 use crate::cli::output::Output;
 use crate::home::Home;
 use crate::replay::{Replay, ReplayError};
@@ -54,8 +54,8 @@ impl Import {
         let (tip, state_root) = (store.tip(), store.outcome().state_root);
         let imported = imported
             .with_context(|| format!("{} was taken up to height {} only", self.file.display(), tip.height));
-        let certified = interruption
-            .ends(imported, "; the ledger is sound, and importing again goes on from where it is")?;
+        let certified =
+            ended(imported, "; the ledger is sound, and importing again goes on from where it is")?;
         let (chain, epoch, blocks) = (genesis.chain(), store.governance().epoch, tip.height.since(before));
         let json = json!({
             "home": home.path(), "chain": chain, "from": before.next(), "height": tip.height, "block": tip.digest,

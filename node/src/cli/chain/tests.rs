@@ -1,3 +1,5 @@
+use std::fs;
+
 use clap::Parser as _;
 
 use super::*;
@@ -79,6 +81,12 @@ fn a_folder_without_a_ledger_is_refused_and_none_is_made() {
         assert!(error.contains("there is no ledger in"), "{error}");
         assert_eq!(fs::read_dir(&store).map_or(0, Iterator::count), 0);
     }
+    // Nor in a folder of something else.
+    let other = file(&store, "notes.txt", b"no ledger");
+    let error = run(&["verify", "--store", text(&store), "--genesis", text(&genesis)]).unwrap_err();
+    assert!(error.contains("there is no ledger in"), "{error}");
+    let left: Vec<_> = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [other]);
 }
 
 #[test]
@@ -94,4 +102,39 @@ fn a_command_line_that_names_no_ledger_or_two_is_refused() {
     ] {
         assert!(run(line).is_err(), "{line:?}");
     }
+}
+
+#[test]
+fn the_environments_folder_counts_only_where_no_other_place_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = || Some(folder.path().join("nowhere"));
+    let genesis = file(folder.path(), "genesis.toml", Made::new("test").genesis.to_toml().as_bytes());
+    let opened = |home: Option<&str>, store: Option<&str>, named: Option<PathBuf>, genesis: Option<&Path>| {
+        let place = Place { home: home.map(PathBuf::from), store: store.map(PathBuf::from) };
+        place.open_or(named, genesis).map(drop).unwrap_err().to_string()
+    };
+    let error = opened(None, None, named(), None);
+    assert!(error.contains("nowhere"), "{error}");
+    let error = opened(Some("mine"), None, named(), None);
+    assert!(error.contains("mine") && !error.contains("nowhere"), "{error}");
+    let error = opened(None, Some("copy"), named(), Some(&genesis));
+    assert!(error.contains("there is no ledger in copy"), "{error}");
+    for (named, genesis) in [(named(), Some(genesis.as_path())), (Some(PathBuf::new()), None), (None, None)] {
+        let error = opened(None, None, named, genesis);
+        assert!(error.contains("name a ledger"), "{error}");
+    }
+}
+
+#[test]
+fn only_what_was_stopped_is_told_as_interrupted() {
+    let told = |error: anyhow::Error| ended::<()>(Err(error), "; left").unwrap_err().to_string();
+    assert_eq!(told(ReplayError::Stopped.into()), "interrupted; left");
+    assert_eq!(told(AuditError::Stopped.into()), "interrupted; left");
+    assert_eq!(told(AuditError::Replay(ReplayError::Stopped).into()), "interrupted; left");
+    assert_eq!(told(anyhow::Error::from(ReplayError::Stopped).context("a file")), "interrupted; left");
+    let fault = ReplayError::Empty { from: ::genesis::Height(7) };
+    let text = fault.to_string();
+    assert_eq!(told(fault.into()), text);
+    assert_eq!(told(AuditError::Replay(ReplayError::Empty { from: ::genesis::Height(7) }).into()), text);
+    ended(Ok(()), "; left").unwrap();
 }

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use ledger::{Outcome, Store};
 use serde_json::{Value, json};
 
-use super::{Interruption, Opened, Place, open_stream};
+use super::{Interruption, Opened, Place, ended, open_stream};
 use crate::cli::Ending;
 use crate::cli::output::Output;
 use crate::replay::audit::{AuditError, Step, audit};
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Verify {
     /// The network's genesis document, from somebody whom you trust; with --in and --store.
     #[arg(long, value_name = "FILE", conflicts_with = "home")]
     genesis: Option<PathBuf>,
-    /// Of a ledger: execute all blocks again, and compare every result.
+    /// Of a ledger: execute all blocks again, and compare every result. Needs a ledger with all blocks, from the chain's first on.
     #[arg(long, conflicts_with = "file")]
     replay: bool,
     /// Where to make the temporary folder, which becomes about as large as the ledger [default: beside the file or the ledger].
@@ -51,7 +51,7 @@ impl Verify {
             Some(file) => self.verify_file(output, file, &interruption),
             None => self.verify_ledger(output, &interruption),
         };
-        let (json, text) = interruption.ends(checked, "; nothing wrong was found until then")?;
+        let (json, text) = ended(checked, "; nothing wrong was found until then")?;
         output.answer(&json, || text)
     }
 
@@ -93,6 +93,9 @@ impl Verify {
     fn verify_ledger(&self, output: &Output, interruption: &Interruption) -> anyhow::Result<(Value, String)> {
         let opened = self.place.open(self.genesis.as_deref())?;
         let Opened { genesis, store, folder, .. } = &opened;
+        if self.replay {
+            has_all_blocks(store, folder)?;
+        }
         let tip = store.tip();
         let bar = output.progress(tip.height.since(store.origin()), "checking blocks");
         let versions = output.spinner("");
@@ -134,6 +137,9 @@ impl Verify {
             store.outcome().state_root,
             store.governance().epoch,
         );
+        if tip.height == store.origin() {
+            text += "It holds no block: it stands where the chain begins, and there was nothing to check.\n";
+        }
         if found.proven < tip.height {
             text += &format!(
                 "No certificate here proves the blocks above {}: the others have them, too, or they were never final.\n",
@@ -178,6 +184,19 @@ impl Verify {
         )?;
         Ok(replayed.height)
     }
+}
+
+/// Refuses a ledger that has forgotten blocks, or never had them.
+fn has_all_blocks(store: &Store, folder: &Path) -> anyhow::Result<()> {
+    let (first, kept) = (store.origin().next(), store.first_block());
+    if kept > first {
+        bail!(
+            "--replay executes from block {first}, but {} has blocks from {kept} on: leave --replay out, or check an export of a \
+             node that keeps all",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// A temporary folder, which goes when this is dropped.

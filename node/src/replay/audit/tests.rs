@@ -138,3 +138,47 @@ fn a_forged_checkpoint_and_a_missing_closing_one_are_found() {
     let error = audited(&chain).unwrap_err();
     assert!(error.contains(&format!("block {began} is not sound: its checkpoint's certificate")), "{error}");
 }
+
+#[test]
+fn validators_that_only_the_ledger_names_are_not_believed() {
+    let chain = Chain::full();
+    let audit = |genesis| {
+        let (store, tip) = (&chain.store, chain.store.tip().height);
+        let audit = Audit { store, genesis, tip, receipts: 0, found: Audited::default() };
+        audit.epochs().map_err(|error| error.to_string())
+    };
+    assert_eq!(audit(&chain.genesis), Ok(()));
+    // One that names a validator more, or began elsewhere.
+    let validators = chain.genesis.validators().iter().skip(1).map(|(_, member)| member.clone()).collect();
+    let (time, parameters) = (chain.genesis.time(), chain.genesis.parameters().clone());
+    let other = Genesis::new("test".into(), time, parameters, validators).unwrap();
+    let error = audit(&other).unwrap_err();
+    assert!(error.contains("the first epoch of the ledger") && error.contains("genesis document"), "{error}");
+
+    let began = chain.store.governance().began;
+    let closing = decode_checkpoint(&chain.store.checkpoint(began).unwrap().unwrap()).unwrap();
+    let mut forged = closing.clone();
+    forged.signatures[0].1 = forged.signatures[1].1;
+    chain.store.put_checkpoint(began, &encode_checkpoint(&forged)).unwrap();
+    let error = audit(&chain.genesis).unwrap_err();
+    assert!(error.contains(&format!("block {began} is not sound")), "{error}");
+    assert!(error.contains("a signature is not valid"), "{error}");
+
+    let other = chain.store.checkpoint(Height(3)).unwrap().unwrap();
+    chain.store.put_checkpoint(began, &other).unwrap();
+    let error = audit(&chain.genesis).unwrap_err();
+    assert!(error.contains("its checkpoint's certificate is of another block"), "{error}");
+}
+
+#[test]
+fn a_receipt_of_no_block_is_found() {
+    for height in [Height(0), Height(5), Height(13)] {
+        let error = damaged(move |_, changes| {
+            let id = Digest::from_bytes([9; 32]);
+            let planted = ledger::Receipt { id, height, ..changes.receipts[0].clone() };
+            changes.receipts.push(planted);
+        });
+        assert!(error.contains("the list of receipts of the ledger, at height 13"), "{error}");
+        assert!(error.contains("there are 21, but blocks have 20"), "{error}");
+    }
+}
