@@ -197,3 +197,26 @@ fn links(store: &Store, since: Epoch, until: Epoch) -> Result<Vec<Link>, ProveEr
     }
     Ok(links)
 }
+
+#[cfg(test)]
+mod tests {
+    use ledger::RegistryKey;
+    use ledger::registry::Role;
+
+    use super::*;
+    use crate::replay::samples::Chain;
+
+    #[test]
+    fn proofs_of_transactions_keep_no_others_waiting() {
+        let chain = Chain::full();
+        let fate = || prove_fate(&chain.store, &chain.genesis, &Digest::ZERO, None, Epoch::ZERO);
+        let key = RegistryKey::Accreditation(chain.dids[0].0.id(), Role::Issuer);
+        assert!(matches!(fate(), Err(ProveError::NoReceipt { .. })));
+        let taken = FATE_PROVERS.try_acquire_many(2).unwrap();
+        assert!(matches!(fate(), Err(ProveError::Busy)));
+        let proof = prove_entry(&chain.store, &key, Epoch::ZERO).unwrap();
+        assert!(proof.entry.entry.is_none());
+        drop(taken);
+        assert!(matches!(fate(), Err(ProveError::NoReceipt { .. })));
+    }
+}

@@ -53,7 +53,15 @@ async fn a_registrar_registers_what_owners_requested_and_one_that_fails_keeps_no
     assert_eq!(asked["didResolutionMetadata"]["error"]["status"], 404, "a request registers nothing");
 
     let [a, b] = files.as_slice() else { unreachable!("two files") };
-    let many = ["did", "create-many", "--registrar", registrar, a, b, a];
+    // One that its owner did not sign for keeps none of the others from it.
+    let mut request: Value = serde_json::from_slice(&std::fs::read(a).expect("a file")).expect("JSON");
+    request["expiresAt"] = height.plus(499).0.into();
+    let forged = cluster.scratch().join("forged.json");
+    std::fs::write(&forged, request.to_string()).expect("a file");
+    let forged = forged.to_str().expect("UTF-8");
+    let (code, alone) = run(&cluster, "registrar", &["did", "create-many", "--registrar", registrar, forged]);
+    assert!(code == Some(1) && alone.to_string().contains("forged.json"), "{alone}");
+    let many = ["did", "create-many", "--registrar", registrar, forged, a, b, a];
     let (code, receipt) = run(&cluster, "registrar", &many);
     let results: Vec<&str> =
         receipt["items"].as_array().expect("items").iter().map(|item| text(item, "result")).collect();
