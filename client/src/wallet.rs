@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::iter;
 
 use genesis::{Digest, Genesis, Height, SecretKey};
+use ledger::operation::ItemError;
 use ledger::{
     Create, Deactivate, Did, Document, Key, KeyNumber, KeySet, Operation, Purposes, Recover, Salt,
     Transaction, Update, VerificationKey, Version,
@@ -134,6 +135,17 @@ pub enum WalletError {
         /// What the first one is for.
         expected: String,
     },
+    /// A request for another registrar, or another chain.
+    #[error("it is for {found}, not for {expected}")]
+    RequestForAnother {
+        /// Whom it is for.
+        found: String,
+        /// Who would register it.
+        expected: String,
+    },
+    /// A request that no node would take.
+    #[error(transparent)]
+    Item(Box<ItemError>),
     /// Nothing to register.
     #[error("there are no requests to register")]
     NoRequest,

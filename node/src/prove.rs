@@ -43,6 +43,8 @@ const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 /// How many proofs are put together at once: each may read thousands of rows, and consensus needs the machine too.
 static PROVERS: Semaphore = Semaphore::const_new(8);
+/// How many about transactions, besides. Each may read hundreds of thousands of rows: they must not keep the others waiting.
+static FATE_PROVERS: Semaphore = Semaphore::const_new(2);
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -151,9 +153,10 @@ impl ProveError {
 /// another came in between.
 fn settled<T>(
     store: &Store,
+    provers: &Semaphore,
     mut attempt: impl FnMut(CheckpointCertificate) -> Result<Option<T>, ProveError>,
 ) -> Result<T, ProveError> {
-    let Ok(_permit) = PROVERS.try_acquire() else { return Err(ProveError::Busy) };
+    let Ok(_permit) = provers.try_acquire() else { return Err(ProveError::Busy) };
     for _ in 0..TRIES {
         if let Some((_, bytes)) = store.checkpoint_at_or_before(store.tip().height)?
             && let Some(made) = attempt(decode_checkpoint(&bytes)?)?
@@ -193,4 +196,27 @@ fn links(store: &Store, since: Epoch, until: Epoch) -> Result<Vec<Link>, ProveEr
         links.push(link);
     }
     Ok(links)
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::RegistryKey;
+    use ledger::registry::Role;
+
+    use super::*;
+    use crate::replay::samples::Chain;
+
+    #[test]
+    fn proofs_of_transactions_keep_no_others_waiting() {
+        let chain = Chain::full();
+        let fate = || prove_fate(&chain.store, &chain.genesis, &Digest::ZERO, None, Epoch::ZERO);
+        let key = RegistryKey::Accreditation(chain.dids[0].0.id(), Role::Issuer);
+        assert!(matches!(fate(), Err(ProveError::NoReceipt { .. })));
+        let taken = FATE_PROVERS.try_acquire_many(2).unwrap();
+        assert!(matches!(fate(), Err(ProveError::Busy)));
+        let proof = prove_entry(&chain.store, &key, Epoch::ZERO).unwrap();
+        assert!(proof.entry.entry.is_none());
+        drop(taken);
+        assert!(matches!(fate(), Err(ProveError::NoReceipt { .. })));
+    }
 }

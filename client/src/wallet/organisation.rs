@@ -4,7 +4,7 @@
 //! Where registrar and owner are two, the owner's wallet makes a [`Request`], which holds no secret, and the registrar puts many
 //! of them into one transaction.
 
-use genesis::{Digest, Height, SecretKey};
+use genesis::{Digest, Height, Parameters, SecretKey};
 use ledger::operation::{
     CreateMany, Endorse, Item, PublishSchema, PublishStatusList, Reason, WithdrawEndorsement,
     possession_bytes,
@@ -27,6 +27,22 @@ pub struct Request {
     pub expires_at: Height,
     /// The DID.
     pub item: Item,
+}
+
+impl Request {
+    /// Checks it alone, as a node will within a transaction: of several, one that is not sound would keep all others out.
+    ///
+    /// # Errors
+    /// When it is for another chain or registrar, or a node would refuse it.
+    pub fn check(&self, terms: &Terms, registrar: &Did, parameters: &Parameters) -> Result<(), WalletError> {
+        let shown = |chain: &Digest, registrar: &Did| format!("{registrar} on chain {chain}");
+        let (found, expected) = (shown(&self.chain, &self.registrar), shown(&terms.chain, registrar));
+        if found != expected {
+            return Err(WalletError::RequestForAnother { found, expected });
+        }
+        let checked = self.item.check(&terms.chain, &registrar.id(), self.expires_at, parameters);
+        checked.map_err(|error| WalletError::Item(Box::new(error)))
+    }
 }
 
 /// A new DID, whose keys stay with the owner, and the request to have it registered.

@@ -1,5 +1,5 @@
 use genesis::{Genesis, Parameters, UnixMillis, Validator};
-use ledger::operation::Reason;
+use ledger::operation::{ItemError, Reason};
 use ledger::resolution::did_document;
 use ledger::{CheckedTransaction, Code};
 use serde_json::json;
@@ -357,5 +357,40 @@ fn an_update_drops_no_controllers_and_no_services_unasked() {
         }
         // Whoever recovers a DID from a thief wants none of what the thief wrote.
         recover(&terms(), &entry, &current).unwrap();
+    }
+}
+
+#[test]
+fn a_request_that_a_node_would_refuse_is_found_alone() {
+    let (registrar, _) = created();
+    let (_, sound) = organisation::request(&terms(), &registrar.did);
+    let (owner, other) = organisation::request(&terms(), &registrar.did);
+    let checked = |change: &dyn Fn(&mut Request)| {
+        let mut request = sound.clone();
+        change(&mut request);
+        request.check(&terms(), &registrar.did, &Parameters::default())
+    };
+    checked(&|_| {}).unwrap();
+    // Its owner signed for that expiry, and no other key did.
+    for change in
+        [(|request, _| request.expires_at = Height(101)) as fn(&mut Request, &Request), |request, other| {
+            request.item.proof = other.item.proof;
+        }]
+    {
+        let error = checked(&|request| change(request, &other)).unwrap_err();
+        assert!(
+            matches!(&error, WalletError::Item(error) if matches!(**error, ItemError::Proof { .. })),
+            "{error}"
+        );
+    }
+    let error = checked(&|request| request.item.document.threshold = 2).unwrap_err();
+    assert!(matches!(error, WalletError::Item(_)), "{error}");
+    let error = checked(&|request| request.item.key = 3).unwrap_err();
+    assert!(matches!(&error, WalletError::Item(error) if **error == ItemError::Key { key: 3 }), "{error}");
+    for error in [
+        checked(&|request| request.chain = Digest::ZERO).unwrap_err(),
+        checked(&|request| request.registrar = owner.did.clone()).unwrap_err(),
+    ] {
+        assert!(matches!(error, WalletError::RequestForAnother { .. }), "{error}");
     }
 }

@@ -95,6 +95,25 @@ impl Item {
         Inception { document, recovery, next_keys, salt }.did()
     }
 
+    /// Checks it alone, as a node does in a transaction of `registrar` on `chain` that expires then: its form, its keys, and its owner's
+    /// proof.
+    ///
+    /// # Errors
+    /// Names what is wrong.
+    pub fn check(
+        &self,
+        chain: &Digest,
+        registrar: &DidId,
+        expires_at: Height,
+        parameters: &genesis::Parameters,
+    ) -> Result<(), ItemError> {
+        self.check_form(parameters)?;
+        self.document.check_keys()?;
+        let (key, did) = (self.speaker()?, self.did());
+        let sound = key.verify(&possession_bytes(chain, registrar, &did, expires_at), &self.proof);
+        if sound { Ok(()) } else { Err(ItemError::Proof { key, did }) }
+    }
+
     pub(crate) const fn commitments(&self) -> Commitments {
         Commitments { recovery: self.recovery, next_keys: self.next_keys }
     }

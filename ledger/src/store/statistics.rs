@@ -61,3 +61,34 @@ impl Counts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{Endorse, Reason, WithdrawEndorsement};
+    use crate::registry::Role;
+    use crate::samples::{create, created, grant, proposed, signed, voted};
+    use crate::store::tests::Fixture;
+    use crate::{Change, Code, Operation, Transaction};
+
+    #[test]
+    fn a_did_that_is_made_and_endorsed_in_one_block_is_counted_once() {
+        let fixture = Fixture::new();
+        let commit = |transactions: &[Transaction]| {
+            let (_, changes) = fixture.commit(transactions);
+            let applied = changes.receipts.iter().all(|receipt| receipt.code == Code::Applied);
+            assert!(applied, "{:?}", changes.receipts);
+            let Counts { dids, versions, .. } = fixture.store().statistics().unwrap().counts;
+            (dids, versions)
+        };
+        let proposal = proposed(0, 1, Change::Accredit(Box::new(grant(1, Role::Registrar))));
+        let votes = [1, 2].map(|member| voted(member, 1, proposal.id(), true));
+        assert_eq!(commit(&[&[created(1), proposal], &votes[..]].concat()), (1, 1));
+        let (did, registrar) = (create(&[2]).did(), create(&[1]).did());
+        let endorse = signed(Operation::Endorse(Endorse { did, registrar }), 1);
+        assert_eq!(commit(&[created(2), endorse]), (2, 2));
+        // Nor is its withdrawal, some blocks later, a version.
+        let withdraw = WithdrawEndorsement { did, registrar, reason: Reason::Other };
+        assert_eq!(commit(&[signed(Operation::WithdrawEndorsement(withdraw), 1)]), (2, 2));
+    }
+}

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use genesis::encoding::encode;
 use genesis::{Digest, Height};
 use rocksdb::WriteBatch;
 
@@ -38,6 +39,17 @@ struct Recent {
     height: Height,
     nodes: Replaced,
     registry: Entries,
+    /// What both occupy in memory, about.
+    bytes: usize,
+}
+
+impl Recent {
+    fn new(height: Height, nodes: Replaced, registry: Entries) -> Self {
+        // What is in an entry besides, in lists and texts, is about as long as its encoding.
+        let texts: usize = registry.iter().map(|(_, entry)| encode(entry).len()).sum();
+        let bytes = nodes.bytes() + size_of_val(registry.as_slice()) + texts;
+        Self { height, nodes, registry, bytes }
+    }
 }
 
 /// Entries of the trust registry, none where there was none.
@@ -95,11 +107,11 @@ impl Store {
     pub(super) fn adopt_tree(&self, height: Height, update: &Update, registry: Entries) {
         let mut memory = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         let nodes = memory.trie.adopt(update);
-        memory.recent.push_back(Recent { height, nodes, registry });
-        let mut bytes: usize = memory.recent.iter().map(|block| block.nodes.bytes()).sum();
+        memory.recent.push_back(Recent::new(height, nodes, registry));
+        let mut bytes: usize = memory.recent.iter().map(|block| block.bytes).sum();
         while memory.recent.len() > PROVABLE_BLOCKS || bytes > PROVABLE_BYTES {
             let Some(oldest) = memory.recent.pop_front() else { break };
-            bytes -= oldest.nodes.bytes();
+            bytes -= oldest.bytes;
         }
     }
 

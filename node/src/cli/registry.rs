@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use client::api::RegistryQuestion;
+use client::api::{Accreditation, RegistryQuestion};
 use client::keyring::NewKeys;
 use client::light::RegistryProof;
 use client::wallet::organisation::{Publication, publish};
@@ -189,27 +189,38 @@ async fn published(
     output.answer(&json, || format!("Version {version} is published, in block {}.", receipt.height))
 }
 
+/// An accreditation, and the block as of which it was proved.
+fn with_proof(accreditation: Accreditation, proved: Value) -> anyhow::Result<Value> {
+    let mut json = serde_json::to_value(accreditation)?;
+    json["proved"] = proved;
+    Ok(json)
+}
+
 async fn show(rpc: &Rpc, output: &Output, did: &Did, prove: &Prove) -> anyhow::Result<()> {
-    let mut accreditations: Vec<client::api::Accreditation> = Vec::new();
-    let mut proved = Value::Null;
+    let (mut accreditations, mut others): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
     if let Some(mut checker) = prove.checker(&rpc.client).await? {
         checker.of_its_network(did)?;
         for role in [Role::Registrar, Role::Issuer] {
             let question = RegistryQuestion::Accreditation { did: did.clone(), role };
             let answer = rpc.client.entry_proved(&mut checker.light, &question, now()?).await;
             let answer = answer.map_err(unproved)?;
-            if let Some(RegistryEntry::Accreditation(accreditation)) = answer.entry {
-                accreditations.push(client::api::Accreditation::new(accreditation));
+            // A block may have come in between: each holds as of its own.
+            let proved = checker.shown(&answer.checkpoint);
+            match answer.entry {
+                Some(RegistryEntry::Accreditation(accreditation)) => {
+                    accreditations.push(with_proof(Accreditation::new(accreditation), proved)?);
+                }
+                _ => others.push(json!({ "role": role, "proved": proved })),
             }
-            proved = checker.shown(&answer.checkpoint);
             checker.done(output, &answer.checkpoint)?;
         }
     } else {
-        accreditations = rpc.client.issuer(did).await?.accreditations;
+        let told = rpc.client.issuer(did).await?.accreditations;
+        accreditations = told.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
     }
     let mut json = json!({ "did": did, "accreditations": accreditations });
-    if !proved.is_null() {
-        json["proved"] = proved;
+    if !others.is_empty() {
+        json["notAccredited"] = others.into();
     }
     if accreditations.is_empty() {
         output.answer_json(&json)?;

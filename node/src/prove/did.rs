@@ -10,7 +10,7 @@ use ledger::state::StateKey;
 use ledger::{Did, DidId, Record, Store, StoreError, Version};
 use serde_json::json;
 
-use super::{ProveError, links, settled};
+use super::{PROVERS, ProveError, links, settled};
 
 /// A proof with what it proves.
 pub struct Proved {
@@ -69,7 +69,7 @@ pub fn find(store: &Store, network: &str, text: &str, options: &Options) -> Resu
 /// # Errors
 /// When the disk fails, there is no such block, or the options cannot be followed.
 pub fn prove(store: &Store, did: &Did, options: &Options, since: Epoch) -> Result<Proved, ProveError> {
-    settled(store, |certificate| attempt(store, did, options, since, certificate))
+    settled(store, &PROVERS, |certificate| attempt(store, did, options, since, certificate))
 }
 
 fn attempt(

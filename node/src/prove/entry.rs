@@ -7,7 +7,7 @@ use ledger::proof::EntryProof;
 use ledger::state::StateKey;
 use ledger::{RegistryKey, Store};
 
-use super::{ProveError, links, settled};
+use super::{PROVERS, ProveError, links, settled};
 
 /// Proves what the registry holds under `key`, for a client that knows the validators of the epoch `since`. Waits a little
 /// where that cannot be proved yet.
@@ -15,7 +15,7 @@ use super::{ProveError, links, settled};
 /// # Errors
 /// When the disk fails, or there is no certified block to prove it at.
 pub fn prove_entry(store: &Store, key: &RegistryKey, since: Epoch) -> Result<RegistryProof, ProveError> {
-    settled(store, |certificate| attempt(store, key, since, certificate))
+    settled(store, &PROVERS, |certificate| attempt(store, key, since, certificate))
 }
 
 fn attempt(

@@ -15,7 +15,7 @@ use ledger::tree::proof::prove as path_to;
 use ledger::tree::{Leaf, root};
 use ledger::{CheckedBatch, Store};
 
-use super::{ProveError, links, settled};
+use super::{FATE_PROVERS, ProveError, links, settled};
 
 /// The most blocks of a window: twice the lifetime that wallets give a transaction.
 pub const MAX_BLOCKS: u64 = 2 * client::wallet::LIFETIME;
@@ -48,7 +48,7 @@ pub fn prove_fate(
             return Err(ProveError::TooWide { blocks });
         }
     }
-    settled(store, |certificate| attempt(store, genesis, id, window, since, certificate))
+    settled(store, &FATE_PROVERS, |certificate| attempt(store, genesis, id, window, since, certificate))
 }
 
 fn attempt(

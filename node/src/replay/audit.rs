@@ -101,6 +101,8 @@ pub enum Step {
     Range,
     /// A block was looked at.
     Block,
+    /// A receipt was counted.
+    Receipt,
     /// A version of a DID was.
     Version,
 }
@@ -118,7 +120,7 @@ pub fn audit(
     audit.epochs()?;
     audit.finality(watch)?;
     audit.blocks(watch)?;
-    audit.receipts()?;
+    audit.receipts(watch)?;
     audit.dids(watch)?;
     audit.rest()?;
     Ok(audit.found)
@@ -295,7 +297,7 @@ impl Audit<'_> {
     }
 
     /// The receipts that came with a snapshot, and that there are none beside these and those of blocks.
-    fn receipts(&mut self) -> Result<(), AuditError> {
+    fn receipts(&mut self, watch: &mut impl FnMut(Step) -> Result<(), AuditError>) -> Result<(), AuditError> {
         for at in self.store.remembered_blocks() {
             let Moment { height, time } = at?;
             let receipts = self.store.receipts_of(self.genesis, height)?;
@@ -310,6 +312,7 @@ impl Audit<'_> {
         for receipt in self.store.receipts() {
             let height = receipt?.height;
             count += u64::from(height > origin || height == Height::ZERO);
+            watch(Step::Receipt)?;
         }
         if count != self.receipts {
             let problem = format!("there are {count}, but blocks have {}", self.receipts);

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::registry::Role;
-use crate::samples::{create, created, deactivated, grant, proposed, updated, voted};
+use crate::samples::{accredited, create, created, deactivated, grant, proposed, updated, voted};
 use crate::state::BlockSummary;
 use crate::store::tests::Fixture;
 use crate::{Change, DidId, Receipt, tree};
@@ -160,4 +160,21 @@ fn proofs_hold_while_blocks_are_committed() {
         done.store(true, Ordering::Release);
         assert!(prover.join().unwrap() > 0);
     });
+}
+
+#[test]
+fn what_is_kept_of_a_block_counts_the_registrys_entries() {
+    let fixture = Fixture::new();
+    let update = fixture.store().work_out(&[(Digest::ZERO, Some(Digest::ZERO))]).unwrap();
+    let bytes = |scopes: usize| {
+        let RegistryEntry::Accreditation(mut accreditation) = accredited(1, Role::Issuer) else {
+            panic!("it is an accreditation")
+        };
+        accreditation.scope = vec!["diploma".to_owned(); scopes];
+        let entry = RegistryEntry::Accreditation(accreditation);
+        let nodes = Trie::default().adopt(&update);
+        Recent::new(Height(1), nodes, vec![(entry.key(), Some(entry))]).bytes
+    };
+    assert!(bytes(0) > size_of::<RegistryEntry>());
+    assert_eq!(bytes(1_000) - bytes(0), 1_000 * (8 + "diploma".len()));
 }

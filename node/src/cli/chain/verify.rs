@@ -98,22 +98,27 @@ impl Verify {
         }
         let tip = store.tip();
         let bar = output.progress(tip.height.since(store.origin()), "checking blocks");
-        let versions = output.spinner("");
-        let mut count = 0_u64;
+        let spinner = output.spinner("");
+        let (mut count, mut receipts) = (0_u64, 0_u64);
         let audited = audit(store, genesis, &mut |step| {
             match step {
                 Step::Range => {}
                 Step::Block => bar.inc(1),
+                Step::Receipt => {
+                    receipts += 1;
+                    bar.finish_and_clear();
+                    spinner.set_message(format!("counting receipts: {receipts}"));
+                }
                 Step::Version => {
                     count += 1;
                     bar.finish_and_clear();
-                    versions.set_message(format!("checking versions of DIDs: {count}"));
+                    spinner.set_message(format!("checking versions of DIDs: {count}"));
                 }
             }
             if interruption.is_pressed() { Err(AuditError::Stopped) } else { Ok(()) }
         });
         bar.finish_and_clear();
-        versions.finish_and_clear();
+        spinner.finish_and_clear();
         let found = audited?;
         let mut json = json!({
             "chain": genesis.chain(), "height": tip.height, "block": tip.digest,

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use client::api::ChainStatus;
 use client::keyring::NewKeys;
 use client::wallet::organisation::{self, Request};
 use client::wallet::{self, Terms, Word};
@@ -82,7 +83,13 @@ pub(super) async fn create_many(
     if files.len() as u64 > most {
         bail!("{} requests, but one transaction takes at most {most} on this network", files.len());
     }
-    let requests = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (requests, faults) = sound(ready, registrar, files);
+    for fault in &faults {
+        output.note(&format!("Left out: {fault}"));
+    }
+    if requests.is_empty() {
+        bail!("none of these requests can be registered:\n{}", faults.join("\n"));
+    }
     let change = ready.change(registrar, output);
     change.resume(&ready.terms()).await?;
     let entry = ready.keyring.read(registrar)?;
@@ -96,11 +103,52 @@ pub(super) async fn create_many(
             receipt.items.iter().map(|item| format!("{}: {}", item.did, item.result)).collect();
         lines.join("\n")
     })?;
+    let (count, height) = (receipt.items.len(), receipt.height);
+    let mut problems = Vec::new();
     if refused > 0 {
-        let (count, height) = (receipt.items.len(), receipt.height);
-        let problem =
-            format!("{refused} of {count} DIDs were not registered in block {height}: see the list");
-        return Err(Ending::NotApplied(problem).into());
+        problems
+            .push(format!("{refused} of {count} DIDs were not registered in block {height}: see the list"));
+    }
+    if !faults.is_empty() {
+        problems.push(format!("{} requests were left out:\n{}", faults.len(), faults.join("\n")));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Ending::NotApplied(problems.join("; ")).into()) }
+}
+
+/// The requests that can stand in one transaction, and what is wrong with the others: none keeps the rest from being registered.
+fn sound(ready: &Ready, registrar: &Did, files: &[PathBuf]) -> (Vec<Request>, Vec<String>) {
+    let (mut requests, mut faults) = (Vec::<Request>::new(), Vec::new());
+    for file in files {
+        let request = read(file).and_then(|request| {
+            let first = requests.first().map(|first| first.expires_at);
+            let checked = check(&request, registrar, &ready.terms(), &ready.status, first);
+            checked.with_context(|| file.display().to_string()).map(|()| request)
+        });
+        match request {
+            Ok(request) => requests.push(request),
+            Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    (requests, faults)
+}
+
+/// Whether a request can be registered now, beside others of the expiry `first`.
+fn check(
+    request: &Request,
+    registrar: &Did,
+    terms: &Terms,
+    status: &ChainStatus,
+    first: Option<Height>,
+) -> anyhow::Result<()> {
+    request.check(terms, registrar, &status.parameters)?;
+    let (until, height) = (request.expires_at, status.height);
+    if until <= height {
+        bail!(
+            "it could be registered until height {until}, and the chain is at {height}: ask its owner for a new one"
+        );
+    }
+    if let Some(first) = first.filter(|first| *first != until) {
+        bail!("it is for height {until}, but the ones before for {first}: register it by itself");
     }
     Ok(())
 }

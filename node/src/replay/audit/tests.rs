@@ -34,7 +34,7 @@ fn whoever_waits_can_end_it_at_any_step() {
     let chain = Chain::full();
     let mut steps = 0;
     let made = audit(&chain.store, &chain.genesis, &mut |step| {
-        steps += u64::from(step != Step::Range);
+        steps += u64::from(matches!(step, Step::Block | Step::Version));
         Ok(())
     });
     let made = made.unwrap();

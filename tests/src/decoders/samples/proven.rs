@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use client::light::{Links, RegistryProof, TransactionProof};
 use client::wallet::Terms;
-use client::wallet::organisation;
+use client::wallet::organisation::Request;
 use consensus::Checkpoint;
 use ledger::proof::{EntryProof, FateProof, InBlock, Window};
 use ledger::registry::{Accreditation, Role, Status};
 use ledger::state::{BlockSummary, StateKey, receipt_leaves, receipts_root};
 use ledger::tree::{self, MemoryTree};
-use ledger::{RegistryEntry, RegistryKey};
+use ledger::{Operation, RegistryEntry, RegistryKey};
 
 use super::*;
 
@@ -219,10 +219,27 @@ impl Samples {
         sound
     }
 
+    /// Those that the vectors' registrar put into one transaction.
     pub(in super::super) fn registrations(&self) -> Vec<Vec<u8>> {
+        let requested = self.decoded().into_iter().filter_map(|transaction| match transaction.operation {
+            Operation::CreateMany(many) => Some((many, transaction.chain, transaction.expires_at)),
+            _ => None,
+        });
+        let requests = requested.flat_map(|(many, chain, expires_at)| {
+            let registrar = Did::new(NETWORK, many.registrar);
+            many.items.into_iter().map(move |item| Request {
+                chain,
+                registrar: registrar.clone(),
+                expires_at,
+                item,
+            })
+        });
         let terms = Terms { network: NETWORK.into(), chain: genesis().chain(), expires_at: Height(100) };
-        let (_, request) = organisation::request(&terms, &self.questions[0].did);
-        vec![serde_json::to_vec(&request).unwrap(), serde_json::to_vec_pretty(&request).unwrap()]
+        let written = |request: Request| {
+            request.check(&terms, &request.registrar, genesis().parameters()).unwrap();
+            serde_json::to_vec(&request).unwrap()
+        };
+        requests.map(written).collect()
     }
 
     pub(in super::super) fn registry_questions(&self) -> Vec<Vec<u8>> {
