@@ -3,7 +3,9 @@
 //! Memory: at most 256 MiB of blocks (at ten million DIDs the filters and indexes alone take a third of it), 128 MiB of memtables and what the open files' readers need. Compression is
 //! off, as keys, digests and signatures do not compress.
 
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBRecoveryMode, LogLevel, Options};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBRecoveryMode, LogLevel, Options, ReadOptions,
+};
 
 use super::rows::Family;
 
@@ -40,13 +42,21 @@ pub(super) fn column_families() -> Vec<ColumnFamilyDescriptor> {
     Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), column_family(family, &cache))).into()
 }
 
+/// For reading all rows of a family once: ahead of time, and without pushing out what is read often.
+pub(super) fn scan() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_readahead_size(2 * MIB);
+    options.fill_cache(false);
+    options
+}
+
 fn column_family(family: Family, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
-    if family.is_asked_for_absent_rows() {
+    if family.is_looked_up() {
         table.set_bloom_filter(10.0, false);
     }
     let mut options = Options::default();

@@ -80,9 +80,13 @@ impl Family {
         }
     }
 
-    /// Whether rows are looked up that mostly do not exist: new transactions, new DIDs, new batches.
-    pub(super) const fn is_asked_for_absent_rows(self) -> bool {
-        matches!(self, Self::Unordered | Self::Ordered | Self::Receipts | Self::Records | Self::History)
+    /// Whether a filter pays that tells which files have a row: where rows are looked up that mostly do not exist (new transactions, new
+    /// DIDs, new batches), or that lie deep below newer ones of others (the tree's buckets).
+    pub(super) const fn is_looked_up(self) -> bool {
+        matches!(
+            self,
+            Self::Unordered | Self::Ordered | Self::Receipts | Self::Records | Self::History | Self::Tree
+        )
     }
 }
 

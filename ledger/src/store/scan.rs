@@ -7,7 +7,7 @@ use rocksdb::IteratorMode;
 
 use super::base::Remembered;
 use super::rows::{self, Family, Row};
-use super::{Store, StoreError};
+use super::{Store, StoreError, options};
 use crate::tree::BucketId;
 use crate::tree::bucket::from_row;
 use crate::{Moment, Receipt, Record, RegistryEntry};
@@ -84,7 +84,7 @@ impl Store {
         family: Family,
         mode: IteratorMode<'_>,
     ) -> impl Iterator<Item = Result<Row, StoreError>> {
-        let rows = self.db.iterator_cf(self.family(family), mode);
+        let rows = self.db.iterator_cf_opt(self.family(family), options::scan(), mode);
         rows.map(move |row| row.map_err(|source| self.read_error(family, &[], &source)))
     }
 }

@@ -144,8 +144,8 @@ impl Store {
 
     /// Rebuilds the tree from its rows, and compares its root with the one that is expected.
     pub(super) fn load_tree(&self, expected: Digest) -> Result<(), StoreError> {
-        let rows = self.db.iterator_cf(self.family(Family::Tree), rocksdb::IteratorMode::Start).map(|row| {
-            let (key, value) = row.map_err(|source| self.read_error(Family::Tree, &[], &source))?;
+        let rows = self.rows(Family::Tree, rocksdb::IteratorMode::Start).map(|row| {
+            let (key, value) = row?;
             let id = BucketId::from_bytes(&key);
             let id = id.ok_or_else(|| self.damaged(Family::Tree, &key, "its key is no bucket's".into()))?;
             Ok((id, self.bucket(id, &value)?))

@@ -118,11 +118,13 @@ pub fn to_row(leaves: &[Leaf]) -> Vec<u8> {
 
 /// The leaves of a row; none where they are not those of a bucket at `id`, in order.
 pub fn from_row(id: BucketId, row: &[u8]) -> Option<Vec<Leaf>> {
-    let (chunks, []) = row.as_chunks::<32>() else { return None };
-    let digests: Vec<Digest> = chunks.iter().map(|bytes| Digest::from_bytes(*bytes)).collect();
-    let (pairs, []) = digests.as_chunks::<2>() else { return None };
-    let leaves: Vec<Leaf> = pairs.iter().map(|[key, value]| Leaf { key: *key, value: *value }).collect();
-    (are_sound(id, &leaves) && row.len() == leaves.len() * LEAF_BYTES).then_some(leaves)
+    let (chunks, []) = row.as_chunks::<LEAF_BYTES>() else { return None };
+    let leaf = |bytes: &[u8; LEAF_BYTES]| {
+        let (key, value) = bytes.split_first_chunk::<32>()?;
+        Some(Leaf { key: Digest::from_bytes(*key), value: Digest::from_bytes(*value.first_chunk()?) })
+    };
+    let leaves: Vec<Leaf> = chunks.iter().filter_map(leaf).collect();
+    are_sound(id, &leaves).then_some(leaves)
 }
 
 /// The buckets that `leaves`, in ascending order and all below `id`, are kept in. `visit` is given each.
