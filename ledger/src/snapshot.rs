@@ -31,6 +31,7 @@ use crate::{Block, Governance, Outcome, Receipt, Record, RegistryEntry, Tip};
 /// The most bytes of a piece.
 pub const MAX_PIECE_BYTES: usize = 16 << 20;
 /// A piece is closed once it has so many bytes: the next item goes into the next one.
+#[cfg(feature = "store")]
 pub(crate) const FULL_PIECE_BYTES: usize = 2 << 20;
 /// What a piece of the tree has beside its leaves, in bytes: its kind and their number.
 const PIECE_HEAD_BYTES: u64 = 12;

@@ -23,7 +23,7 @@ const LEFT: &str = ". Do it again: it goes on where it ended";
 /// A snapshot is the ledger after one block, in pieces, with the certificates that prove it from the genesis document on. A new node
 /// begins from it instead of executing the whole chain; it believes nothing of it but what validators certified, from the genesis
 /// document on, so whoever passes it on is not trusted. It executes none of the blocks before: it trusts the quorum that signed.
-/// Compare the block with somebody you know. Settings under [snapshots] in config.toml make a node make them by itself.
+/// Compare the block with somebody you know. The settings `[snapshots]` in config.toml make a node make them by itself.
 #[derive(Debug, Subcommand)]
 pub(super) enum Snapshot {
     Create(Create),
