@@ -40,7 +40,9 @@ pub(super) const DECODERS: &[Decoder] = &[
     Decoder::new("final", |bytes| read(bytes, wire::Proof::decode), Samples::finals),
     Decoder::new("evidence", |bytes| canonical::<Evidence>(bytes, 4 << 10), Samples::evidence),
     Decoder::new("proof", proof, Samples::proofs),
-    Decoder::new("transaction-proof", transaction_proof, Samples::transaction_proofs),
+    // A block of the smallest kind takes four times its bytes by itself, and the check keeps a copy of what came.
+    Decoder::new("transaction-proof", transaction_proof, Samples::transaction_proofs)
+        .holding(5, super::BESIDE),
     Decoder::new("registry-proof", registry_proof, Samples::registry_proofs),
     Decoder::new("links", links, Samples::links),
     Decoder::new("pin", |bytes| canonical::<Pin>(bytes, MAX_PROOF_BYTES), Samples::pins),
