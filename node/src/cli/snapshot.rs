@@ -186,7 +186,7 @@ impl Fetch {
         bar.finish_and_clear();
         let fetch::Fetched { height, pieces, bytes } = fetched;
         output.answer(&json!({ "height": height, "pieces": pieces, "bytes": bytes }), || {
-            format!("The ledger stands at block {height}, checked by the genesis document. Next: realdid start --home {}", home.path().display())
+            format!("The ledger stands at block {height}, certified from the genesis document on. Next: realdid start --home {}", home.path().display())
         })
     }
 }
@@ -216,7 +216,7 @@ impl Restore {
         let height = manifest.height();
         output.answer(&json!({ "height": height, "pieces": count, "bytes": manifest.bytes() }), || {
             let height = height.unwrap_or_default();
-            format!("The ledger stands at block {height}, checked by the genesis document. Next: realdid start --home {}", home.path().display())
+            format!("The ledger stands at block {height}, certified from the genesis document on. Next: realdid start --home {}", home.path().display())
         })
     }
 }
