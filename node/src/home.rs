@@ -11,6 +11,7 @@
 //!                          journal was lost
 //!   data/store/            the chain and its state: the other nodes have it too, but see `ledger::HOW_TO_REPLACE`
 //!   data/store.restoring/  a backup on its way in
+//!   data/store.manifest    the list of the snapshot that is on its way in
 //!   data/journal/          what this validator voted: nobody else has it
 //!   data/snapshots/        ledgers at one height, for nodes that begin there
 //!   run/admin.sock         for administration, by this user alone, while the node runs

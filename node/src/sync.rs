@@ -147,7 +147,7 @@ struct Run {
 impl Sync {
     /// Catches up whenever the driver says so; all the time where this node has no vote.
     pub async fn run(mut self, mut starts: mpsc::Receiver<Height>) {
-        let mut turn = 0_usize;
+        let (mut turn, mut told_of_gap) = (0_usize, None);
         loop {
             let cause = match tokio::time::timeout(FOLLOW_EVERY, starts.recv()).await {
                 Ok(None) => return,
@@ -157,7 +157,7 @@ impl Sync {
                 Err(_) if self.membership.now().me.is_some() => continue,
                 Err(_) => Cause::Follow,
             };
-            if self.catch_up(cause, &mut turn).await.is_err() {
+            if self.catch_up(cause, &mut turn, &mut told_of_gap).await.is_err() {
                 return;
             }
         }
@@ -169,7 +169,12 @@ impl Sync {
 
     /// Gets all blocks that the peers have. `turn` goes on from run to run, so that not the same peer is asked first each
     /// time.
-    async fn catch_up(&mut self, cause: Cause, turn: &mut usize) -> Result<(), Stopped> {
+    async fn catch_up(
+        &mut self,
+        cause: Cause,
+        turn: &mut usize,
+        told_of_gap: &mut Option<Instant>,
+    ) -> Result<(), Stopped> {
         let snapshot = *self.snapshot.borrow();
         let mut run = Run {
             cause,
@@ -183,7 +188,7 @@ impl Sync {
             handed: VecDeque::new(),
             moved_at: Instant::now(),
             certified: Height::ZERO,
-            told_of_gap: None,
+            told_of_gap: *told_of_gap,
             meter: Meter::new(Arc::clone(&self.progress), Arc::clone(&self.metrics), snapshot.executed),
         };
         let admitted: Vec<PublicKey> = self.network.peers().into_iter().map(|peer| peer.key).collect();
@@ -197,6 +202,8 @@ impl Sync {
             self.ask(&mut run, &useful, turn);
             run.meter.look(snapshot.executed, run.window.target(), useful.len() + run.paused.len());
             if run.is_done(&snapshot, &useful) {
+                // Runs are many and short: what bounds the lines is kept from one to the next.
+                *told_of_gap = run.told_of_gap;
                 run.meter.finish(snapshot.executed);
                 return Ok(());
             }

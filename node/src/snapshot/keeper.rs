@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use genesis::{Genesis, Height};
-use ledger::{HOW_TO_REPLACE, Store};
+use ledger::Store;
 use tokio_util::sync::CancellationToken;
 
 use super::{Folder, Shelf, make};
@@ -62,6 +62,7 @@ impl Keeper {
         snapshots: SnapshotConfig,
         history: HistoryConfig,
     ) -> (Self, Due) {
+        remove_unfinished(&shelf);
         let (sender, copies) = sync_channel(1);
         let due = Due { config: snapshots, shelf: shelf.clone(), copies: sender };
         (Self { store, genesis, shelf, snapshots, history, copies }, due)
@@ -69,14 +70,14 @@ impl Keeper {
 
     /// Works until `stop`. What fails here is logged: a node without a new snapshot is a node all the same.
     pub fn run(self, stop: &CancellationToken) {
-        remove_unfinished(&self.shelf);
+        let mut forgets = self.history.keep_blocks > 0;
         while !stop.is_cancelled() {
             match self.copies.recv_timeout(LOOK_EVERY) {
                 Ok(copy) => self.snapshot(&copy, stop),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.forget();
+            forgets = forgets && self.forget();
         }
     }
 
@@ -101,17 +102,17 @@ impl Keeper {
         }
     }
 
-    fn forget(&self) {
-        if self.history.keep_blocks == 0 {
-            return;
-        }
+    /// Removes some old blocks; false where that fails: it would fail again, and what fails for good stops the node elsewhere.
+    fn forget(&self) -> bool {
         match self.store.prune(&self.genesis, self.history.keep_blocks, BLOCKS_AT_ONCE) {
             Ok(pruned) if pruned.removed > 0 => {
                 tracing::debug!(removed = pruned.removed, first = %pruned.first, "removed old blocks");
+                true
             }
-            Ok(_) => {}
+            Ok(_) => true,
             Err(error) => {
-                tracing::error!(%error, "old blocks cannot be removed. {HOW_TO_REPLACE}");
+                tracing::error!(%error, "old blocks cannot be removed, and are kept until the node starts again");
+                false
             }
         }
     }
