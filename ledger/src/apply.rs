@@ -16,6 +16,7 @@
 //! Invariant: the result depends on the arguments alone. No clock, no randomness, no hash-map order; transactions
 //! were checked before ([`CheckedBatch`]), so no rule depends on who checked them.
 
+mod ahead;
 mod registry;
 
 use std::borrow::Cow;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use genesis::{Configuration, Digest, Epoch, Height, PublicKey, Registration};
 
+use self::ahead::Ahead;
 use crate::HOW_TO_REPLACE;
 use crate::governance::RULES;
 use crate::operation::Scene;
@@ -49,6 +51,22 @@ pub trait StateView {
     /// # Errors
     /// When the state cannot be read.
     fn has_receipt(&self, id: &Digest) -> Result<bool, Self::Error>;
+
+    /// [`StateView::record`] of each of `dids`, which are in ascending order: a disk is read faster at many places at once.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn records(&self, dids: &[DidId]) -> Result<Vec<Option<Record>>, Self::Error> {
+        dids.iter().map(|did| self.record(did)).collect()
+    }
+
+    /// [`StateView::has_receipt`] of each of `ids`, which are in ascending order.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn have_receipts(&self, ids: &[Digest]) -> Result<Vec<bool>, Self::Error> {
+        ids.iter().map(|id| self.has_receipt(id)).collect()
+    }
 
     /// The validators, the parameters and what is voted on.
     ///
@@ -152,6 +170,7 @@ pub fn apply<V: StateView>(
     }
     let mut fold = Fold {
         view,
+        ahead: Ahead::read(view, batches)?,
         now,
         governance: Arc::clone(&before),
         records: Vec::new(),
@@ -193,6 +212,7 @@ pub fn apply<V: StateView>(
 
 struct Fold<'a, V> {
     view: &'a V,
+    ahead: Ahead,
     now: Moment,
     /// Shared with the view until something changes.
     governance: Arc<Governance>,
@@ -237,7 +257,7 @@ impl<V: StateView> Fold<'_, V> {
             return Ok(());
         }
         let id = checked.id();
-        if self.seen.contains(&id) || self.view.has_receipt(&id)? {
+        if self.seen.contains(&id) || self.ahead.has_receipt(&id) {
             return Ok(());
         }
         self.seen.insert(id);
@@ -376,9 +396,10 @@ impl<V: StateView> Fold<'_, V> {
 
     /// The newest record of `did`, with the changes of this block.
     fn record(&self, did: &DidId) -> Result<Option<Cow<'_, Record>>, V::Error> {
-        match self.newest.get(did) {
-            Some(place) => Ok(Some(Cow::Borrowed(&self.records[*place]))),
-            None => Ok(self.view.record(did)?.map(Cow::Owned)),
+        match (self.newest.get(did), self.ahead.record(did)) {
+            (Some(place), _) => Ok(Some(Cow::Borrowed(&self.records[*place]))),
+            (None, Some(record)) => Ok(record.map(Cow::Borrowed)),
+            (None, None) => Ok(self.view.record(did)?.map(Cow::Owned)),
         }
     }
 

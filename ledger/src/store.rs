@@ -10,7 +10,7 @@
 //! | `receipts` | transaction id | [`crate::Receipt`] |
 //! | `records` | DID id | the newest [`Record`] |
 //! | `registry` | the encoding of its [`RegistryKey`] | [`RegistryEntry`] |
-//! | `history` | DID id ‖ version | [`Record`] |
+//! | `history` | DID id ‖ version | [`Record`], of the versions before the newest |
 //! | `outcomes` | height, from [`base::Base::bodies`] on, which on a whole chain is that of the founding | [`Outcome`] |
 //! | `configurations` | digest | [`genesis::Configuration`]: of each epoch, pending, or announced in this epoch |
 //! | `epochs` | epoch | [`EpochStart`] |
@@ -22,8 +22,10 @@
 //! Heights, epochs and versions in keys are big-endian, so that they sort; values are in the canonical encoding.
 //!
 //! Invariants:
-//! - A block, its receipts, records, governance and outcome, and the tip become durable in one synced write: after a crash the store is
-//!   at height h or h−1, never between. The tip's parents and their batches are there from [`base::Base`] on.
+//! - A block, its receipts, records, governance and outcome, and the tip are one write, and writes become durable in their order: after a
+//!   crash the store stands at a block, never between two. A commit waits for the disk only where it ends an epoch, since final
+//!   blocks are in the voting journal: whoever lets go of them there calls [`Store::sync`] first. The tip's parents and their
+//!   batches are there from [`base::Base`] on.
 //! - A batch that a final block names is never removed by [`Store::remove_expired_batches`].
 //! - A row that does not decode, or is not the row that was asked for, is an error; never an answer.
 //! - After a failed write nothing is written any more: what the disk holds is known again only after a restart.
@@ -44,6 +46,8 @@ mod statistics;
 mod succession;
 mod tree;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -64,12 +68,12 @@ pub use self::tree::PROVABLE_BLOCKS;
 use crate::resolution::History;
 use crate::tree::{Change, Update};
 use crate::{
-    Block, Changes, CheckedBatch, DidId, Governance, Outcome, Record, RegistryEntry, RegistryKey, StateView,
-    Tip, Version,
+    Block, Changes, CheckedBatch, DidId, Governance, Header, Outcome, Record, RegistryEntry, RegistryKey,
+    StateView, Tip, Version,
 };
 
 /// The version of the layout above. Another one is refused when the store is opened.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// The ledger of one chain in one directory, which one process at a time holds.
 pub struct Store {
@@ -248,7 +252,8 @@ impl Store {
             || self.get_bytes(Family::Ordered, digest.as_bytes())?.is_some())
     }
 
-    /// Makes the next block and its changes durable, in one synced write.
+    /// Writes the next block and its changes, in one write that is whole or not there after a crash: durable once
+    /// [`Store::sync`] or [`Store::put_batches`] is called after it.
     ///
     /// # Errors
     /// When the block does not extend the tip, a batch of it was not stored, or the disk fails.
@@ -275,12 +280,7 @@ impl Store {
         for receipt in &changes.receipts {
             self.put(&mut batch, Family::Receipts, receipt.id.as_bytes(), receipt);
         }
-        for record in &changes.records {
-            let bytes = encode(record);
-            let key = rows::history_key(&record.header.did, record.header.version);
-            batch.put_cf(self.family(Family::Records), record.header.did.as_bytes(), &bytes);
-            batch.put_cf(self.family(Family::History), key, &bytes);
-        }
+        self.put_records(&mut batch, &changes.records)?;
         for (key, entry) in &changes.registry {
             self.put(&mut batch, Family::Registry, &encode(key), entry);
         }
@@ -303,7 +303,10 @@ impl Store {
         self.put(&mut batch, Family::Outcomes, &rows::height_key(block.height), &head.outcome);
         self.put(&mut batch, Family::Meta, b"tip", &head.tip);
         self.put(&mut batch, Family::Meta, b"counts", &head.counts);
-        self.write("committing a block", batch, Durability::Now)?;
+        // Where an epoch ends the journal goes on in the next one, and so must the ledger.
+        let ends = changes.governance.as_ref().is_some_and(|governance| governance.began == block.height);
+        let durability = if ends { Durability::Now } else { Durability::Later };
+        self.write("committing a block", batch, durability)?;
         self.adopt_tree(block.height, &changes.tree, replaced);
         self.set_head(head);
         Ok(())
@@ -421,6 +424,43 @@ impl Store {
         Ok(count)
     }
 
+    /// The rows of records that a block made, in its order: the newest of each DID takes the place of the one before, which
+    /// joins the older versions unless it is the same version, endorsed.
+    fn put_records(&self, batch: &mut WriteBatch, records: &[Record]) -> Result<(), StoreError> {
+        let mut newest: BTreeMap<DidId, &Record> = BTreeMap::new();
+        for record in records {
+            let Header { did, version, .. } = record.header;
+            let before = match newest.insert(did, record) {
+                Some(before) => Some(Cow::Borrowed(before)),
+                None if version == Version::FIRST => None,
+                None => self.record(&did)?.map(Cow::Owned),
+            };
+            if let Some(before) = before.filter(|before| before.header.version != version) {
+                let key = rows::history_key(&did, before.header.version);
+                self.put(batch, Family::History, &key, &*before);
+            }
+        }
+        for (did, record) in newest {
+            self.put(batch, Family::Records, did.as_bytes(), record);
+        }
+        Ok(())
+    }
+
+    /// Makes all that was written durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let doing = "syncing the log";
+        if self.halted.load(Ordering::Acquire) {
+            return Err(StoreError::Halted { doing });
+        }
+        self.db.flush_wal(true).map_err(|source| {
+            self.halted.store(true, Ordering::Release);
+            StoreError::Write { doing, path: self.path.clone(), problem: source.to_string() }
+        })
+    }
+
     fn head(&self) -> Head {
         self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -461,6 +501,15 @@ impl StateView for Store {
 
     fn has_receipt(&self, id: &Digest) -> Result<bool, StoreError> {
         Ok(self.get_bytes(Family::Receipts, id.as_bytes())?.is_some())
+    }
+
+    fn records(&self, dids: &[DidId]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.newest_of(dids)
+    }
+
+    fn have_receipts(&self, ids: &[Digest]) -> Result<Vec<bool>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(Digest::as_bytes).collect();
+        self.get_many(Family::Receipts, &keys, &|_, row| Ok(row.is_some()))
     }
 
     fn governance(&self) -> Result<Arc<Governance>, StoreError> {

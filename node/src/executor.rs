@@ -1,6 +1,7 @@
-//! Executes final blocks in order, behind finality, on a thread of its own: batches → changes → one synced write.
+//! Executes final blocks in order, behind finality, on a thread of its own: batches → changes → one write.
 //!
-//! Invariant: a receipt is told to a client only after its block is durable.
+//! Invariant: a receipt is told to a client only after its block is final, and so in a quorum's journals: after a crash it is
+//! executed again.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -122,7 +123,7 @@ impl Executor {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        Ok(())
+        Ok(self.store.sync()?)
     }
 
     /// Executes one block; false when the node stops before its batches came.

@@ -238,6 +238,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether [`Journal::forget_before`] has anything to remove.
+    pub fn has_before(&self, executed: Height) -> bool {
+        self.closed.first().is_some_and(|(_, height)| *height <= executed)
+    }
+
     /// Removes the closed segments that only matter for blocks up to `executed`.
     ///
     /// # Errors

@@ -4,10 +4,12 @@
 //! off, as keys, digests and signatures do not compress.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBRecoveryMode, LogLevel, Options, ReadOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBRecoveryMode, LogLevel, MergeOperands, Options,
+    ReadOptions,
 };
 
 use super::rows::Family;
+use crate::tree::bucket::merge_rows;
 
 const MIB: usize = 1 << 20;
 
@@ -50,6 +52,11 @@ pub(super) fn scan() -> ReadOptions {
     options
 }
 
+/// Brings the leaves that blocks changed into their bucket.
+fn merge_leaves(_: &[u8], row: Option<&[u8]>, changes: &MergeOperands) -> Option<Vec<u8>> {
+    changes.iter().try_fold(row.unwrap_or_default().to_vec(), |row, changes| merge_rows(&row, changes))
+}
+
 fn column_family(family: Family, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
@@ -63,6 +70,14 @@ fn column_family(family: Family, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(32 * MIB);
     options.set_level_compaction_dynamic_level_bytes(true);
+    if family.is_looked_up() {
+        // Most lookups are for what is not there: a filter spares them the search.
+        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_memtable_whole_key_filtering(true);
+    }
+    if family == Family::Tree {
+        options.set_merge_operator_associative("realdid.bucket", merge_leaves);
+    }
     if family == Family::Batches {
         // Batches are large and written once: compaction moves their keys, not their bytes.
         options.set_enable_blob_files(true);

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a row that does not decode, or is not the one that was asked for, is an error; never an answer.
 
+use std::cmp::Ordering;
+
 use genesis::Digest;
 use genesis::encoding::encode;
 
@@ -44,25 +46,35 @@ impl Store {
         Ok(record)
     }
 
+    /// [`Store::record`] of each of `dids`, which are in ascending order.
+    pub(super) fn newest_of(&self, dids: &[DidId]) -> Result<Vec<Option<Record>>, StoreError> {
+        let keys: Vec<_> = dids.iter().map(DidId::as_bytes).collect();
+        self.get_many(Family::Records, &keys, &|key, row| {
+            let decode = |row| self.decode::<Record>(Family::Records, *key, row);
+            let record = row.map(decode).transpose()?;
+            let sound = record.as_ref().is_none_or(|record| record.header.did.as_bytes() == *key);
+            self.expect(sound, Family::Records, *key)?;
+            Ok(record)
+        })
+    }
+
     /// The record of a DID at a version.
     ///
     /// # Errors
     /// When the disk fails or the row is damaged.
     pub fn version(&self, did: &DidId, version: Version) -> Result<Option<Record>, StoreError> {
-        let key = rows::history_key(did, version);
-        let Some(record) = self.get::<Record>(Family::History, &key)? else {
-            // Versions have no gaps: a missing row is damage, unless the DID never got that far.
-            let newest = self.record(did)?.map_or(0, |record| record.header.version.0);
-            let made = (1..=newest).contains(&version.0);
-            return if made {
-                Err(self.damaged(Family::History, &key, "it is missing".into()))
-            } else {
-                Ok(None)
-            };
-        };
-        let Header { did: found, version: at, .. } = &record.header;
-        self.expect(found == did && *at == version, Family::History, &key)?;
-        Ok(Some(record))
+        let Some(newest) = self.record(did)?.filter(|_| version >= Version::FIRST) else { return Ok(None) };
+        match version.cmp(&newest.header.version) {
+            Ordering::Greater => Ok(None),
+            Ordering::Equal => Ok(Some(newest)),
+            Ordering::Less => {
+                let key = rows::history_key(did, version);
+                let record: Record = self.require(Family::History, &key)?;
+                let Header { did: found, version: at, .. } = &record.header;
+                self.expect(found == did && *at == version, Family::History, &key)?;
+                Ok(Some(record))
+            }
+        }
     }
 
     /// The records of a DID from version `from` on, oldest first, at most `max_records`.

@@ -135,6 +135,40 @@ impl Store {
         bytes.map(|bytes| self.decode(family, key, &bytes)).transpose()
     }
 
+    /// What `read` makes of the rows under `keys`, which are in ascending order: read together, many of them on two threads.
+    pub(super) fn get_many<K: AsRef<[u8]> + Sync, T: Send>(
+        &self,
+        family: Family,
+        keys: &[K],
+        read: &(impl Fn(&K, Option<&[u8]>) -> Result<T, StoreError> + Sync),
+    ) -> Result<Vec<T>, StoreError> {
+        /// Fewer than this are read before another thread has begun.
+        const WORTH_A_THREAD: usize = 128;
+        if keys.len() >= WORTH_A_THREAD {
+            let (left, right) = keys.split_at(keys.len() / 2);
+            let get = |keys| self.get_in_order(family, keys, read);
+            let (left, right) = rayon::join(|| get(left), || get(right));
+            let mut read = left?;
+            read.append(&mut right?);
+            return Ok(read);
+        }
+        self.get_in_order(family, keys, read)
+    }
+
+    fn get_in_order<K: AsRef<[u8]>, T>(
+        &self,
+        family: Family,
+        keys: &[K],
+        read: impl Fn(&K, Option<&[u8]>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.db.batched_multi_get_cf(self.family(family), keys, true);
+        let read = |(key, row): (&K, Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>)| {
+            let row = row.map_err(|source| self.read_error(family, key.as_ref(), &source))?;
+            read(key, row.as_deref())
+        };
+        keys.iter().zip(rows).map(read).collect()
+    }
+
     /// A row that must be there.
     pub(super) fn require<T: Serialize + DeserializeOwned>(
         &self,

@@ -3,7 +3,7 @@
 //! Invariant: a row that does not decode, or is not the one that its key names, is an error; never an item.
 
 use genesis::encoding::encode;
-use rocksdb::IteratorMode;
+use rocksdb::{IterateBounds, IteratorMode};
 
 use super::base::Remembered;
 use super::rows::{self, Family, Row};
@@ -15,7 +15,25 @@ use crate::{Moment, Receipt, Record, RegistryEntry};
 impl Store {
     /// Every version of every DID: by DID, the oldest version first.
     pub fn versions(&self) -> impl Iterator<Item = Result<Record, StoreError>> {
-        self.rows(Family::History, IteratorMode::Start).map(|row| {
+        let mut older = self.older_records(IteratorMode::Start).peekable();
+        let mut newest = self.newest_records().peekable();
+        std::iter::from_fn(move || {
+            // Both are by DID; of one DID the newest version comes last.
+            let is_next = |older: &Record, newest: &Record| older.header.did <= newest.header.did;
+            match (older.peek(), newest.peek()) {
+                (Some(Ok(record)), Some(Ok(last))) if !is_next(record, last) => newest.next(),
+                (Some(_), _) => older.next(),
+                (None, _) => newest.next(),
+            }
+        })
+    }
+
+    /// The versions of DIDs before their newest, by DID and version.
+    pub(super) fn older_records(
+        &self,
+        mode: IteratorMode<'_>,
+    ) -> impl Iterator<Item = Result<Record, StoreError>> {
+        self.rows(Family::History, mode).map(|row| {
             let (key, value) = row?;
             let record: Record = self.decode(Family::History, &key, &value)?;
             let expected = rows::history_key(&record.header.did, record.header.version);
@@ -76,6 +94,18 @@ impl Store {
             count += leaves.ok_or_else(problem)?.len() as u64;
         }
         Ok(count)
+    }
+
+    /// The rows of a family whose keys are among `keys`.
+    pub(super) fn rows_within(
+        &self,
+        family: Family,
+        keys: impl IterateBounds,
+    ) -> impl Iterator<Item = Result<Row, StoreError>> {
+        let mut options = options::scan();
+        options.set_iterate_range(keys);
+        let rows = self.db.iterator_cf_opt(self.family(family), options, IteratorMode::Start);
+        rows.map(move |row| row.map_err(|source| self.read_error(family, &[], &source)))
     }
 
     /// The rows of a family.

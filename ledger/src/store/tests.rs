@@ -262,7 +262,7 @@ fn another_format_is_refused_by_number() {
     db.put_cf(db.cf_handle("meta").unwrap(), b"format", 9u32.to_le_bytes()).unwrap();
     drop(db);
     let error = Store::open(fixture.close(), &genesis()).err().unwrap().to_string();
-    assert!(error.contains("format 9") && error.contains("format 3"), "{error}");
+    assert!(error.contains("format 9") && error.contains("format 4"), "{error}");
 }
 
 pub(super) fn assert_names_row(error: StoreError, row: &str) {
@@ -275,18 +275,19 @@ pub(super) fn assert_names_row(error: StoreError, row: &str) {
 fn a_damaged_row_is_named_and_never_an_answer() {
     let mut fixture = Fixture::new();
     let (block, changes) = fixture.commit(&[created(1)]);
+    fixture.commit(&[updated(1, 1, &[1, 2], 1)]);
     let did = create(&[1]).did();
     let id = changes.receipts[0].id;
     let other = encode(&Record::first(create(&[2]).did(), document(&[2]), commitments(1), None, moment(1)));
     let history_key = rows::history_key(&did, Version(1));
 
+    fixture.damage("history", &history_key, &[]);
+    assert_names_row(fixture.store().version(&did, Version(1)).unwrap_err(), "0000000000000001]");
+    assert_names_row(fixture.store().history(&did, Version(1), 9).unwrap_err(), "history[");
     fixture.damage("records", did.as_bytes(), b"garbage");
     assert_names_row(fixture.store().record(&did).unwrap_err(), &format!("records[{}]", did.0));
     fixture.damage("records", did.as_bytes(), &other);
     assert_names_row(fixture.store().record(&did).unwrap_err(), "another row's value");
-    fixture.damage("history", &history_key, &[]);
-    assert_names_row(fixture.store().version(&did, Version(1)).unwrap_err(), "0000000000000001]");
-    assert_names_row(fixture.store().history(&did, Version(1), 9).unwrap_err(), "history[");
     fixture.damage("receipts", id.as_bytes(), b"\0");
     assert_names_row(fixture.store().receipt(&id).unwrap_err(), &format!("receipts[{id}]"));
     fixture.damage("batches", block.batches[0].as_bytes(), b"another batch");

@@ -1,4 +1,5 @@
-//! The state tree on disk: a row a bucket. The nodes above the buckets are in memory, and rebuilt from the rows at start.
+//! The state tree on disk: a row a bucket, of which a block writes the leaves that change (`options` has RocksDB merge them, when it
+//! reads or compacts). The nodes above the buckets are in memory, and rebuilt from the rows at start.
 //!
 //! Invariants:
 //! - A block's changes of the tree are in the write that commits the block, and in memory after it: what a crash leaves is the
@@ -16,7 +17,7 @@ use rocksdb::WriteBatch;
 use super::rows::Family;
 use super::{Store, StoreError};
 use crate::state::StateKey;
-use crate::tree::bucket::{from_row, to_row};
+use crate::tree::bucket::{changed, from_row, to_row};
 use crate::tree::trie::Replaced;
 use crate::tree::{BucketId, Buckets, Leaf, Proof, Trie, Update};
 use crate::{RegistryEntry, RegistryKey};
@@ -63,12 +64,9 @@ impl Buckets for Store {
 
     fn read(&self, ids: &[BucketId]) -> Result<Vec<Vec<Leaf>>, StoreError> {
         let keys: Vec<[u8; 9]> = ids.iter().map(|id| id.to_bytes()).collect();
-        let rows = self.db.batched_multi_get_cf(self.family(Family::Tree), &keys, true);
-        let leaves = ids.iter().zip(rows).map(|(id, row)| {
-            let row = row.map_err(|source| self.read_error(Family::Tree, &id.to_bytes(), &source))?;
-            row.map_or(Ok(Vec::new()), |row| self.bucket(*id, &row))
-        });
-        leaves.collect()
+        self.get_many(Family::Tree, &keys, &|key, row| {
+            row.map_or(Ok(Vec::new()), |row| self.bucket(self.bucket_id(key)?, row))
+        })
     }
 }
 
@@ -95,10 +93,11 @@ impl Store {
         );
         let family = self.family(Family::Tree);
         for row in update.rows() {
-            if row.after.is_empty() {
-                batch.delete_cf(family, row.id.to_bytes());
-            } else {
-                batch.put_cf(family, row.id.to_bytes(), to_row(&row.after));
+            let key = row.id.to_bytes();
+            match changed(&row.before, &row.after) {
+                _ if row.after.is_empty() => batch.delete_cf(family, key),
+                Some(leaves) if !row.before.is_empty() => batch.merge_cf(family, key, to_row(&leaves)),
+                _ => batch.put_cf(family, key, to_row(&row.after)),
             }
         }
     }
@@ -144,13 +143,9 @@ impl Store {
 
     /// Rebuilds the tree from its rows, and compares its root with the one that is expected.
     pub(super) fn load_tree(&self, expected: Digest) -> Result<(), StoreError> {
-        let rows = self.rows(Family::Tree, rocksdb::IteratorMode::Start).map(|row| {
-            let (key, value) = row?;
-            let id = BucketId::from_bytes(&key);
-            let id = id.ok_or_else(|| self.damaged(Family::Tree, &key, "its key is no bucket's".into()))?;
-            Ok((id, self.bucket(id, &value)?))
-        });
-        let trie = Trie::load(rows)?;
+        // The key of a bucket of all keys begins with a 0, too.
+        let (left, right) = rayon::join(|| self.load_half(..[0x80]), || self.load_half([0x80]..));
+        let trie = Trie::of_halves(left?, right?);
         let found = trie.root();
         if found != expected {
             let problem =
@@ -159,6 +154,14 @@ impl Store {
         }
         *self.tree.write().unwrap_or_else(PoisonError::into_inner) = Memory { trie, recent: VecDeque::new() };
         Ok(())
+    }
+
+    fn load_half(&self, keys: impl rocksdb::IterateBounds) -> Result<Trie, StoreError> {
+        Trie::load(self.rows_within(Family::Tree, keys).map(|row| {
+            let (key, value) = row?;
+            let id = self.bucket_id(&key)?;
+            Ok((id, self.bucket(id, &value)?))
+        }))
     }
 
     /// Whether each of `keys` is in the state after the block at `height`, and with which value. None where that is not one of the newest
@@ -214,6 +217,11 @@ impl Store {
 
     fn memory(&self) -> RwLockReadGuard<'_, Memory> {
         self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bucket_id(&self, key: &[u8]) -> Result<BucketId, StoreError> {
+        BucketId::from_bytes(key)
+            .ok_or_else(|| self.damaged(Family::Tree, key, "its key is no bucket's".into()))
     }
 
     fn bucket(&self, id: BucketId, row: &[u8]) -> Result<Vec<Leaf>, StoreError> {

@@ -116,6 +116,42 @@ pub fn to_row(leaves: &[Leaf]) -> Vec<u8> {
     leaves.iter().flat_map(|leaf| [leaf.key, leaf.value]).flat_map(|digest| *digest.as_bytes()).collect()
 }
 
+/// A row with that of the changed leaves `changes`, both in ascending order of their keys: of two with one key the changed one
+/// stays. None where either is no list of leaves. Associative, so that changes may be brought together before they meet their row.
+pub fn merge_rows(row: &[u8], changes: &[u8]) -> Option<Vec<u8>> {
+    let ((mut before, []), (changes, [])) =
+        (row.as_chunks::<LEAF_BYTES>(), changes.as_chunks::<LEAF_BYTES>())
+    else {
+        return None;
+    };
+    let mut merged = Vec::with_capacity((before.len() + changes.len()) * LEAF_BYTES);
+    for change in changes {
+        let smaller = before.partition_point(|leaf| leaf[..32] < change[..32]);
+        merged.extend(before[..smaller].as_flattened());
+        let is_same = before.get(smaller).is_some_and(|leaf| leaf[..32] == change[..32]);
+        before = &before[smaller + usize::from(is_same)..];
+        merged.extend(change);
+    }
+    merged.extend(before.as_flattened());
+    Some(merged)
+}
+
+/// The leaves that lead from `before` to `after` by [`merge_rows`]; none where a leaf went.
+pub fn changed(before: &[Leaf], after: &[Leaf]) -> Option<Vec<Leaf>> {
+    let (mut changed, mut rest) = (Vec::new(), before);
+    for leaf in after {
+        match rest {
+            [first, others @ ..] if first.key == leaf.key => {
+                rest = others;
+                changed.extend((first.value != leaf.value).then_some(*leaf));
+            }
+            [first, ..] if first.key < leaf.key => return None,
+            _ => changed.push(*leaf),
+        }
+    }
+    rest.is_empty().then_some(changed)
+}
+
 /// The leaves of a row; none where they are not those of a bucket at `id`, in order.
 pub fn from_row(id: BucketId, row: &[u8]) -> Option<Vec<Leaf>> {
     let (chunks, []) = row.as_chunks::<LEAF_BYTES>() else { return None };

@@ -210,6 +210,24 @@ impl Trie {
         Ok(trie)
     }
 
+    /// The tree of two others: of the keys that begin with a 0, and of those that begin with a 1.
+    pub fn of_halves(mut left: Self, right: Self) -> Self {
+        let offset = index_of(left.nodes.len());
+        let (Some(place), Some(other)) = (left.nodes[0].children(), right.nodes[0].children()) else {
+            // A bucket of all keys, or nothing: then that is all there is.
+            return if left == Self::default() { right } else { left };
+        };
+        let moved = |node: Node| Node { children: node.children().map_or(0, |index| index + offset), ..node };
+        let half = moved(right.node(other + 1));
+        left.nodes.extend(right.nodes.into_iter().map(moved));
+        left.nodes[place as usize + 1] = half;
+        let mut plan = Plan::new();
+        let known = |summary| Source::Known(summary);
+        let root = plan.join(0, known(left.node(place).summary), known(half.summary));
+        left.fill(plan, &mut vec![(0, root)]);
+        left
+    }
+
     fn fill(&mut self, plan: Plan, places: &mut Vec<(Index, Source)>) {
         let hashes = plan.run();
         for (index, source) in places.drain(..) {

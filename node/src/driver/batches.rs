@@ -83,7 +83,11 @@ impl Work {
     pub(super) fn look_after(&mut self) -> Result<(), DriverError> {
         let now = Instant::now();
         self.looked_after = now;
-        self.driver.journal.forget_before(self.executed)?;
+        if self.driver.journal.has_before(self.executed) {
+            // A final block that is forgotten here must be durable there.
+            self.driver.store.sync()?;
+            self.driver.journal.forget_before(self.executed)?;
+        }
         let expired = self.driver.availability.expire(self.executed, now);
         if !expired.is_empty() {
             tracing::info!(count = expired.len(), "batches expired before a block named them");

@@ -119,6 +119,11 @@ impl Journal {
         self.disk.segments.push(Segment { tip, records: state });
     }
 
+    /// Whether [`Journal::forget_before`] has anything to remove.
+    pub fn has_before(&self, executed: Height) -> bool {
+        self.disk.segments.iter().skip(1).any(|segment| segment.tip <= executed)
+    }
+
     /// Removes the files that nothing needs once the block at `executed` is in the ledger.
     pub fn forget_before(&mut self, executed: Height) {
         let needed = self.disk.segments.iter().rposition(|segment| segment.tip <= executed).unwrap_or(0);

@@ -153,6 +153,14 @@ impl Machine {
         let Some(replica) = &self.replica else { return };
         if self.journal.is_settled() {
             self.journal.begin(replica.records(), replica.status().tip.height);
+            self.forget_journal();
+        }
+    }
+
+    /// Drops the files of the journal that are not needed any more: the blocks in them must be durable in the ledger.
+    pub fn forget_journal(&mut self) {
+        if self.journal.has_before(self.store.height()) {
+            self.store.sync();
             self.journal.forget_before(self.store.height());
         }
     }

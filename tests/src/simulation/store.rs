@@ -1,8 +1,8 @@
 //! A machine's ledger: the executed blocks, what they led to, and the checkpoints of the chain. It executes by the real
 //! rules, and serves and restarts from what it holds as the node does.
 //!
-//! Invariant: a block is durable once it is executed, and then so is every checkpoint that was put in before it; of the
-//! checkpoints put in since, a crash keeps the first few.
+//! Invariant: writes become durable in their order, by [`Store::sync`] at the latest. A crash keeps all blocks that were executed since,
+//! and of the checkpoints put in after them the first few; or it keeps none of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -85,6 +85,8 @@ pub struct Store {
     starts: Vec<(Height, Configuration)>,
     checkpoints: BTreeMap<Height, CheckpointCertificate>,
     unsynced: Vec<Height>,
+    /// What the disk has for sure, where blocks were executed since.
+    synced: Option<Box<Self>>,
 }
 
 /// What the validators sign of an executed block (P6).
@@ -169,6 +171,7 @@ impl Store {
             starts: vec![(Height::ZERO, Configuration::of(genesis))],
             checkpoints: BTreeMap::new(),
             unsynced: Vec::new(),
+            synced: None,
         }
     }
 
@@ -193,6 +196,9 @@ impl Store {
         closes: Option<Digest>,
         batches: &[Arc<CheckedBatch>],
     ) -> Result<Executed, ApplyError<Infallible>> {
+        if self.synced.is_none() {
+            self.synced = Some(Box::new(self.clone()));
+        }
         let moment = Moment { height: block.height, time: block.time };
         let changes = apply(&self.state, moment, closes, batches)?;
         let outcome = changes.outcome;
@@ -205,7 +211,16 @@ impl Store {
         let checkpoint = checkpoint(&block, &outcome);
         self.blocks.push(Stored { block, commit, outcome });
         self.unsynced.clear();
+        if closes.is_some() {
+            self.sync();
+        }
         Ok(Executed { checkpoint, next })
+    }
+
+    /// Makes all of it durable.
+    pub fn sync(&mut self) {
+        self.synced = None;
+        self.unsynced.clear();
     }
 
     /// Keeps a checkpoint's certificate; a crash before the next block may lose it.
@@ -216,8 +231,13 @@ impl Store {
         }
     }
 
-    /// Loses what was not synced, from some checkpoint on.
+    /// Loses what was not synced: the blocks, or the checkpoints after them, from some one on.
     pub fn crash(&mut self, chance: &mut Chance) {
+        if let Some(synced) = self.synced.take()
+            && chance.percent(50)
+        {
+            *self = *synced;
+        }
         let kept = chance.below(self.unsynced.len() as u64 + 1) as usize;
         for height in self.unsynced.drain(..).skip(kept) {
             self.checkpoints.remove(&height);

@@ -20,7 +20,7 @@ use crate::snapshot::{
 use crate::state::{BlockSummary, StateKey, receipt_leaves};
 use crate::tree::bucket::{are_sound, split, to_row};
 use crate::tree::{self, Leaf};
-use crate::{Block, DidId, Governance, Record, RegistryEntry, RegistryKey, Version};
+use crate::{Block, DidId, Governance, Header, Record, RegistryEntry, RegistryKey, Version};
 
 /// A ledger on its way in.
 pub struct Restoration {
@@ -262,15 +262,9 @@ impl Restoration {
             if let Err(error) = has_its_document(record) {
                 return Ok(Err(error));
             }
-            self.put_version(batch, record);
             self.store.put(batch, Family::Records, record.header.did.as_bytes(), record);
         }
         Ok(proven(self.are_in_tree(records.iter().map(leaf).collect())?, "the record of a DID"))
-    }
-
-    fn put_version(&self, batch: &mut WriteBatch, record: &Record) {
-        let key = rows::history_key(&record.header.did, record.header.version);
-        self.store.put(batch, Family::History, &key, record);
     }
 
     fn history(
@@ -291,11 +285,7 @@ impl Restoration {
                 Some((did, version, digest)) if did == header.did && version == header.version => {
                     Some(digest)
                 }
-                _ => {
-                    let key = rows::history_key(&header.did, header.version.next());
-                    let after: Option<Record> = self.store.get(Family::History, &key)?;
-                    after.map(|after| after.header.previous)
-                }
+                _ => self.after(header)?.map(|after| after.header.previous),
             };
             if after != Some(header.digest()) {
                 return Ok(Err(not_proven(format!("version {} of a DID", header.version))));
@@ -303,10 +293,19 @@ impl Restoration {
             if let Err(error) = has_its_document(record) {
                 return Ok(Err(error));
             }
-            self.put_version(batch, record);
+            let key = rows::history_key(&header.did, header.version);
+            self.store.put(batch, Family::History, &key, record);
             expected = Some((header.did, Version(header.version.0.saturating_sub(1)), header.previous));
         }
         Ok(Ok(()))
+    }
+
+    /// The version after this one, where it is here: the newest, or one that came before.
+    fn after(&self, header: &Header) -> Result<Option<Record>, StoreError> {
+        let next = header.version.next();
+        let newest = self.store.record(&header.did)?.filter(|record| record.header.version == next);
+        let key = rows::history_key(&header.did, next);
+        newest.map_or_else(|| self.store.get(Family::History, &key), |newest| Ok(Some(newest)))
     }
 
     fn blocks(&mut self, batch: &mut WriteBatch, blocks: &[Block]) -> Result<(), PieceError> {
@@ -412,7 +411,7 @@ impl Restoration {
         if *receipts <= anchor.tip.height {
             return Err(incomplete(format!("the receipts from block {receipts} on are missing")));
         }
-        let (mut leaves, mut entries, mut dids, mut versions, mut rows_of_versions) = (0, 0, 0, 0, 0);
+        let (mut leaves, mut entries, mut dids, mut versions, mut older) = (0, 0, 0, 0, 0);
         store.scan(Family::Tree, |_, row| {
             leaves += row.len() as u64 / 64;
             Ok(())
@@ -427,7 +426,7 @@ impl Restoration {
             Ok(())
         })?;
         store.scan(Family::History, |_, _| {
-            rows_of_versions += 1;
+            older += 1;
             Ok(())
         })?;
         // Each block left a leaf, also those of a chain before this one; the governance is one.
@@ -439,8 +438,8 @@ impl Restoration {
             );
             return Err(incomplete(what));
         }
-        if versions != rows_of_versions {
-            return Err(incomplete(format!("{rows_of_versions} of {versions} versions of DIDs are here")));
+        if versions != dids + older {
+            return Err(incomplete(format!("{} of {versions} versions of DIDs are here", dids + older)));
         }
         let mut receipts = 0;
         store.scan(Family::Receipts, |_, _| {

@@ -89,17 +89,10 @@ impl Store {
             Ok((record, value.len()))
         });
         cutter.emit_all(PieceKind::Records, records, Piece::Records)?;
-        // The newest version of each, which comes first, is among the records.
-        let mut before = None;
-        let older = self.rows(Family::History, IteratorMode::End).filter_map(|row| {
-            let decoded = row.and_then(|(key, value)| {
-                let record: Record = self.decode(Family::History, &key, &value)?;
-                Ok((record, value.len()))
-            });
-            match decoded {
-                Ok((record, _)) if before.replace(record.header.did) != Some(record.header.did) => None,
-                decoded => Some(decoded.map_err(E::from)),
-            }
+        let older = self.rows(Family::History, IteratorMode::End).map(|row| {
+            let (key, value) = row?;
+            let record: Record = self.decode(Family::History, &key, &value)?;
+            Ok((record, value.len()))
         });
         cutter.emit_all(PieceKind::History, older, Piece::History)?;
         let tip = self.tip().height;

@@ -41,8 +41,7 @@ impl World {
         if self.plan.rewrite_journals && self.chance.percent(20) {
             self.machines[host.0].rewrite_journal();
         } else {
-            let machine = &mut self.machines[host.0];
-            machine.journal.forget_before(machine.store.height());
+            self.machines[host.0].forget_journal();
         }
         Ok(())
     }

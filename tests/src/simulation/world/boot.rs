@@ -50,7 +50,7 @@ impl World {
         let machine = &mut self.machines[host.0];
         machine.journal.resume(epoch);
         machine.journal.begin(replica.records(), replica.status().tip.height);
-        machine.journal.forget_before(machine.store.height());
+        machine.forget_journal();
         machine.first_start = false;
         machine.replica = Some(replica);
         self.take(host, output)?;
