@@ -7,12 +7,11 @@
 //! Secret keys are wiped when dropped and have no text form here: `Debug` prints a placeholder.
 
 pub mod known;
+mod subgroup;
 
 use std::fmt;
 use std::str::FromStr;
 
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
-use curve25519_dalek::scalar::Scalar;
 use ed25519_dalek::Signer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -104,17 +103,19 @@ impl PublicKey {
     /// Whether this key may be registered: a canonical encoding of a point in the prime-order subgroup, other
     /// than the identity. Stricter than ZIP-215, so that a registered key has one encoding and one owner.
     pub fn is_registrable(&self) -> bool {
-        let Self::Ed25519(bytes) = self;
-        let compressed = CompressedEdwardsY(*bytes);
-        compressed.decompress().is_some_and(|point| {
-            // With ℓ the order of the subgroup, (ℓ−1)·P = −P says that P is in it; in variable time, since the key
-            // is public, that takes a third of what `is_torsion_free` does.
-            let minus_one = -Scalar::ONE;
-            let multiple =
-                EdwardsPoint::vartime_double_scalar_mul_basepoint(&minus_one, &point, &Scalar::ZERO);
-            point.compress() == compressed && multiple == -point && !point.is_small_order()
-        })
+        are_registrable(std::slice::from_ref(self))
     }
+}
+
+/// Whether all of `keys` are [registrable](PublicKey::is_registrable): for some hundreds about three times as fast as one by
+/// one. An unsound key passes with a chance of 2^-64 at most, as a forged signature passes a batch's check with one of 2^-128.
+pub fn are_registrable(keys: &[PublicKey]) -> bool {
+    let point = |key: &PublicKey| {
+        let PublicKey::Ed25519(bytes) = key;
+        subgroup::decode(bytes)
+    };
+    let points: Option<Vec<_>> = keys.iter().map(point).collect();
+    points.is_some_and(|points| subgroup::contains_all(&points))
 }
 
 /// Whether all of `claims` are valid; agrees with [`PublicKey::verify`] on every input, and is about twice as fast

@@ -13,7 +13,7 @@ use genesis::encoding::{DecodeError, decode, encode, list};
 use genesis::{Digest, Domain, Genesis, Height, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::transaction::{CheckedTransaction, Transaction, TransactionError, find_forgery};
+use crate::transaction::{CheckedTransaction, Transaction, TransactionError, find_forgery, find_unsound};
 
 /// What a batch's encoding has beside its transactions, in bytes: author, sequence, expiry and count.
 pub const OVERHEAD_BYTES: usize = 36 + 8 + 8 + 8;
@@ -231,9 +231,7 @@ impl UncheckedBatch {
     /// Names the first transaction at fault and what is wrong with which value.
     pub fn check(self) -> Result<CheckedBatch, BatchError> {
         let transactions = self.0.transactions.iter().map(Arc::as_ref);
-        let unsound =
-            || transactions.clone().enumerate().find_map(|(index, it)| Some((index, it.check_keys().err()?)));
-        match find_forgery(transactions.clone()).or_else(unsound) {
+        match find_forgery(transactions.clone()).or_else(|| find_unsound(transactions)) {
             Some((index, error)) => Err(BatchError::Transaction { index, error }),
             None => Ok(self.0),
         }

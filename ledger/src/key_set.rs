@@ -100,9 +100,9 @@ impl KeySet {
         signed >= usize::from(self.threshold)
     }
 
-    /// Whether each key has one encoding and one owner: else one owner could count twice.
-    pub(crate) fn check_keys(&self) -> Result<(), KeySetError> {
-        match self.keys.iter().enumerate().find(|(_, key)| !key.is_registrable()) {
+    /// Whether each key has one encoding and one owner, as `is_sound` says: else one owner could count twice.
+    pub(crate) fn check_keys(&self, is_sound: &dyn Fn(&PublicKey) -> bool) -> Result<(), KeySetError> {
+        match self.keys.iter().enumerate().find(|(_, key)| !is_sound(key)) {
             Some((index, key)) => Err(KeySetError::Unregistrable { index, key: *key }),
             None => Ok(()),
         }

@@ -7,8 +7,10 @@
 //! signature by each of its signers. Only a check builds one, and only checked transactions reach
 //! [`mod@crate::apply`]. What depends on the state (versions, authority, expiry) is left to `apply`.
 
+use std::cell::RefCell;
+
 use genesis::encoding::{encode, list};
-use genesis::key::{Claim, verify_all};
+use genesis::key::{Claim, are_registrable, verify_all};
 use genesis::{Digest, Domain, Genesis, Height, Parameters, PublicKey, SecretKey, Signature};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -194,7 +196,7 @@ impl CheckedTransaction {
     pub fn check(transaction: Transaction, genesis: &Genesis) -> Result<Self, TransactionError> {
         let checked = Self::check_form(transaction, genesis)?;
         checked.check_signatures()?;
-        checked.check_keys()?;
+        checked.check_keys(&PublicKey::is_registrable)?;
         Ok(checked)
     }
 
@@ -286,18 +288,19 @@ impl CheckedTransaction {
     }
 
     /// Whether the keys that the operation brings are sound, and a joining validator's is ready.
-    pub(crate) fn check_keys(&self) -> Result<(), TransactionError> {
+    /// Of those that sign, `is_sound` says it.
+    pub(crate) fn check_keys(&self, is_sound: &dyn Fn(&PublicKey) -> bool) -> Result<(), TransactionError> {
         let Transaction { chain, operation, .. } = &self.transaction;
         if let Some(document) = operation.document() {
-            document.check_keys()?;
+            document.check_keys(is_sound)?;
         }
         if let Operation::CreateMany(create) = operation {
             for (index, item) in create.items.iter().enumerate() {
-                item.document.check_keys().map_err(|error| item_error(index, error))?;
+                item.document.check_keys(is_sound).map_err(|error| item_error(index, error))?;
             }
         }
         if let Some(revealed) = operation.revealed() {
-            revealed.check_keys()?;
+            revealed.check_keys(is_sound)?;
         }
         if let Operation::Propose(propose) = operation {
             propose.change.check_keys(chain)?;
@@ -354,6 +357,26 @@ pub(crate) fn find_forgery<'a>(
     transactions
         .enumerate()
         .find_map(|(index, transaction)| transaction.check_signatures().err().map(|error| (index, error)))
+}
+
+/// The place and error of the first transaction that brings an unsound key. Those that sign are checked in one go.
+pub(crate) fn find_unsound<'a>(
+    transactions: impl Iterator<Item = &'a CheckedTransaction> + Clone,
+) -> Option<(usize, TransactionError)> {
+    let find = |is_sound: &dyn Fn(&PublicKey) -> bool| {
+        let unsound =
+            |(index, it): (usize, &CheckedTransaction)| Some((index, it.check_keys(is_sound).err()?));
+        transactions.clone().enumerate().find_map(unsound)
+    };
+    let keys = RefCell::new(Vec::new());
+    let of_others = find(&|key| {
+        keys.borrow_mut().push(*key);
+        true
+    });
+    if of_others.is_none() && are_registrable(&keys.into_inner()) {
+        return None;
+    }
+    find(&PublicKey::is_registrable)
 }
 
 fn signing_bytes(chain: &Digest, id: &Digest) -> SigningBytes {

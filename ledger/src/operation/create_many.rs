@@ -108,7 +108,7 @@ impl Item {
         parameters: &genesis::Parameters,
     ) -> Result<(), ItemError> {
         self.check_form(parameters)?;
-        self.document.check_keys()?;
+        self.document.check_keys(&PublicKey::is_registrable)?;
         let (key, did) = (self.speaker()?, self.did());
         let sound = key.verify(&possession_bytes(chain, registrar, &did, expires_at), &self.proof);
         if sound { Ok(()) } else { Err(ItemError::Proof { key, did }) }
