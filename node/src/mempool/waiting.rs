@@ -77,6 +77,11 @@ impl Waiting {
         &self.to_look_up
     }
 
+    /// Whether it waits for no transaction at all.
+    pub fn is_for_nothing(&self) -> bool {
+        self.ids.is_empty()
+    }
+
     /// The next ones that ended: all that one block decides at once. None when the node stops.
     pub async fn next(&mut self) -> Option<Vec<(Digest, Ended)>> {
         loop {

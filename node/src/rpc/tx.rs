@@ -46,7 +46,8 @@ pub(super) async fn wait_batch(api: Arc<Api>, ids: Vec<Digest>, timeout_ms: u64)
     let known: HashSet<Digest> = waited.receipts.iter().map(|receipt| receipt.id).collect();
     // Where some have ended already, only what was told meanwhile is added.
     let is_empty = waited.receipts.is_empty() && waited.expired.is_empty();
-    let timeout = if is_empty { timeout(&api, timeout_ms) } else { Duration::ZERO };
+    let timeout =
+        if is_empty && !waiting.is_for_nothing() { timeout(&api, timeout_ms) } else { Duration::ZERO };
     if let Ok(ended) = tokio::time::timeout(timeout, waiting.next()).await {
         waited.height = api.store.tip().height;
         for (id, ended) in ended.ok_or_else(stopping)? {
