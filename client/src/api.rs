@@ -5,6 +5,8 @@
 //! | --- | --- | --- |
 //! | `tx_submit` | transaction (base64 of its canonical bytes) | [`Submitted`] |
 //! | `tx_wait` | id, time-out in milliseconds | [`Receipt`], or [`code::TIMED_OUT`] with [`TimedOut`], or [`code::EXPIRED`] with [`Expired`] |
+//! | `tx_submitBatch` | a list of transactions (base64) | a list of [`Outcome`]s: of [`Submitted`], or what `tx_submit` refuses it with |
+//! | `tx_waitBatch` | a list of ids, time-out in milliseconds | [`Waited`], as soon as one of them has ended |
 //! | `tx_status` | id | [`Fate`] |
 //! | `tx_prove` | id, [`ProofWindow`] or none, the epoch that the caller knows the validators of, or none | [`TransactionProof`] |
 //! | `did_resolve` | DID, [`ResolveOptions`] or none | a DID Resolution result |
@@ -23,6 +25,9 @@
 //! | `registry_isAuthorised` | DID, role, scope or none, time in milliseconds or none | [`Authorisation`] |
 //! | `registry_prove` | [`RegistryQuestion`], the epoch that the caller knows the validators of, or none | [`RegistryProof`] |
 //!
+//! Beside JSON-RPC, on the same port: `POST` to [`BATCH_PATH`] with a list of transactions as bytes ([`encode_batch`]), answered
+//! with the JSON of `tx_submitBatch`.
+//!
 //! Invariant: field names, method names and codes are never reused for something else. Heights, views, versions and
 //! times are JSON numbers; digests are hex, keys Multikey, DIDs their text.
 
@@ -30,6 +35,7 @@ mod did;
 mod governance;
 mod proof;
 mod registry;
+mod submission;
 
 use std::borrow::Cow;
 
@@ -45,6 +51,9 @@ pub use self::proof::{
     Links, PROOF_TYPE, Proof, ProofWindow, RegistryProof, RegistryQuestion, ShownProof, TransactionProof,
 };
 pub use self::registry::{Accreditation, Authorisation, Issuer};
+pub use self::submission::{
+    BATCH_PATH, BATCH_TYPE, BatchBytesError, Outcome, Waited, decode_batch, encode_batch,
+};
 
 /// The methods' names.
 pub mod method {
@@ -52,6 +61,10 @@ pub mod method {
     pub const TX_SUBMIT: &str = "tx_submit";
     /// Waits for a transaction's receipt.
     pub const TX_WAIT: &str = "tx_wait";
+    /// Hands in many transactions; answers as soon as they are checked.
+    pub const TX_SUBMIT_BATCH: &str = "tx_submitBatch";
+    /// Waits until one of many transactions has ended.
+    pub const TX_WAIT_BATCH: &str = "tx_waitBatch";
     /// What is known of a transaction now.
     pub const TX_STATUS: &str = "tx_status";
     /// What became of a transaction, with a proof.
@@ -98,7 +111,8 @@ pub mod code {
     pub const MALFORMED: i32 = -32020;
     /// The transaction breaks a rule that needs no state, such as a bad signature; data: [`super::Refused`].
     pub const REFUSED: i32 = -32021;
-    /// The node holds as many transactions as it may; data: [`super::Busy`]. Submit again after a while.
+    /// The node holds as many transactions as it may, or more than it gets ordered in a while; data: [`super::Busy`]. It
+    /// has not looked at the transaction: submit it again after that time.
     pub const BUSY: i32 = -32022;
     /// No receipt within the time given; data: [`super::TimedOut`]. The transaction may still land.
     pub const TIMED_OUT: i32 = -32030;

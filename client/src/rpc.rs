@@ -5,6 +5,7 @@
 //!
 //! Left to callers: whether to believe the node. [`proved`] has the calls that need no belief.
 
+mod batch;
 pub mod proved;
 
 use std::borrow::Cow;
@@ -18,8 +19,8 @@ use jsonrpsee_core::params::{ArrayParams, BatchRequestBuilder};
 use jsonrpsee_http_client::types::ErrorObject;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use ledger::{Did, Version};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::{
@@ -37,6 +38,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// node itself allow.
 const WAIT_SLICE: Duration = Duration::from_secs(20);
 
+/// The most bytes that an answer may have.
+const MAX_ANSWER_BYTES: u32 = 64 << 20;
+
 /// A node's JSON-RPC.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -45,10 +49,12 @@ pub struct Client {
     calls: HttpClient,
     /// For calls that wait for a block.
     waits: HttpClient,
+    /// For many transactions as bytes.
+    bytes: batch::Bytes,
 }
 
 /// A node's "no" to one call.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message} (code {code})")]
 pub struct CallError {
     /// One of [`code`], or JSON-RPC's own.
@@ -56,6 +62,7 @@ pub struct CallError {
     /// What the node says.
     pub message: String,
     /// Details, in the shape that the code has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
 }
 
@@ -167,12 +174,12 @@ impl Client {
             HttpClientBuilder::default()
                 .request_timeout(timeout)
                 .connect_timeout(CONNECT_TIMEOUT)
-                .max_response_size(64 << 20)
+                .max_response_size(MAX_ANSWER_BYTES)
                 .build(url)
                 .map_err(|error| refused(&error.to_string()))
         };
         let (calls, waits) = (build(CALL_TIMEOUT)?, build(WAIT_SLICE + CALL_TIMEOUT)?);
-        Ok(Self { url: url.to_owned(), calls, waits })
+        Ok(Self { url: url.to_owned(), calls, waits, bytes: batch::connections() })
     }
 
     /// The node's URL.

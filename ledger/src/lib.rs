@@ -61,6 +61,7 @@ pub use record::{Commitments, Endorsement, Header, Moment, Record, Version, With
 pub use registry::{RegistryEntry, RegistryKey};
 #[cfg(feature = "store")]
 pub use store::{Adoption, Pruned, Restoration, RestoreError, Stand, Store, StoreError};
+pub use transaction::unchecked::UncheckedTransaction;
 pub use transaction::{CheckedTransaction, Transaction, TransactionError};
 
 /// How a node gets a ledger in the place of one that is damaged or wrong. In every message that has no other way out,

@@ -6,6 +6,10 @@
 //! Invariant: a [`CheckedTransaction`] is valid on its own: of this chain, within the limits, with a valid
 //! signature by each of its signers. Only a check builds one, and only checked transactions reach
 //! [`mod@crate::apply`]. What depends on the state (versions, authority, expiry) is left to `apply`.
+//!
+//! - [`unchecked`]: many transactions of different people, whose signatures are checked in one go
+
+pub mod unchecked;
 
 use std::cell::RefCell;
 
@@ -342,15 +346,20 @@ fn check_items(create: &CreateMany, parameters: &Parameters) -> Result<(), Trans
     items.try_for_each(|(index, item)| item.check_form(parameters).map_err(|error| item_error(index, error)))
 }
 
+/// Whether all signatures of all `transactions` are valid, in one batch verification.
+fn are_signed<'a>(transactions: impl Iterator<Item = &'a CheckedTransaction> + Clone) -> bool {
+    let messages: Vec<Messages> = transactions.clone().map(CheckedTransaction::messages).collect();
+    let pairs = transactions.zip(&messages);
+    let claims: Vec<Claim<'_>> =
+        pairs.flat_map(|(transaction, message)| transaction.claims(message)).collect();
+    verify_all(&claims)
+}
+
 /// The place and error of the first transaction with a bad signature. One batch verification where there is none.
 pub(crate) fn find_forgery<'a>(
     transactions: impl Iterator<Item = &'a CheckedTransaction> + Clone,
 ) -> Option<(usize, TransactionError)> {
-    let messages: Vec<Messages> = transactions.clone().map(CheckedTransaction::messages).collect();
-    let pairs = transactions.clone().zip(&messages);
-    let claims: Vec<Claim<'_>> =
-        pairs.flat_map(|(transaction, message)| transaction.claims(message)).collect();
-    if verify_all(&claims) {
+    if are_signed(transactions.clone()) {
         return None;
     }
     // Batch and single verification agree on every input, so one of these fails.

@@ -75,10 +75,10 @@ pub struct RpcConfig {
     /// The most bytes in a request's body.
     #[serde(deserialize_with = "within::<_, _, 65_536, 67_108_864>")]
     pub max_body_bytes: u32,
-    /// The most calls in one JSON-RPC batch.
+    /// The most calls in one JSON-RPC batch, and transactions or ids in one call.
     #[serde(deserialize_with = "within::<_, _, 1, 100_000>")]
     pub max_batch: u32,
-    /// The longest that `tx_wait` waits, whatever the caller asks for.
+    /// The longest that `tx_wait` and `tx_waitBatch` wait, whatever the caller asks for.
     #[serde(deserialize_with = "within::<_, _, 100, 3_600_000>")]
     pub wait_timeout_max_ms: u64,
     /// The origins whose pages may use the port from a browser; `*` for all. None unless named.
@@ -212,7 +212,8 @@ impl Config {
 
 # Where the other nodes reach this one.
 p2p_listen = "{p2p_listen}"
-# Where JSON-RPC and DID Resolution (/1.0/identifiers/…) are served. Anyone who reaches it may submit and resolve.
+# Where JSON-RPC and DID Resolution (/1.0/identifiers/…) are served, and lists of transactions taken (/tx/batch). Anyone who
+# reaches it may submit and resolve.
 rpc_listen = "{rpc_listen}"
 # Where /metrics, /health/live and /health/ready are served.
 metrics_listen = "{metrics_listen}"
@@ -229,15 +230,16 @@ level = "{level}"
 max_connections = {max_connections}
 # The most bytes in a request.
 max_body_bytes = {max_body_bytes}
-# The most calls in one JSON-RPC batch.
+# The most calls in one JSON-RPC batch, and the most transactions or ids in one call.
 max_batch = {max_batch}
-# The longest that tx_wait waits, whatever the caller asks for.
+# The longest that tx_wait and tx_waitBatch wait, whatever the caller asks for.
 wait_timeout_max_ms = {wait_timeout_max_ms}
 # Pages of these origins may use this port from a browser: "https://app.example", or "*" for all.
 cors_origins = [{cors_origins}]
 
 [mempool]
-# The most bytes of transactions that wait; more are refused until there is room.
+# The most bytes of transactions that wait; more are refused until there is room. Fewer wait where they would take longer
+# than about two seconds to get ordered.
 max_bytes = {max_bytes}
 
 [snapshots]

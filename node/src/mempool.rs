@@ -1,8 +1,14 @@
 //! Transactions between their submission here and their receipt, and who waits for one.
 //!
+//! - [`room`]: how much may be here, and room that is held for what is not checked yet
+//! - [`waiting`]: who waits for the end of which transactions
+//!
 //! Invariant: while the node runs, a transaction that was accepted leaves by its receipt or by its expiry, in no other
 //! way; whoever waits for it is told of either as soon as the block that decides it is executed. It is in the queue or in one batch; a batch that expires gives it back. Bounded in bytes; beyond, submission says
 //! "busy". What was not in a batch when the node stopped is gone: its fate is "unknown" until it expires.
+
+mod room;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +16,12 @@ use std::time::Instant;
 
 use genesis::{Digest, Height};
 use ledger::{CheckedTransaction, Receipt};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-/// How many calls may wait for a receipt.
-const MAX_WAITING: usize = 100_000;
+use self::room::Flow;
+pub use self::room::{Busy, Room};
+use self::waiting::Waiters;
+pub use self::waiting::{Ended, Waiting};
 
 /// The transactions of this node's clients.
 #[derive(Debug)]
@@ -23,40 +31,33 @@ pub struct Mempool {
     max_bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Content {
     queue: VecDeque<Arc<CheckedTransaction>>,
     queued_bytes: usize,
     /// Since when the oldest in the queue waits.
     oldest: Option<Instant>,
-    /// Accepted, without a receipt: with their expiry.
-    pending: HashMap<Digest, Height>,
+    /// Accepted, and in the queue or in a batch.
+    pending: HashMap<Digest, Pending>,
     /// The same, by expiry, as long as it is ahead.
     expiring: BTreeSet<(Height, Digest)>,
     pending_bytes: usize,
     /// Sealed, by the digest of their batch.
     sealed: HashMap<Digest, Vec<Arc<CheckedTransaction>>>,
-    waiting: HashMap<Digest, Vec<oneshot::Sender<Ended>>>,
-    waiters: usize,
+    waiters: Waiters,
+    flow: Flow,
 }
 
-/// How the wait for a transaction ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was ordered in time.
-    Ordered(Receipt),
-    /// It can no longer be: the last height at which it could is past.
-    Expired(Height),
-}
-
-/// The mempool is full.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the node's mempool holds {held} of {most} bytes: submit again in a while, or at another node")]
-pub struct Busy {
-    /// Bytes held.
-    pub held: usize,
-    /// Bytes allowed.
-    pub most: usize,
+/// A transaction that was accepted.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    expires_at: Height,
+    length: usize,
+    /// How often the queue and batches hold it: after a restart two batches may.
+    places: usize,
+    /// Whether those who waited were told of its receipt or its expiry. What has a receipt by another node's batch stays here
+    /// until its own batch is done.
+    is_over: bool,
 }
 
 /// How full the mempool is.
@@ -77,32 +78,23 @@ pub struct Load {
 impl Mempool {
     /// An empty one that holds at most `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
-        Self { content: Mutex::default(), changed: Notify::new(), max_bytes }
-    }
-
-    /// Accepts a transaction. One that is here already is accepted again, and kept once.
-    ///
-    /// # Errors
-    /// When there is no room.
-    pub fn submit(&self, transaction: CheckedTransaction) -> Result<(), Busy> {
-        let mut content = self.lock();
-        let length = transaction.length();
-        if content.pending.contains_key(&transaction.id()) {
-            return Ok(());
-        }
-        if content.pending_bytes + length > self.max_bytes {
-            return Err(Busy { held: content.pending_bytes, most: self.max_bytes });
-        }
-        content.hold(&transaction);
-        content.enqueue(Arc::new(transaction));
-        drop(content);
-        self.changed.notify_one();
-        Ok(())
+        let content = Content {
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            oldest: None,
+            pending: HashMap::new(),
+            expiring: BTreeSet::new(),
+            pending_bytes: 0,
+            sealed: HashMap::new(),
+            waiters: Waiters::default(),
+            flow: Flow::new(Instant::now()),
+        };
+        Self { content: Mutex::new(content), changed: Notify::new(), max_bytes }
     }
 
     /// When a transaction that waits here expires; none where it does not wait.
     pub fn expiry(&self, id: &Digest) -> Option<Height> {
-        self.lock().pending.get(id).copied()
+        self.lock().pending.get(id).map(|pending| pending.expires_at)
     }
 
     /// Takes the oldest transactions for a batch, up to these bounds.
@@ -111,10 +103,18 @@ impl Mempool {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while taken.len() < max_count {
             let Some(next) = content.queue.front() else { break };
-            if bytes + next.length() > max_bytes {
+            let (id, length) = (next.id(), next.length());
+            if content.is_over(&id) {
+                // By another node's batch: in one of this node's it would only be refused as a repeat.
+                content.queue.pop_front();
+                content.queued_bytes -= length;
+                content.release(&id);
+                continue;
+            }
+            if bytes + length > max_bytes {
                 break;
             }
-            bytes += next.length();
+            bytes += length;
             taken.extend(content.queue.pop_front());
         }
         content.queued_bytes -= bytes;
@@ -129,12 +129,10 @@ impl Mempool {
 
     /// Tells all who wait that the node stops.
     pub fn close(&self) {
-        let mut content = self.lock();
-        content.waiting.clear();
-        content.waiters = 0;
+        self.lock().waiters.close();
     }
 
-    /// These travel in that batch.
+    /// These, which were taken, travel in that batch.
     pub fn sealed(&self, batch: Digest, transactions: Vec<Arc<CheckedTransaction>>) {
         self.lock().sealed.insert(batch, transactions);
     }
@@ -152,63 +150,62 @@ impl Mempool {
     /// one is over.
     pub fn executed(&self, height: Height, batches: &[Digest], receipts: &[Receipt]) {
         let mut content = self.lock();
+        let mut told = Vec::new();
         for receipt in receipts {
-            content.tell(&receipt.id, &Ended::Ordered(receipt.clone()));
+            if let Some(pending) = content.pending.get_mut(&receipt.id) {
+                pending.is_over = true;
+            }
+            content.waiters.tell(&receipt.id, || Ended::Ordered(receipt.clone()), &mut told);
         }
         while let Some((expires_at, id)) = content.expiring.first().copied().filter(|(at, _)| *at <= height) {
             content.expiring.remove(&(expires_at, id));
-            content.tell(&id, &Ended::Expired(expires_at));
+            if let Some(pending) = content.pending.get_mut(&id) {
+                pending.is_over = true;
+            }
+            content.waiters.tell(&id, || Ended::Expired(expires_at), &mut told);
         }
+        let held = content.pending_bytes;
         for digest in batches {
             // A repeat leaves no receipt: what the batch held is done all the same.
             for transaction in content.sealed.remove(digest).unwrap_or_default() {
-                content.release(&transaction);
+                content.release(&transaction.id());
             }
         }
+        let freed = held - content.pending_bytes;
+        content.flow.freed(freed, Instant::now());
         drop(content);
+        told.into_iter().for_each(|told| told.wake());
         self.changed.notify_one();
     }
 
-    /// These batches expired unordered; what can still land is queued again. What expired itself is released.
+    /// These batches expired unordered; what can still land is queued again. What is over is released.
     pub fn unsealed(&self, batches: &[Digest], tip: Height) {
         let mut content = self.lock();
         for digest in batches {
             for transaction in content.sealed.remove(digest).unwrap_or_default() {
-                // After a restart two batches may hold it; one that was executed meanwhile is pending no more.
-                if content.pending.contains_key(&transaction.id()) && !content.is_placed(&transaction.id()) {
+                // One that was executed meanwhile is pending no more.
+                let Some(pending) = content.pending.get_mut(&transaction.id()) else { continue };
+                pending.places -= 1;
+                if pending.places > 0 {
+                    continue;
+                }
+                if pending.is_over || pending.expires_at <= tip {
+                    content.release(&transaction.id());
+                } else {
                     content.enqueue(transaction);
                 }
             }
         }
-        let expired = |transaction: &Arc<CheckedTransaction>| transaction.transaction().expires_at <= tip;
-        let gone: Vec<_> = content.queue.iter().filter(|transaction| expired(transaction)).cloned().collect();
-        for transaction in &gone {
-            content.release(transaction);
-            content.queued_bytes -= transaction.length();
+        for transaction in std::mem::take(&mut content.queue) {
+            if transaction.transaction().expires_at <= tip {
+                content.queued_bytes -= transaction.length();
+                content.release(&transaction.id());
+            } else {
+                content.queue.push_back(transaction);
+            }
         }
-        content.queue.retain(|transaction| !expired(transaction));
         drop(content);
         self.changed.notify_one();
-    }
-
-    /// Where the end of `id` will be sent; none where too many wait already.
-    pub fn wait(&self, id: Digest) -> Option<oneshot::Receiver<Ended>> {
-        let mut content = self.lock();
-        if content.waiters >= MAX_WAITING {
-            content.sweep();
-        }
-        if content.waiters >= MAX_WAITING {
-            return None;
-        }
-        let (sender, receiver) = oneshot::channel();
-        content.waiting.entry(id).or_default().push(sender);
-        content.waiters += 1;
-        Some(receiver)
-    }
-
-    /// Forgets who no longer waits.
-    pub fn sweep(&self) {
-        self.lock().sweep();
     }
 
     /// Resolves when something changed since the last call.
@@ -234,117 +231,43 @@ impl Mempool {
 }
 
 impl Content {
+    /// Accepts a transaction. One that is here already is accepted again, and kept once.
+    fn accept(&mut self, transaction: CheckedTransaction) {
+        if !self.pending.contains_key(&transaction.id()) {
+            self.enqueue(Arc::new(transaction));
+        }
+    }
+
     fn enqueue(&mut self, transaction: Arc<CheckedTransaction>) {
+        self.hold(&transaction);
         self.queued_bytes += transaction.length();
         self.oldest.get_or_insert_with(Instant::now);
         self.queue.push_back(transaction);
     }
 
-    /// Whether the queue or a batch holds it.
-    fn is_placed(&self, id: &Digest) -> bool {
-        let mut held = self.queue.iter().chain(self.sealed.values().flatten());
-        held.any(|transaction| transaction.id() == *id)
+    fn is_over(&self, id: &Digest) -> bool {
+        self.pending.get(id).is_none_or(|pending| pending.is_over)
     }
 
+    /// It is in one more place.
     fn hold(&mut self, transaction: &CheckedTransaction) {
         let (id, expires_at) = (transaction.id(), transaction.transaction().expires_at);
-        if self.pending.insert(id, expires_at).is_none() {
-            self.pending_bytes += transaction.length();
+        let length = transaction.length();
+        let pending = self.pending.entry(id).or_insert_with(|| {
+            self.pending_bytes += length;
             self.expiring.insert((expires_at, id));
-        }
-    }
-
-    fn release(&mut self, transaction: &CheckedTransaction) {
-        if let Some(expires_at) = self.pending.remove(&transaction.id()) {
-            self.pending_bytes -= transaction.length();
-            self.expiring.remove(&(expires_at, transaction.id()));
-        }
-    }
-
-    fn tell(&mut self, id: &Digest, ended: &Ended) {
-        for waiter in self.waiting.remove(id).unwrap_or_default() {
-            self.waiters -= 1;
-            // Who no longer waits has seen its own time-out.
-            drop(waiter.send(ended.clone()));
-        }
-    }
-
-    fn sweep(&mut self) {
-        self.waiting.retain(|_, waiters| {
-            waiters.retain(|waiter| !waiter.is_closed());
-            !waiters.is_empty()
+            Pending { expires_at, length, places: 0, is_over: false }
         });
-        self.waiters = self.waiting.values().map(Vec::len).sum();
+        pending.places += 1;
+    }
+
+    fn release(&mut self, id: &Digest) {
+        if let Some(pending) = self.pending.remove(id) {
+            self.pending_bytes -= pending.length;
+            self.expiring.remove(&(pending.expires_at, *id));
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use client::wallet::{Terms, registration};
-    use genesis::{Genesis, Parameters, SecretKey, UnixMillis, Validator};
-    use ledger::Code;
-
-    use super::*;
-
-    fn network() -> Genesis {
-        let key = |seed: u8| SecretKey::from_seed([seed; 32]).public();
-        let validator = Validator {
-            name: "node0".into(),
-            consensus_key: key(1),
-            network_key: key(2),
-            governance_key: key(3),
-            address: "127.0.0.1:26600".into(),
-        };
-        Genesis::new("test".into(), UnixMillis(1), Parameters::default(), vec![validator]).unwrap()
-    }
-
-    fn expiring(at: u64) -> CheckedTransaction {
-        let terms = Terms { network: "test".into(), chain: network().chain(), expires_at: Height(at) };
-        let (_, transaction) = registration(&terms, &SecretKey::from_seed([9; 32]));
-        CheckedTransaction::check(transaction, &network()).unwrap()
-    }
-
-    fn receipt(transaction: &CheckedTransaction, height: u64) -> Receipt {
-        let (id, expires_at) = (transaction.id(), transaction.transaction().expires_at);
-        let (did, version) = (transaction.transaction().operation.did(), Some(ledger::Version::FIRST));
-        Receipt {
-            id,
-            height: Height(height),
-            expires_at,
-            index: 0,
-            code: Code::Applied,
-            did,
-            version,
-            items: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn who_waits_is_told_of_the_expiry_by_the_block_that_makes_it_certain() {
-        let mempool = Mempool::new(1 << 20);
-        let (queued, sealed) = (expiring(5), expiring(5));
-        let mut ends = [&queued, &sealed].map(|transaction| mempool.wait(transaction.id()).unwrap());
-        mempool.submit(queued.clone()).unwrap();
-        let batch = Digest::from_bytes([1; 32]);
-        mempool.adopt(batch, &[Arc::new(sealed.clone())]);
-        mempool.executed(Height(4), &[], &[]);
-        assert!(ends.iter_mut().all(|end| end.try_recv().is_err()));
-        // The block that expires it holds its batch, too late for a receipt.
-        mempool.executed(Height(5), &[batch], &[]);
-        for mut end in ends {
-            assert_eq!(end.try_recv(), Ok(Ended::Expired(Height(5))));
-        }
-        assert_eq!((mempool.expiry(&queued.id()), mempool.expiry(&sealed.id())), (Some(Height(5)), None));
-    }
-
-    #[test]
-    fn a_receipt_in_the_last_block_counts_and_not_the_expiry() {
-        let mempool = Mempool::new(1 << 20);
-        let transaction = expiring(5);
-        let mut end = mempool.wait(transaction.id()).unwrap();
-        mempool.submit(transaction.clone()).unwrap();
-        let receipt = receipt(&transaction, 5);
-        mempool.executed(Height(5), &[], std::slice::from_ref(&receipt));
-        assert_eq!(end.try_recv(), Ok(Ended::Ordered(receipt)));
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! JSON-RPC 2.0 over HTTP and WebSocket: a namespace a file. On the same port, [`http`] serves DID Resolution.
+//! JSON-RPC 2.0 over HTTP and WebSocket: a namespace a file. On the same port, [`http`] serves DID Resolution, and takes
+//! transactions as bytes.
 //!
 //! Everything that comes from outside is bounded before it is looked at: connections, bodies, calls in a batch, the
 //! time until the first request, the time that a call may wait. Faults of this node are told in fixed words; the log
@@ -12,6 +13,7 @@ mod http;
 mod net;
 mod prove;
 mod registry;
+mod submit;
 mod tx;
 
 use std::net::SocketAddr;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::api::{code, method};
-use genesis::{Genesis, UnixMillis};
+use genesis::{Digest, Genesis, UnixMillis};
 use jsonrpsee::server::{BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{IntoResponse, RpcModule};
@@ -90,7 +92,8 @@ pub async fn serve(
         .set_tcp_no_delay(true)
         .custom_tokio_runtime(runtime)
         .build();
-    let door = Arc::new(http::Door::new(&api));
+    let api = Arc::new(api);
+    let door = Arc::new(http::Door::new(Arc::clone(&api)));
     let layer = layer_fn(move |rpc| http::Entrance::new(rpc, Arc::clone(&door)));
     let middleware = ServiceBuilder::new().layer(layer);
     let server = Server::builder().set_config(config).set_http_middleware(middleware);
@@ -103,9 +106,20 @@ pub async fn serve(
     Ok((local, server.start(module(api)?)))
 }
 
-fn module(api: Api) -> anyhow::Result<RpcModule<Api>> {
-    let mut module = RpcModule::new(api);
-    register(&mut module, method::TX_SUBMIT, |params, api| async move { tx::submit(&api, one(&params)?) })?;
+fn module(api: Arc<Api>) -> anyhow::Result<RpcModule<Api>> {
+    let mut module = RpcModule::from_arc(api);
+    register(&mut module, method::TX_SUBMIT, |params, api| async move {
+        submit::submit(&api, &one::<String>(&params)?)
+    })?;
+    register(&mut module, method::TX_SUBMIT_BATCH, |params, api| async move {
+        let texts: Vec<String> = one(&params)?;
+        submit::check_count(&api, texts.len(), "transactions")?;
+        submit::submit_batch(api, texts.iter().map(|text| submit::item(text)).collect()).await
+    })?;
+    register(&mut module, method::TX_WAIT_BATCH, |params, api| async move {
+        let (ids, timeout_ms): (Vec<Digest>, u64) = parse(&params, "[ids, timeout in milliseconds]")?;
+        tx::wait_batch(api, ids, timeout_ms).await
+    })?;
     register(&mut module, method::TX_WAIT, |params, api| async move {
         let (id, timeout_ms) = parse(&params, "[id, timeoutMs]")?;
         tx::wait(&api, id, timeout_ms).await

@@ -32,6 +32,37 @@ pub(super) fn document() -> Value {
                 &["timedOut", "expired", "busy", "unavailable"],
             ),
             described(
+                method::TX_SUBMIT_BATCH,
+                "Hands in many transactions, as many as max_batch in the node's settings; answers as soon as they are checked. One that is refused spoils no other. Cheaper: POST /tx/batch on this port, content-type application/octet-stream, the canonical encoding of a list of byte strings (docs/formats.md), with the same result as its answer's body.",
+                vec![param(
+                    "transactions",
+                    true,
+                    "each: standard base64 of the transaction's canonical bytes",
+                    json!({ "type": "array", "items": text() }),
+                )],
+                (
+                    "outcomes",
+                    "in their order, result: what tx_submit answers; or error: what it refuses the transaction with",
+                    json!({ "type": "array", "items": object() }),
+                ),
+                &["malformed", "refused", "busy", "unavailable"],
+            ),
+            described(
+                method::TX_WAIT_BATCH,
+                "Waits until at least one of many transactions has ended; ask again for the others.",
+                vec![
+                    param(
+                        "ids",
+                        true,
+                        "the transactions' ids, as many as max_batch in the node's settings: 64 hex digits each",
+                        json!({ "type": "array", "items": text() }),
+                    ),
+                    param("timeoutMs", true, "how long to wait for the first, in milliseconds", integer()),
+                ],
+                ("ended", "receipts of those that were ordered, expired: those that never will be, height; both empty where the time is over", object()),
+                &["busy", "unavailable"],
+            ),
+            described(
                 method::TX_STATUS,
                 "What is known of a transaction now: final, pending, expired, or unknown with the height until which it can land.",
                 vec![param("id", true, "the transaction's id: 64 hex digits", text())],
@@ -238,7 +269,7 @@ fn errors() -> Value {
     json!({
         "malformed": error(code::MALFORMED, "not base64 of a transaction's canonical bytes: mend it"),
         "refused": error(code::REFUSED, "breaks a rule that needs no state: mend it"),
-        "busy": error(code::BUSY, "the node is full: submit again after data.retryAfterMs"),
+        "busy": error(code::BUSY, "the node is full, or waited for too much: it did not look at what came; try again after data.retryAfterMs"),
         "timedOut": error(code::TIMED_OUT, "no receipt in time: it can still land until data.canLandUntil"),
         "expired": error(code::EXPIRED, "it can never be applied: sign it again with a later expiry"),
         "notFound": error(code::NOT_FOUND, "not there (yet)"),

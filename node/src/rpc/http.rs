@@ -1,9 +1,9 @@
-//! What the RPC's port serves beside JSON-RPC: DID Resolution's HTTP binding at `/1.0/identifiers/`, and to browsers what
-//! they may do here (CORS).
+//! What the RPC's port serves beside JSON-RPC: DID Resolution's HTTP binding at `/1.0/identifiers/`, lists of transactions
+//! as bytes at `/tx/batch`, and to browsers what they may do here (CORS).
 //!
-//! [`Entrance`] stands before the JSON-RPC server, so that both share one port and the bounds of its connections. What a
-//! request means is [`ledger::resolution::binding`]'s. Invariant: a request's URL, options and time are bounded before it
-//! is looked at, and whatever goes wrong is told as an RFC 9457 object.
+//! [`Entrance`] stands before the JSON-RPC server, so that all share one port and the bounds of its connections. What a
+//! request means is [`ledger::resolution::binding`]'s and [`super::submit`]'s. Invariant: a request's URL, body and time are
+//! bounded before it is looked at, and whatever goes wrong is told as an RFC 9457 object.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,16 +12,14 @@ use std::time::Duration;
 
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
-use genesis::Genesis;
+use client::api::{BATCH_PATH, BATCH_TYPE, decode_batch};
 use jsonrpsee::server::{HttpBody, HttpRequest, HttpResponse};
-use ledger::Store;
 use ledger::resolution::Options;
 use ledger::resolution::binding::{self, Answer, PROBLEM, Request};
 use tokio::sync::Semaphore;
 use tower::{BoxError, Service};
 
-use super::{Api, FIRST_REQUEST};
-use crate::metrics::Metrics;
+use super::{Api, FIRST_REQUEST, submit};
 
 /// Where DIDs are resolved: what stands after it is a DID or a DID URL.
 const IDENTIFIERS: &str = "/1.0/identifiers/";
@@ -31,15 +29,14 @@ const MAX_URL_BYTES: usize = 8 << 10;
 const MAX_OPTIONS_BYTES: usize = 16 << 10;
 /// What may be done with an identifier.
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
+/// What is told of a fault of this node.
+const FAILED: &str = "the node failed; its log says why. Ask another node";
 /// How long a browser may go by one answer on what it may do.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
 /// What everything beside JSON-RPC is answered from.
 pub(super) struct Door {
-    genesis: Arc<Genesis>,
-    store: Arc<Store>,
-    metrics: Arc<Metrics>,
-    origins: Vec<String>,
+    api: Arc<Api>,
     /// For requests at work: as many as the JSON-RPC server takes.
     permits: Arc<Semaphore>,
 }
@@ -85,14 +82,9 @@ where
 }
 
 impl Door {
-    pub(super) fn new(api: &Api) -> Self {
-        Self {
-            genesis: Arc::clone(&api.genesis),
-            store: Arc::clone(&api.store),
-            metrics: Arc::clone(&api.metrics),
-            origins: api.config.cors_origins.clone(),
-            permits: Arc::new(Semaphore::new(api.config.max_connections as usize)),
-        }
+    pub(super) fn new(api: Arc<Api>) -> Self {
+        let permits = Arc::new(Semaphore::new(api.config.max_connections as usize));
+        Self { api, permits }
     }
 
     async fn serve(self: Arc<Self>, request: HttpRequest) -> HttpResponse {
@@ -104,20 +96,27 @@ impl Door {
                 &format!("a URL here has at most {MAX_URL_BYTES} bytes"),
             );
         }
-        let Some(identifier) = head.uri.path().strip_prefix(IDENTIFIERS) else {
+        let identifier = head.uri.path().strip_prefix(IDENTIFIERS);
+        if identifier.is_none() && head.uri.path() != BATCH_PATH {
             return refused(
                 StatusCode::NOT_FOUND,
-                "JSON-RPC is at /, and DIDs are resolved at /1.0/identifiers/<DID>",
+                "JSON-RPC is at /, DIDs are resolved at /1.0/identifiers/<DID>, and lists of transactions are taken at /tx/batch",
             );
-        };
+        }
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return refused(StatusCode::TOO_MANY_REQUESTS, "the node is busy: ask again, or another node");
         };
+        let Some(identifier) = identifier else {
+            let answer = self.take(&head.method, &head.headers, body).await;
+            let outcome = if answer.is_ok() { "ok" } else { "error" };
+            self.api.metrics.rpc_calls.with_label_values(&["tx_batch", outcome]).inc();
+            return answer.unwrap_or_else(|refused| refused);
+        };
         let options = match head.method {
             Method::GET | Method::HEAD => Vec::new(),
-            Method::POST => match options(body).await {
+            Method::POST => match read(body, MAX_OPTIONS_BYTES, "the options of a resolution have").await {
                 Ok(options) => options,
-                Err((status, problem)) => return refused(status, &problem),
+                Err(refused) => return refused,
             },
             Method::OPTIONS => {
                 let mut answer = HttpResponse::new(HttpBody::empty());
@@ -143,18 +142,46 @@ impl Door {
         });
         answer.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a DID could not be resolved");
-            refused(StatusCode::INTERNAL_SERVER_ERROR, "the node failed; its log says why. Ask another node")
+            refused(StatusCode::INTERNAL_SERVER_ERROR, FAILED)
         })
+    }
+
+    /// A list of transactions; what became of each is in the answer, or why the list cannot be read.
+    async fn take(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        body: HttpBody,
+    ) -> Result<HttpResponse, HttpResponse> {
+        if *method != Method::POST {
+            let problem = format!("{method} does nothing here: POST a list of transactions");
+            let answer = refused(StatusCode::METHOD_NOT_ALLOWED, &problem);
+            return Err(with_header(answer, header::ALLOW, "POST, OPTIONS"));
+        }
+        if headers.get(header::CONTENT_TYPE).is_none_or(|value| value.as_bytes() != BATCH_TYPE.as_bytes()) {
+            let problem = format!("a list of transactions comes as `content-type: {BATCH_TYPE}`");
+            return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, &problem));
+        }
+        let config = &self.api.config;
+        let body = read(body, config.max_body_bytes as usize, "a list of transactions has").await?;
+        let items = decode_batch(&body, config.max_batch as usize)
+            .map_err(|error| refused(StatusCode::BAD_REQUEST, &error.to_string()))?;
+        let items = items.into_iter().map(|item| Ok(item.to_vec())).collect();
+        let answers = submit::submit_batch(Arc::clone(&self.api), items).await;
+        let failed = || refused(StatusCode::INTERNAL_SERVER_ERROR, FAILED);
+        let json = answers.ok().and_then(|answers| serde_json::to_vec(&answers).ok()).ok_or_else(failed)?;
+        let answer = HttpResponse::new(HttpBody::from(json));
+        Ok(with_bounds(with_header(answer, header::CONTENT_TYPE, "application/json")))
     }
 
     /// On a thread that may wait for the disk, and for a certificate.
     fn answer(&self, request: &Request<'_>) -> HttpResponse {
         let find = |did: &str, options: &Options| {
-            crate::prove::find(&self.store, self.genesis.network(), did, options)
+            crate::prove::find(&self.api.store, self.api.genesis.network(), did, options)
         };
         let answer = binding::answer_by(request, find);
         let outcome = if answer.is_ok() { "ok" } else { "error" };
-        self.metrics.rpc_calls.with_label_values(&["identifiers", outcome]).inc();
+        self.api.metrics.rpc_calls.with_label_values(&["identifiers", outcome]).inc();
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) if error.is_transient() => {
@@ -174,27 +201,29 @@ impl Door {
     /// What a page is told that asks from another origin: whose pages may.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
-        if self.origins.iter().any(|allowed| allowed == "*") {
+        if self.api.config.cors_origins.iter().any(|allowed| allowed == "*") {
             return Some(HeaderValue::from_static("*"));
         }
-        self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+        self.api
+            .config
+            .cors_origins
+            .iter()
+            .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+            .then(|| origin.clone())
     }
 }
 
-/// The options in a POST's body.
-async fn options(body: HttpBody) -> Result<Vec<u8>, (StatusCode, String)> {
-    let read = axum::body::to_bytes(axum::body::Body::new(body), MAX_OPTIONS_BYTES);
+/// A POST's body, of at most `most` bytes: `what` names it, with its verb.
+async fn read(body: HttpBody, most: usize, what: &str) -> Result<Vec<u8>, HttpResponse> {
+    let read = axum::body::to_bytes(axum::body::Body::new(body), most);
     match tokio::time::timeout(FIRST_REQUEST, read).await {
         Ok(Ok(bytes)) => Ok(bytes.into()),
         // Or the body broke off, and then nobody reads this.
-        Ok(Err(_)) => Err((
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the options of a resolution have at most {MAX_OPTIONS_BYTES} bytes"),
-        )),
-        Err(_) => Err((
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body did not come within {} s", FIRST_REQUEST.as_secs()),
-        )),
+        Ok(Err(_)) => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, &format!("{what} at most {most} bytes"))),
+        Err(_) => {
+            let problem = format!("the body did not come within {} s", FIRST_REQUEST.as_secs());
+            Err(refused(StatusCode::REQUEST_TIMEOUT, &problem))
+        }
     }
 }
 

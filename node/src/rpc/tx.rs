@@ -1,97 +1,106 @@
-//! `tx_…`: submitting transactions and learning what became of them.
+//! `tx_…`: learning what became of transactions. How they are handed in: [`super::submit`].
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use client::api::{self, Fate, Receipt, Refused, Submitted, TimedOut, code};
-use genesis::encoding::decode;
+use client::api::{self, Fate, Receipt, TimedOut, Waited, code};
 use genesis::{Digest, Height};
 use jsonrpsee::types::ErrorObjectOwned;
-use ledger::{CheckedTransaction, Transaction, TransactionError};
 
+use super::submit::check_count;
 use super::{Api, Refusal, internal, refusal};
-use crate::mempool::Ended;
+use crate::mempool::{Ended, Waiting};
 
-/// When to try again where the mempool is full: a block or a few later.
+/// When to ask again where too many wait: a block or a few later.
 const RETRY_AFTER_MS: u64 = 250;
 
-pub(super) fn submit(api: &Api, text: String) -> Result<Submitted, Refusal> {
-    let limit = usize::try_from(api.genesis.parameters().max_transaction_bytes).unwrap_or(usize::MAX);
-    let malformed = |problem: String| refusal(code::MALFORMED, format!("not a transaction: {problem}"));
-    let bytes = api::from_base64(&text).map_err(|error| malformed(format!("bad base64: {error}")))?;
-    drop(text);
-    let transaction: Transaction = decode(&bytes, limit).map_err(|error| malformed(error.to_string()))?;
-    let checked = CheckedTransaction::check(transaction, &api.genesis).map_err(|error| refused(&error))?;
-    let submitted = Submitted { id: checked.id(), expires_at: checked.transaction().expires_at };
-    if api.store.receipt(&submitted.id).map_err(|error| internal(&error))?.is_some() {
-        return Ok(submitted);
-    }
-    if api.membership.now().me.is_none() {
-        return Err(refusal(
-            code::UNAVAILABLE,
-            "this node is an observer: it serves reads, and orders nothing. Submit to a validator",
-        ));
-    }
-    let tip = api.store.tip().height;
-    let parameters = &api.store.governance().configuration.parameters;
-    if let Err(fault) = checked.transaction().check_expiry(tip.next(), parameters) {
-        let most = parameters.max_transaction_lifetime;
-        let message = format!(
-            "refused as {}: expires_at is {}, but the next block is {} and {most} heights are the longest lifetime",
-            fault.name(),
-            submitted.expires_at,
-            tip.next()
-        );
-        let data = Refused { field: Some(Cow::Borrowed("expiresAt")), limit: Some(most) };
-        return Err(ErrorObjectOwned::owned(code::REFUSED, message, Some(data)));
-    }
-    api.mempool.submit(checked).map_err(|busy| {
-        let data = api::Busy { retry_after_ms: RETRY_AFTER_MS };
-        ErrorObjectOwned::owned(code::BUSY, busy.to_string(), Some(data))
-    })?;
-    Ok(submitted)
-}
-
-fn refused(error: &TransactionError) -> Refusal {
-    let (field, limit) = match error {
-        TransactionError::OtherChain { .. } => ("chain", None),
-        TransactionError::TooLarge { most, .. } => ("transaction", Some(*most)),
-        TransactionError::SignerCount { .. } | TransactionError::SignerOrder { .. } => ("signers", None),
-        TransactionError::SignatureCount { .. } | TransactionError::Signature { .. } => ("signatures", None),
-        TransactionError::Document(_) => ("operation.document", None),
-        TransactionError::ItemCount { most, .. } => ("operation.items", Some(*most)),
-        TransactionError::Item { .. } => ("operation.items", None),
-        TransactionError::Revealed(_) => ("operation.revealed", None),
-        TransactionError::SameRecovery { .. } => ("operation.recovery", None),
-        TransactionError::Change(_) => ("operation.change", None),
-    };
-    let data = Refused { field: Some(Cow::Borrowed(field)), limit };
-    ErrorObjectOwned::owned(code::REFUSED, error.to_string(), Some(data))
-}
-
 pub(super) async fn wait(api: &Api, id: Digest, timeout_ms: u64) -> Result<Receipt, Refusal> {
-    if let Some(receipt) = receipt(api, &id)? {
-        return Ok(receipt);
+    let waiting = api.mempool.wait(vec![id]);
+    // It may have come, or expired, before the wait began.
+    if waiting.as_ref().is_none_or(|waiting| !waiting.to_look_up().is_empty()) {
+        match status(api, id)? {
+            Fate::Final { receipt } => return Ok(receipt),
+            Fate::Expired { expires_at, height } => return Err(expired(id, expires_at, height)),
+            Fate::Pending { .. } | Fate::Unknown { .. } => {}
+        }
     }
-    let Some(waiting) = api.mempool.wait(id) else {
-        return Err(refusal(
-            code::BUSY,
-            "too many calls wait for receipts at this node: ask another, or tx_status",
-        ));
+    let mut waiting = waiting.ok_or_else(too_many)?;
+    let timeout = timeout(api, timeout_ms);
+    let Ok(ended) = tokio::time::timeout(timeout, waiting.next()).await else {
+        return timed_out(api, id, timeout);
     };
-    // It may have come, or expired, between the look and the wait.
-    match status(api, id)? {
-        Fate::Final { receipt } => return Ok(receipt),
-        Fate::Expired { expires_at, height } => return Err(expired(id, expires_at, height)),
-        Fate::Pending { .. } | Fate::Unknown { .. } => {}
+    match ended.ok_or_else(stopping)?.pop() {
+        Some((_, Ended::Ordered(receipt))) => Ok(Receipt::new(&receipt, api.genesis.network())),
+        Some((_, Ended::Expired(expires_at))) => Err(expired(id, expires_at, api.store.tip().height)),
+        None => timed_out(api, id, timeout),
     }
-    let timeout = Duration::from_millis(timeout_ms.min(api.config.wait_timeout_max_ms));
-    match tokio::time::timeout(timeout, waiting).await {
-        Ok(Ok(Ended::Ordered(receipt))) => Ok(Receipt::new(&receipt, api.genesis.network())),
-        Ok(Ok(Ended::Expired(expires_at))) => Err(expired(id, expires_at, api.store.tip().height)),
-        Ok(Err(_)) => Err(refusal(code::UNAVAILABLE, "the node is stopping: ask another for this id")),
-        Err(_) => timed_out(api, id, timeout),
+}
+
+/// Those of `ids` that have ended, as soon as there are any.
+pub(super) async fn wait_batch(api: Arc<Api>, ids: Vec<Digest>, timeout_ms: u64) -> Result<Waited, Refusal> {
+    check_count(&api, ids.len(), "ids")?;
+    let mut waiting = api.mempool.wait(ids).ok_or_else(too_many)?;
+    let mut waited = look_up(&api, &waiting).await?;
+    let known: HashSet<Digest> = waited.receipts.iter().map(|receipt| receipt.id).collect();
+    // Where some have ended already, only what was told meanwhile is added.
+    let is_empty = waited.receipts.is_empty() && waited.expired.is_empty();
+    let timeout =
+        if is_empty && !waiting.is_for_nothing() { timeout(&api, timeout_ms) } else { Duration::ZERO };
+    if let Ok(ended) = tokio::time::timeout(timeout, waiting.next()).await {
+        waited.height = api.store.tip().height;
+        for (id, ended) in ended.ok_or_else(stopping)? {
+            match ended {
+                Ended::Ordered(_) if known.contains(&id) => {}
+                Ended::Ordered(receipt) => {
+                    waited.receipts.push(Receipt::new(&receipt, api.genesis.network()));
+                }
+                Ended::Expired(expires_at) => {
+                    waited.expired.push(api::Expired { id, expires_at, height: waited.height });
+                }
+            }
+        }
     }
+    Ok(waited)
+}
+
+/// Those that had ended before the wait began.
+async fn look_up(api: &Arc<Api>, waiting: &Waiting) -> Result<Waited, Refusal> {
+    let height = api.store.tip().height;
+    let mut waited = Waited { receipts: Vec::new(), expired: Vec::new(), height };
+    let (api, ids) = (Arc::clone(api), waiting.to_look_up().to_vec());
+    if ids.is_empty() {
+        return Ok(waited);
+    }
+    // Each is a read of the disk.
+    let looked_up = tokio::task::spawn_blocking(move || {
+        for id in ids {
+            match status(&api, id)? {
+                Fate::Final { receipt } => waited.receipts.push(receipt),
+                Fate::Expired { expires_at, height } => {
+                    waited.expired.push(api::Expired { id, expires_at, height });
+                }
+                Fate::Pending { .. } | Fate::Unknown { .. } => {}
+            }
+        }
+        Ok(waited)
+    });
+    looked_up.await.map_err(|error| internal(&error))?
+}
+
+fn timeout(api: &Api, timeout_ms: u64) -> Duration {
+    Duration::from_millis(timeout_ms.min(api.config.wait_timeout_max_ms))
+}
+
+fn too_many() -> Refusal {
+    let data = api::Busy { retry_after_ms: RETRY_AFTER_MS };
+    let message = "too many calls wait for receipts at this node: ask another, or tx_status";
+    ErrorObjectOwned::owned(code::BUSY, message, Some(data))
+}
+
+fn stopping() -> Refusal {
+    refusal(code::UNAVAILABLE, "the node is stopping: ask another for what is not there yet")
 }
 
 fn timed_out(api: &Api, id: Digest, timeout: Duration) -> Result<Receipt, Refusal> {

@@ -29,6 +29,7 @@ use super::{Decoder, Outcome};
 pub(super) const DECODERS: &[Decoder] = &[
     Decoder::new("transaction", transaction, Samples::transactions),
     Decoder::new("submitted", submitted, Samples::submitted),
+    Decoder::new("submitted-batch", submitted_batch, Samples::submitted_batches),
     Decoder::new("batch", batch, Samples::batches),
     Decoder::new("block", |bytes| canonical::<Block>(bytes, 1 << 20), Samples::blocks),
     Decoder::new("checkpoint", checkpoint, Samples::checkpoints),
@@ -125,6 +126,27 @@ fn submitted(bytes: &[u8]) -> Outcome {
     match client::api::from_base64(text) {
         Err(error) => Outcome::refused(error),
         Ok(bytes) => transaction(&bytes),
+    }
+}
+
+/// As `POST /tx/batch` reads it: the list, and then each transaction by itself.
+fn submitted_batch(bytes: &[u8]) -> Outcome {
+    match client::api::decode_batch(bytes, 2_000) {
+        Err(error) => Outcome::refused(error),
+        Ok(items) => {
+            let again = client::api::encode_batch(&items);
+            let items: Vec<_> = items.into_iter().map(<[u8]>::to_vec).collect();
+            let came = bytes.to_vec();
+            Outcome::read(move || {
+                if again != came {
+                    return Err("other bytes than came".into());
+                }
+                items.iter().try_for_each(|item| match decode::<Transaction>(item, 16 << 10) {
+                    Ok(transaction) => taken(transaction, item),
+                    Err(_) => Ok(()),
+                })
+            })
+        }
     }
 }
 

@@ -130,6 +130,11 @@ impl Samples {
         self.transactions().iter().map(|bytes| client::api::to_base64(bytes).into_bytes()).collect()
     }
 
+    pub(super) fn submitted_batches(&self) -> Vec<Vec<u8>> {
+        let all = self.transactions();
+        [&all[..0], &all[..1], &all[..]].iter().map(|list| client::api::encode_batch(list)).collect()
+    }
+
     pub(super) fn batches(&self) -> Vec<Vec<u8>> {
         let batch = |transactions: Vec<Transaction>| {
             Batch { author: secret(1).public(), sequence: 7, expires_at: Height(100), transactions }.encode()

@@ -21,5 +21,6 @@ mod recovery;
 mod registrars;
 mod resolving;
 mod snapshots;
+mod submission;
 mod surface;
 mod sync;

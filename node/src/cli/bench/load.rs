@@ -1,16 +1,17 @@
 //! Sends what is due and waits for receipts.
 //!
 //! For each node: a sender that fires every tick with what came due since the one before, some connections that
-//! carry submissions, and some that wait for receipts. All queues hold parts of the one load, so they are bounded
-//! by it.
+//! carry submissions, and some that wait for receipts: each for some transactions, until all of them have ended. All queues
+//! hold parts of the one load, so they are bounded by it.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use client::api::{Receipt, code};
-use client::rpc::CallError;
+use client::api::{Waited, code};
 use client::{Client, RpcError};
+use genesis::Digest;
 use indicatif::ProgressBar;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -21,13 +22,13 @@ use super::sign::Signed;
 /// How often what came due is sent.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The most calls in one JSON-RPC batch.
+/// The most transactions in one submission.
 const MAX_BATCH: usize = 1_000;
 
-/// The most receipts that one call waits for. Small, so that one slow transaction holds up few others' figures.
-const MAX_WAIT_BATCH: usize = 250;
+/// The most receipts that one call waits for.
+const MAX_WAIT_BATCH: usize = 1_000;
 
-/// How long one call waits. Short, so that a transaction that never lands does not hold up the others for long.
+/// How long one call waits.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// How long to leave a node alone after it failed.
@@ -205,9 +206,9 @@ async fn submit(
         let in_time = batch.iter().filter(|waiting| now.duration_since(waiting.due) <= IN_TIME).count();
         report.sent_in_time += in_time as u64;
     }
-    let texts: Vec<&str> =
-        batch.iter().map(|waiting| shared.transactions[waiting.index].text.as_str()).collect();
-    let answers = match shared.clients[node].submit_many(&texts).await {
+    let transactions: Vec<&[u8]> =
+        batch.iter().map(|waiting| shared.transactions[waiting.index].bytes.as_slice()).collect();
+    let answers = match shared.clients[node].submit_batch(&transactions).await {
         Ok(answers) => answers,
         Err(error) => {
             // The node may have taken them before the connection broke: their receipts decide.
@@ -243,23 +244,24 @@ async fn wait_for_receipts(
 ) {
     let nodes = shared.clients.len();
     let mut node = home;
+    let mut open: HashMap<Digest, Waiting> = HashMap::new();
     loop {
-        let mut batch = Vec::new();
-        receipts.lock().await.recv_many(&mut batch, MAX_WAIT_BATCH).await;
-        if batch.is_empty() {
-            return;
-        }
-        let ids: Vec<_> = batch.iter().map(|waiting| shared.transactions[waiting.index].id).collect();
-        match shared.clients[node].wait_many(&ids, WAIT).await {
-            Ok(answers) => {
-                let done = count_receipts(&shared, batch, answers, &again);
-                if done == 0 {
-                    tokio::time::sleep(PAUSE).await;
-                }
+        if open.is_empty() {
+            let mut batch = Vec::new();
+            if receipts.lock().await.recv_many(&mut batch, MAX_WAIT_BATCH).await == 0 {
+                return;
             }
+            open.extend(batch.into_iter().map(|waiting| (shared.transactions[waiting.index].id, waiting)));
+        }
+        let ids: Vec<_> = open.keys().copied().collect();
+        match shared.clients[node].wait_batch(&ids, WAIT).await {
+            Ok(waited) if waited.receipts.is_empty() && waited.expired.is_empty() => {
+                // Others of this node's may get on meanwhile.
+                open.drain().for_each(|(_, waiting)| drop(again.send(waiting)));
+            }
+            Ok(waited) => count_receipts(&shared, &mut open, waited),
             Err(error) => {
                 shared.report().call_failed(format!("waiting: {}", kind(&error)));
-                batch.into_iter().for_each(|waiting| drop(again.send(waiting)));
                 // Any node can tell the fate of a transaction.
                 node = (node + 1) % nodes;
                 tokio::time::sleep(PAUSE).await;
@@ -268,35 +270,28 @@ async fn wait_for_receipts(
     }
 }
 
-/// Takes down what came, hands what did not to `again`, and returns how many came.
-fn count_receipts(
-    shared: &Shared,
-    batch: Vec<Waiting>,
-    answers: Vec<Result<Receipt, CallError>>,
-    again: &mpsc::UnboundedSender<Waiting>,
-) -> usize {
+/// Takes down what came; what did not stays in `open`.
+fn count_receipts(shared: &Shared, open: &mut HashMap<Digest, Waiting>, waited: Waited) {
     let now = Instant::now();
+    let before = open.len();
     let mut report = shared.report();
-    let mut done = 0;
-    for (waiting, answer) in batch.into_iter().zip(answers) {
-        match answer {
-            Ok(receipt) if receipt.is_applied() => report.commit(now.duration_since(waiting.due)),
-            Ok(receipt) => report.fail(receipt.result),
-            Err(_) => {
-                // Not yet, or this node cannot say now. Nobody reads any more where the run is over.
-                drop(again.send(waiting));
-                continue;
-            }
+    for receipt in waited.receipts {
+        let Some(waiting) = open.remove(&receipt.id) else { continue };
+        if receipt.is_applied() {
+            report.commit(now.duration_since(waiting.due));
+        } else {
+            report.fail(receipt.result);
         }
-        done += 1;
     }
-    if done > 0 {
-        report.elapsed = now.duration_since(shared.start);
+    for expired in waited.expired {
+        if open.remove(&expired.id).is_some() {
+            report.fail("expired");
+        }
     }
+    report.elapsed = now.duration_since(shared.start);
     shared.bar.set_position(report.committed);
     drop(report);
-    shared.close(done);
-    done
+    shared.close(before - open.len());
 }
 
 /// A word for the figures.

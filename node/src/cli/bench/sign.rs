@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use client::api::to_base64;
 use client::wallet::{Terms, registration};
 use genesis::{Digest, SecretKey};
 use indicatif::ProgressBar;
@@ -12,8 +11,8 @@ use indicatif::ProgressBar;
 pub(super) struct Signed {
     /// Its id.
     pub(super) id: Digest,
-    /// Its text for `tx_submit`.
-    pub(super) text: String,
+    /// Its canonical bytes.
+    pub(super) bytes: Vec<u8>,
 }
 
 /// `count` registrations of different DIDs with different keys, as citizens would send them. Fewer when stopped.
@@ -47,5 +46,5 @@ pub(super) fn registrations(
 
 fn sign(terms: &Terms) -> Signed {
     let (_, transaction) = registration(terms, &SecretKey::generate());
-    Signed { id: transaction.id(), text: to_base64(&genesis::encoding::encode(&transaction)) }
+    Signed { id: transaction.id(), bytes: genesis::encoding::encode(&transaction) }
 }
