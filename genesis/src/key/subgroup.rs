@@ -3,7 +3,7 @@
 //! The curve's points are a cyclic group of ℓ points times one of 8, the torsion. A point is in the subgroup where ℓ times it is the
 //! identity: that costs more than a signature's check. Of many points, sums of which each takes or leaves every point at random are
 //! looked at instead: one point with torsion leaves each sum torsion with a chance of one half at least, whatever the others are
-//! (its own chance to be taken, with the rest of the sum given). So [`ROUNDS`] sums let it pass with at most 2^-[`ROUNDS`].
+//! (its own chance to be taken, with the rest of the sum given). So 64 sums let it pass with a chance of 2^-64 at most.
 //!
 //! Invariant: the randomness is fresh and never shown, so nobody can look for keys that pass. Nobody is asked again either: who wants
 //! to try must submit.
@@ -12,9 +12,8 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 
-/// How many sums are looked at: a batch with an unsound key passes with a chance of 2^-64, as often as a 64-bit tag is guessed.
-const ROUNDS: usize = 8 * GROUPS;
-/// Eight sums are made together, in a table by which of them a point is taken into: a byte.
+/// Eight sums are made together, in a table by which of them a point is taken into: a byte. 64 in all let an unsound key pass as
+/// often as a 64-bit tag is guessed.
 const GROUPS: usize = 8;
 /// Fewer points than this are cheaper one by one.
 const WORTH_IT: usize = 96;

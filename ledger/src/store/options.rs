@@ -40,7 +40,8 @@ pub(super) fn database() -> Options {
 
 /// Column families that share one block cache.
 pub(super) fn column_families() -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(256 * MIB);
+    // Lookups take no lock, and guess themselves how large an entry is.
+    let cache = Cache::new_hyper_clock_cache(256 * MIB, 0);
     Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), column_family(family, &cache))).into()
 }
 

@@ -45,6 +45,9 @@ struct Options {
     /// Where the ledger is made; it is removed at the end
     #[arg(long, value_name = "DIR")]
     dir: Option<std::path::PathBuf>,
+    /// The ledger itself, which stays; one that is there is measured again and goes on
+    #[arg(long, value_name = "DIR", conflicts_with = "dir")]
+    keep: Option<std::path::PathBuf>,
     /// At the largest size, also make a snapshot and begin a second ledger from it
     #[arg(long)]
     snapshot: bool,
@@ -108,8 +111,6 @@ struct Cost {
 struct Bench {
     genesis: Genesis,
     key: SecretKey,
-    /// The first DID of every block.
-    sample: Vec<DidId>,
     dids: usize,
 }
 
@@ -120,8 +121,10 @@ fn main() {
         None => tempfile::tempdir(),
     };
     let folder = folder.expect("a folder for the ledger can be made");
+    let path = options.keep.as_deref().unwrap_or(folder.path());
     let mut bench = Bench::new();
-    let mut store = bench.open(folder.path());
+    let mut store = bench.open(path);
+    bench.dids = store.statistics().expect("the disk works").counts.dids as usize;
     let largest = options.dids.last().copied();
     for wanted in &options.dids {
         let (begin, mut told) = (Instant::now(), Instant::now());
@@ -137,9 +140,9 @@ fn main() {
         let mut report = bench.report(&store, &cost);
         drop(store);
         let start = Instant::now();
-        store = bench.open(folder.path());
+        store = bench.open(path);
         report["open_s"] = json!(start.elapsed().as_secs_f64());
-        report["disk_bytes_a_did"] = json!(disk_bytes(folder.path()) / bench.dids as u64);
+        report["disk_bytes_a_did"] = json!(disk_bytes(path) / bench.dids as u64);
         if options.snapshot && Some(*wanted) == largest {
             report["snapshot"] = bench.snapshot(&store, options.dir.as_deref());
         }
@@ -163,7 +166,7 @@ impl Bench {
         };
         let genesis = Genesis::new("bench".into(), UnixMillis(1), Parameters::default(), vec![validator]);
         let genesis = genesis.expect("a sound genesis document");
-        Self { genesis, key: SecretKey::from_seed([4; 32]), sample: Vec::new(), dids: 0 }
+        Self { genesis, key: SecretKey::from_seed([4; 32]), dids: 0 }
     }
 
     fn open(&self, path: &Path) -> Store {
@@ -181,7 +184,6 @@ impl Bench {
             signed.extend(half.join().expect("signing does not fail"));
             signed
         });
-        self.sample.push(signed[0].0.id());
         self.dids += signed.len();
         let transactions = signed.into_iter().map(|(_, transaction)| transaction).collect();
         let batch = Batch { author: self.key.public(), sequence: height.0, expires_at: height, transactions };
@@ -257,14 +259,23 @@ impl Bench {
         json!({ "make_s": make.as_secs_f64(), "take_s": take.as_secs_f64(), "pieces": pieces, "bytes": bytes })
     }
 
+    /// The first DID of some block.
+    fn pick(&self, store: &Store, chance: &mut Chance) -> DidId {
+        let height = Height(1 + chance.below(store.tip().height.0));
+        let block = store.block(height).expect("the disk works").expect("the block is there");
+        let bytes = store.batch(&block.batches[0]).expect("the disk works").expect("the batch is there");
+        let batch = CheckedBatch::decode_already_verified(&bytes, &self.genesis).expect("it is sound");
+        batch.transactions()[0].transaction().operation.did().expect("it registers one")
+    }
+
     fn report(&self, store: &Store, cost: &Cost) -> serde_json::Value {
         let mut chance = Chance::new(1);
         let mut resolve_us = Vec::with_capacity(PICKS);
         let mut prove_us = Vec::with_capacity(PICKS);
         let (height, root) = (store.tip().height, store.outcome().state_root);
         let mut proof_bytes = 0;
-        for _ in 0..PICKS {
-            let id = self.sample[chance.below(self.sample.len() as u64) as usize];
+        let sample: Vec<DidId> = (0..PICKS).map(|_| self.pick(store, &mut chance)).collect();
+        for id in sample {
             let did = Did::new(self.genesis.network(), id).to_string();
             let start = Instant::now();
             let result = resolve(store, self.genesis.network(), &did, &ResolveOptions::default());
