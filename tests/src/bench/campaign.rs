@@ -52,6 +52,8 @@ pub struct Report {
     pub signatures: f64,
     /// The ramp, in ascending order of what was offered.
     pub ramp: Vec<RampStep>,
+    /// Whether a rate was offered that was not sustained: else saturation lies above all that was offered.
+    pub reached_saturation: bool,
     /// At the highest rate that was sustained.
     pub saturation: Measured,
     /// At half of that.
@@ -182,6 +184,7 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
         ratios: ratios(&ceilings, signatures, &saturation.median, &double.median),
         ceilings,
         signatures,
+        reached_saturation: ramp.iter().any(|step| step.saturated.is_some()),
         ramp,
         saturation,
         half,

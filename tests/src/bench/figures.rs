@@ -105,6 +105,9 @@ pub struct Figures {
     pub offered_per_second: u64,
     /// From the start to the last receipt.
     pub elapsed_seconds: f64,
+    /// By how much latency grew from the first quarter of the run to the last, in ms, by their medians; below 0 where it
+    /// shrank.
+    pub growth_ms: f64,
     /// What became of its transactions.
     pub counts: Counts,
     /// What it comes to.
@@ -126,6 +129,7 @@ impl Figures {
     /// The figures of a run in which `seen` came.
     pub fn new(rate: u64, elapsed: Duration, counts: Counts, mut seen: Vec<Seen>, used: &Used) -> Self {
         let (committed_per_second, dids_per_second) = pace(&mut seen);
+        let growth_ms = growth_ms(&mut seen);
         let mut latencies: Vec<f64> = seen.iter().map(|seen| seen.latency.as_secs_f64() * 1e3).collect();
         latencies.sort_by(f64::total_cmp);
         let seconds = elapsed.as_secs_f64().max(1e-9);
@@ -160,7 +164,14 @@ impl Figures {
             written_bytes: each(mean(|one| one.written_bytes as f64)),
             sent_bytes: each(mean(|one| one.sent_bytes as f64)),
         };
-        Self { offered_per_second: rate, elapsed_seconds: elapsed.as_secs_f64(), counts, summary, validators }
+        Self {
+            offered_per_second: rate,
+            elapsed_seconds: elapsed.as_secs_f64(),
+            growth_ms,
+            counts,
+            summary,
+            validators,
+        }
     }
 }
 
@@ -202,6 +213,16 @@ fn pace(seen: &mut [Seen]) -> (f64, f64) {
     }
     let dids: u32 = seen[first + 1..=last].iter().map(|seen| seen.dids).sum();
     ((last - first) as f64 / seconds, f64::from(dids) / seconds)
+}
+
+/// The median latency of the last quarter of the transactions, by when they were due, less that of the first. Receipts come in
+/// bursts, and the medians tell a queue that grows from those; what came between two moments does not, in a short run.
+fn growth_ms(seen: &mut [Seen]) -> f64 {
+    seen.sort_by_key(|seen| seen.at.saturating_sub(seen.latency));
+    let quarter = seen.len() / 4;
+    let of =
+        |part: &[Seen]| median(&part.iter().map(|seen| seen.latency.as_secs_f64() * 1e3).collect::<Vec<_>>());
+    of(&seen[seen.len() - quarter..]) - of(&seen[..quarter])
 }
 
 /// Of values in ascending order, by the nearest rank; 0 where there is none.
@@ -258,6 +279,24 @@ mod tests {
             assert_eq!(pace(&mut vec![seen(1, 1); few]), (0.0, 0.0));
         }
         assert_eq!(pace(&mut [seen(1, 1), seen(1, 1)]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_queue_that_grows_is_told_from_bursts() {
+        // Due each 2 ms. In bursts: a block every 300 ms.
+        let due = |place: u64| 2 * place;
+        let receipt = |at: u64, due: u64| Seen {
+            at: Duration::from_millis(at),
+            latency: Duration::from_millis(at - due),
+            dids: 1,
+        };
+        let mut bursts: Vec<_> =
+            (0..2_000).map(|place| receipt((due(place) / 300 + 1) * 300, due(place))).collect();
+        assert!(growth_ms(&mut bursts).abs() < 60.0, "{}", growth_ms(&mut bursts));
+        // Each takes 2.2 ms, so the queue grows by a tenth of the time.
+        let mut queue: Vec<_> = (0..2_000).map(|place| receipt(22 * place / 10, due(place))).collect();
+        assert!((growth_ms(&mut queue) - 300.0).abs() < 10.0, "{}", growth_ms(&mut queue));
+        assert_eq!(growth_ms(&mut []), 0.0);
     }
 
     #[test]

@@ -29,8 +29,10 @@ const WAIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How late a transaction may be sent and still count as sent in time.
 const IN_TIME: Duration = Duration::from_millis(100);
-/// How long after the last one was sent receipts are waited for: at overload, what nodes hold is worked off first.
+/// How long after the last one was sent receipts are waited for at most: at overload, what nodes hold is worked off first.
 pub const DRAIN: Duration = Duration::from_secs(60);
+/// How long after the last one was sent nothing may come for the wait to go on.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// What came of a load.
 #[derive(Debug)]
@@ -83,7 +85,8 @@ impl Shared {
     }
 }
 
-/// Sends `transactions` at `rate` a second, in turn to each of `clients`, until each has its end or [`DRAIN`] is over. Calls
+/// Sends `transactions` at `rate` a second, in turn to each of `clients`, until each has its end, nothing comes any more, or
+/// [`DRAIN`] is over. Calls
 /// `told` now and then with how many are committed.
 ///
 /// # Panics
@@ -107,10 +110,12 @@ pub async fn run(transactions: Vec<Signed>, rate: u64, clients: Vec<Client>, tol
         }
         tasks.spawn(send_due(Arc::clone(&shared), node, queue));
     }
-    let deadline = shared.start + Duration::from_secs_f64(count as f64 / rate as f64) + DRAIN;
+    let sending = Duration::from_secs_f64(count as f64 / rate as f64);
     let mut tick = tokio::time::interval(TICK);
     for turn in 0_u64.. {
-        if shared.open.load(Ordering::Relaxed) == 0 || Instant::now() >= deadline {
+        let (elapsed, last) = (shared.start.elapsed(), shared.tally().last);
+        let is_over = elapsed > sending + DRAIN || elapsed > sending.max(last) + SILENCE;
+        if is_over || shared.open.load(Ordering::Relaxed) == 0 {
             break;
         }
         if turn % 200 == 199 {

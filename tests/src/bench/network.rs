@@ -120,9 +120,9 @@ impl Network {
 
     /// Sends a load at `rate` a second, and takes down what came of it and what it took.
     pub async fn run(&self, transactions: Vec<Signed>, rate: u64) -> Figures {
-        let nodes = 0..self.setup.validators;
-        let uses = || nodes.clone().map(|node| Use::of(&self.cluster, node)).collect::<Vec<_>>();
-        let (before, client_before) = (uses(), own_cpu());
+        let use_of = |node| Use::of(&self.cluster, node);
+        let before: Vec<_> = (0..self.setup.validators).map(use_of).collect();
+        let client_before = own_cpu();
         let clients = self.clients.clone();
         let Outcome { counts, seen, elapsed } = load::run(transactions, rate, clients, |committed| {
             tell(format!("      {committed} committed"));
@@ -130,8 +130,12 @@ impl Network {
         .await;
         let client = own_cpu().saturating_sub(client_before);
         let heights = self.settled().await;
-        let validators = uses().into_iter().zip(&before).map(|(after, before)| after.since(*before));
-        let used = Used { validators: validators.zip(heights).collect(), client };
+        let nodes = heights.into_iter().zip(before).enumerate();
+        let validators = nodes.map(|(node, (height, before))| {
+            // One that does not answer is why the run does not count, and is not asked for more.
+            (height.map(|_| use_of(node).since(before)).unwrap_or_default(), height)
+        });
+        let used = Used { validators: validators.collect(), client };
         Figures::new(rate, elapsed, counts, seen, &used)
     }
 
@@ -149,7 +153,8 @@ impl Network {
         loop {
             let mut heights = Vec::new();
             for client in &self.clients {
-                heights.push(client.status().await.ok().map(|status| status.height.0));
+                let status = tokio::time::timeout(GRACE, client.status()).await;
+                heights.push(status.ok().and_then(Result::ok).map(|status| status.height.0));
             }
             let highest = heights.iter().flatten().max().copied().unwrap_or(0);
             let level = |height: &Option<u64>| height.is_some_and(|height| height + BLOCKS_BEHIND >= highest);

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::campaign::{Measured, RampStep, Report};
 use super::ceilings::Sync;
 use super::figures::{Counts, Summary};
+use super::setup::Mix;
 
 impl Report {
     /// For people: tables, in Markdown so that they can be put into a document as they are.
@@ -20,14 +21,7 @@ impl Report {
         writeln!(
             text,
             "{} validators and the client on {} cores · {} · registration {} · links: {links} · {} s a run\n",
-            setup.validators,
-            self.ceilings.cores,
-            setup.mix,
-            serde_json::to_value(setup.policy)
-                .ok()
-                .and_then(|name| Some(name.as_str()?.to_owned()))
-                .unwrap_or_default(),
-            self.seconds,
+            setup.validators, self.ceilings.cores, setup.mix, setup.policy, self.seconds,
         )?;
         self.write_ceilings(text)?;
 
@@ -51,7 +45,7 @@ impl Report {
         writeln!(
             text,
             "\n| medians | {} |",
-            parts.map(|(name, part)| format!("{name} ({} runs)", part.runs.len())).join(" | ")
+            parts.map(|(name, part)| format!("{name} (runs: {})", part.runs.len())).join(" | ")
         )?;
         writeln!(text, "| --- | ---: | ---: | ---: |")?;
         let mut row = |name: &str, cell: &dyn Fn(&Measured) -> String| {
@@ -63,11 +57,7 @@ impl Report {
             let (least, most) = (rates.clone().fold(f64::MAX, f64::min), rates.fold(0.0, f64::max));
             format!("{:.0} ({least:.0} to {most:.0})", part.median.committed_per_second)
         })?;
-        if (0.95..1.05)
-            .contains(&(self.saturation.median.dids_per_second / self.saturation.median.committed_per_second))
-        {
-            // DIDs and transactions are one and the same here.
-        } else {
+        if self.setup.mix != Mix::CREATES {
             row("DIDs a second", &|part| format!("{:.0}", part.median.dids_per_second))?;
         }
         row("latency p50", &|part| time(part.median.p50_ms))?;
@@ -95,6 +85,12 @@ impl Report {
         )?;
         for (name, ratio) in &self.ratios {
             writeln!(text, "{name:30}{ratio:.3}")?;
+        }
+        if !self.reached_saturation {
+            writeln!(
+                text,
+                "saturation was not reached: all rates that were offered in the ramp were sustained"
+            )?;
         }
         self.not_counted.iter().try_for_each(|what| writeln!(text, "not counted: {what}"))
     }

@@ -24,11 +24,11 @@ impl Use {
     /// What a node used since it started.
     ///
     /// # Panics
-    /// When the node does not run or does not serve its metrics: no figure may be left out silently.
+    /// When the node does not run or does not serve its metrics: no figure is left out silently.
     pub fn of(cluster: &Cluster, node: usize) -> Self {
         let pid = cluster.pid(node);
         let told = "the system tells what a process that runs has used";
-        let page = get(cluster.ports(node)[2], "/metrics").expect("a node serves its metrics");
+        let page = get(cluster.ports(node)[2], "/metrics").expect("a node that answers serves its metrics");
         Self {
             cpu: TICK * u32::try_from(cpu_ticks(pid).expect(told)).expect("a run ends within a year"),
             peak_memory_kib: memory_kib(pid, "VmHWM").expect(told),

@@ -44,8 +44,8 @@ impl Search {
         }
         self.next = match (self.sustained, self.saturated) {
             (Some(low), Some(high)) => {
-                // Closer than a twelfth, one run differs from the next by more.
-                (high - low > low / 12)
+                // Closer than a sixteenth, one run differs from the next by more.
+                (high - low > low / 16)
                     .then(|| rounded(u64::midpoint(low, high)))
                     .filter(|rate| low < *rate && *rate < high)
             }
@@ -82,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_within_a_twelfth_of_what_is_sustained_from_either_side() {
+    fn it_comes_within_a_sixteenth_of_what_is_sustained_from_either_side() {
         for capacity in [10, 77, 1_234, 4_700, 99_999] {
             for first in [1, 500, 3_000, 1_000_000] {
                 let (rates, found) = tried(first, 40, capacity);
                 let found = found.unwrap_or_else(|| panic!("{capacity} from {first}: {rates:?}"));
                 assert!(found <= capacity, "{capacity} from {first}: {found}");
                 assert!(
-                    found + found / 12 + found / 20 + 2 >= capacity,
+                    found + found / 16 + found / 20 + 2 >= capacity,
                     "{capacity} from {first}: {rates:?}"
                 );
             }

@@ -59,7 +59,7 @@ pub struct Author {
 /// What has to be signed.
 enum Job {
     Create,
-    Update(Owned),
+    Update(Box<Owned>),
     CreateMany,
 }
 
@@ -93,7 +93,7 @@ impl Author {
         let mut registered = registered.into_iter();
         let job = |kind: &Kind| match kind {
             Kind::Create => Job::Create,
-            Kind::Update => Job::Update(registered.next().expect("a DID for each update")),
+            Kind::Update => Job::Update(Box::new(registered.next().expect("a DID for each update"))),
             Kind::CreateMany => Job::CreateMany,
         };
         on_threads(kinds.iter().map(job).collect(), |job| match job {
@@ -139,22 +139,13 @@ impl Author {
 
 /// A DID whose only key recovers it too, as [`client::wallet::registration`] makes it.
 fn inception(key: &SecretKey) -> Create {
-    let PublicKeyBytes(bytes) = PublicKeyBytes::of(key);
+    let genesis::PublicKey::Ed25519(bytes) = key.public();
     let mut salt = [0; 16];
     // No two keys are alike, and nothing here has to be unpredictable.
     salt.copy_from_slice(&bytes[..16]);
     let recovery = KeySet::of(key.public()).commitment();
     let document = document(KeyNumber::FIRST, key);
     Create { document, recovery, next_keys: None, salt: Salt(salt), registrar: None }
-}
-
-struct PublicKeyBytes([u8; 32]);
-
-impl PublicKeyBytes {
-    fn of(key: &SecretKey) -> Self {
-        let genesis::PublicKey::Ed25519(bytes) = key.public();
-        Self(bytes)
-    }
 }
 
 fn document(number: KeyNumber, key: &SecretKey) -> Document {

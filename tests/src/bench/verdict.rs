@@ -12,6 +12,9 @@ const IN_TIME: f64 = 0.99;
 /// The part of what was offered that must be committed for the network to sustain it.
 const COMMITTED: f64 = 0.97;
 
+/// How much latency must grow from the first quarter of a run to the last to be told from chance, in ms.
+const LEAST_GROWTH_MS: f64 = 100.0;
+
 /// The p99 beyond which the network does not sustain the load, in ms.
 const LONGEST_P99_MS: f64 = 1_000.0;
 
@@ -142,12 +145,14 @@ pub fn judge(run: &Figures) -> Step {
     // due time, so they say nothing of the validators then.
     let kept_up = client_kept_up(run);
     let (counts, summary) = (&run.counts, &run.summary);
-    let offered = run.offered_per_second as f64;
     let part = counts.committed as f64 / counts.offered.max(1) as f64;
+    // What is due in a second takes that much more than a second. The quarters' middles lie three quarters of the run apart.
+    let apart_ms = counts.offered as f64 / run.offered_per_second.max(1) as f64 * 750.0;
+    let pace = 1.0 / (1.0 + (run.growth_ms / apart_ms).max(0.0));
     let saturated = if part < COMMITTED {
         Some(format!("{:.1} % of what was offered was committed", part * 100.0))
-    } else if summary.committed_per_second < COMMITTED * offered {
-        Some(format!("{:.0} a second were committed", summary.committed_per_second))
+    } else if pace < COMMITTED && run.growth_ms > LEAST_GROWTH_MS {
+        Some(format!("latency grows: {:.1} % of what is offered are committed in its time", pace * 100.0))
     } else if summary.p99_ms > LONGEST_P99_MS && kept_up {
         Some(format!("the p99 is {:.0} ms", summary.p99_ms))
     } else {
@@ -185,7 +190,7 @@ mod tests {
             dids: 1_000,
             ..Counts::default()
         };
-        let receipt = |place| Seen {
+        let receipt = |place: u64| Seen {
             at: Duration::from_millis(2 * place),
             latency: Duration::from_millis(30),
             dids: 1,
@@ -229,9 +234,9 @@ mod tests {
             run.counts.failed_calls.insert("no connection".to_owned(), 1);
         });
         assert!(unanswered[0].to_string().contains("1 × no connection"), "{unanswered:?}");
-        let refusal = refused(|run| drop(run.counts.refused.insert("code -32021".to_owned(), 3)));
+        let refusal = refused(|run| run.counts.refused = [("code -32021".to_owned(), 3)].into());
         assert!(refusal[0].to_string().contains("3 × code -32021"), "{refusal:?}");
-        let without = refused(|run| drop(run.counts.not_applied.insert("no_such_did".to_owned(), 3)));
+        let without = refused(|run| run.counts.not_applied = [("no_such_did".to_owned(), 3)].into());
         assert!(without[0].to_string().contains("3 × no_such_did"), "{without:?}");
     }
 
@@ -253,12 +258,15 @@ mod tests {
             judge(&run)
         };
         assert_eq!(step(&|run| run.counts.committed = 970), Step::Sustained);
+        assert_eq!(step(&|run| run.growth_ms = 90.0), Step::Sustained);
+        assert_eq!(step(&|run| run.growth_ms = -300.0), Step::Sustained);
         let saturated: [&dyn Fn(&mut Figures); 4] = [
             &|run| run.counts.committed = 969,
-            &|run| run.summary.committed_per_second = 480.0,
+            // A second and a half lie between the quarters.
+            &|run| run.growth_ms = 110.0,
             &|run| run.summary.p99_ms = 1_001.0,
             // A client that was late beside validators that are overloaded says nothing else.
-            &|run| (run.counts.sent_in_time, run.summary.committed_per_second) = (500, 300.0),
+            &|run| (run.counts.sent_in_time, run.growth_ms) = (500, 800.0),
         ];
         for spoil in saturated {
             assert!(matches!(step(spoil), Step::Saturated(_)), "{:?}", step(spoil));
@@ -275,7 +283,7 @@ mod tests {
     #[test]
     fn overload_excuses_no_loss_and_no_validator_that_fell_behind() {
         let mut run = good();
-        (run.summary.committed_per_second, run.counts.lost) = (100.0, 1);
+        (run.growth_ms, run.counts.lost) = (800.0, 1);
         assert_eq!(judge(&run), Step::Refused(vec![Refusal::Lost { count: 1 }]));
     }
 }

@@ -49,7 +49,7 @@ struct Options {
     /// The offered rates of the ramp, a second; saturation is searched for unless they are named
     #[arg(long, value_delimiter = ',', value_name = "RATE,…", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rates: Vec<u64>,
-    /// One short run of each kind
+    /// Fewer and shorter runs
     #[arg(long)]
     quick: bool,
     /// An earlier bench.json: exit code 1 where a ratio dropped by more than a tenth
@@ -65,7 +65,7 @@ struct Options {
 
 impl Options {
     fn plan(&self) -> Plan {
-        let (runs, seconds, step_seconds) = if self.quick { (1, 4, 3) } else { (5, 8, 4) };
+        let (runs, seconds, step_seconds) = if self.quick { (3, 5, 4) } else { (5, 10, 6) };
         let mut rates = self.rates.clone();
         rates.sort_unstable();
         rates.dedup();
