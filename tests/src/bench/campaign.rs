@@ -32,8 +32,6 @@ pub struct Plan {
     pub seconds: u64,
     /// How long a step of the ramp sends, in seconds.
     pub step_seconds: u64,
-    /// The rates of the ramp, ascending; none where saturation is searched for.
-    pub rates: Vec<u64>,
 }
 
 /// All figures.
@@ -223,9 +221,9 @@ async fn climb(
     told: &impl Fn(&str),
 ) -> Result<(Vec<RampStep>, u64), CampaignError> {
     let mut search = Search::new(rounded((ceiling / 16.0) as u64), MOST_STEPS);
-    let (mut ramp, mut named, mut best) = (Vec::<RampStep>::new(), plan.rates.iter(), None);
+    let (mut ramp, mut named, mut best) = (Vec::<RampStep>::new(), plan.setup.rates.iter(), None);
     loop {
-        let next = if plan.rates.is_empty() { search.next_rate() } else { named.next().copied() };
+        let next = if plan.setup.rates.is_empty() { search.next_rate() } else { named.next().copied() };
         let Some(rate) = next else { break };
         let figures = once(plan, rate, plan.step_seconds, &format!("ramp: {rate} a second"), told).await?;
         let saturated = match judge(&figures) {
@@ -248,7 +246,7 @@ async fn climb(
     ramp.sort_by_key(|step| step.figures.offered_per_second);
     match best {
         Some(rate) => {
-            Ok((ramp, if plan.rates.is_empty() { search.sustained().unwrap_or(rate) } else { rate }))
+            Ok((ramp, if plan.setup.rates.is_empty() { search.sustained().unwrap_or(rate) } else { rate }))
         }
         None => {
             let lowest = ramp.first();

@@ -26,6 +26,9 @@ pub struct Setup {
     pub mix: Mix,
     /// What is between the validators; none where they talk over the loopback directly.
     pub links: Option<Links>,
+    /// The rates of the ramp, ascending; none where saturation is searched for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<u64>,
 }
 
 /// Who may register a DID.

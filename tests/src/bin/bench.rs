@@ -76,11 +76,11 @@ impl Options {
                 policy: self.policy,
                 mix: self.mix,
                 links: self.links,
+                rates,
             },
             runs: self.runs.map_or(runs, usize::from),
             seconds,
             step_seconds: step_seconds.min(seconds),
-            rates,
         }
     }
 }
