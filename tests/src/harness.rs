@@ -29,7 +29,7 @@ use genesis::{Height, SecretKey};
 use ledger::Did;
 
 use process::signal;
-pub use process::{cpu_ticks, memory_kib};
+pub use process::{cpu_ticks, memory_kib, written_bytes};
 
 use crate::relay::{Door, Relay, dialler};
 
@@ -136,15 +136,8 @@ impl Cluster {
                 [p2p, metrics + 1].map(at)
             })
             .collect();
-        for node in 0..validators {
-            let path = cluster.home(node).join("genesis.toml");
-            let mut text = std::fs::read_to_string(&path).expect("a genesis document");
-            for [node, door] in &addresses {
-                let named = format!("\"{node}\"");
-                assert!(text.contains(&named), "{named} is not in the genesis document");
-                text = text.replace(&named, &format!("\"{door}\""));
-            }
-            std::fs::write(&path, text).expect("written");
+        for [node, door] in &addresses {
+            cluster.found_with(&format!("\"{node}\""), &format!("\"{door}\""));
         }
         let doors = addresses.into_iter().map(|[node, door]| Door {
             node,
@@ -157,6 +150,19 @@ impl Cluster {
         };
         cluster.relay = Some(Relay::start(seed, doors.collect(), Arc::new(whose)));
         cluster
+    }
+
+    /// Puts `new` in the place of `old` in the genesis document of all nodes, before any was started.
+    ///
+    /// # Panics
+    /// When a document cannot be read or written, or does not hold `old`.
+    pub fn found_with(&self, old: &str, new: &str) {
+        for node in 0..self.len() {
+            let path = self.home(node).join("genesis.toml");
+            let text = std::fs::read_to_string(&path).expect("a genesis document");
+            assert!(text.contains(old), "{old} is not in the genesis document");
+            std::fs::write(&path, text.replace(old, new)).expect("written");
+        }
     }
 
     /// Starts a network and waits until each node is ready.

@@ -1,5 +1,6 @@
 //! Does the whole hold?
 //!
+//! - [`bench`]: what a network of real processes commits a second, at what cost
 //! - [`decoders`]: whatever reads bytes or text from elsewhere, and what must hold of it, for tests and for the fuzzer
 //! - [`founding`]: a network's genesis and its replicas, for checks that need no more
 //! - [`harness`]: networks of real processes
@@ -13,6 +14,7 @@
 // All of this crate is test code: what does not hold ends the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub mod bench;
 pub mod decoders;
 pub mod founding;
 pub mod harness;

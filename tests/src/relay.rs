@@ -8,7 +8,8 @@
 //! What it models is TCP as an application sees it, with Linux's figures:
 //! - **Loss** stalls a connection until the lost segment is sent again: 200 to 400 ms, doubled each time that is lost
 //!   too. What is behind it waits, as TCP keeps the order. That is the dear case, a loss at the end of what is under way,
-//!   which is what short messages meet; a loss in a long stream is mended faster in truth. Bandwidth is not limited.
+//!   which is what short messages meet; a loss in a long stream is mended faster in truth.
+//! - **A rate** is that of one direction between two nodes, whatever number of connections shares it.
 //! - **A silent cut** drops every segment: connections stay open, nothing arrives, and what was sent is sent again at
 //!   intervals that double (a dial from 1 s, data from 200 ms). So data arrives some time *after* the heal, by up to as
 //!   long as the cut lasted. Acknowledgements are not modelled: over a one-way cut the open direction goes on.
@@ -21,6 +22,7 @@ pub mod dialler;
 mod pump;
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -44,6 +46,8 @@ pub struct Weather {
     pub jitter: Duration,
     /// In how many of 100 cases a segment is lost.
     pub loss_percent: u64,
+    /// How many bytes pass a second; as many as come where none is named.
+    pub rate_bytes: Option<NonZeroU64>,
 }
 
 /// Whether anything passes.
@@ -109,7 +113,8 @@ impl Relay {
         let figures = Arc::new(Figures { bytes, strangers: AtomicU64::new(0) });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (stop, stopped) = oneshot::channel();
-        let shared = pump::Shared { seed, paths: watched, figures: Arc::clone(&figures), whose };
+        let lines = pump::Lines::new(count);
+        let shared = pump::Shared { seed, paths: watched, lines, figures: Arc::clone(&figures), whose };
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 for (node, door) in doors.into_iter().enumerate() {

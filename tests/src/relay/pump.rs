@@ -4,8 +4,9 @@
 //! Invariant: bytes keep their order, and none is dropped while the connection lasts. What is under way is bounded; beyond
 //! it the reader stops, and the sender sees a full window, as it would.
 
-use std::sync::Arc;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,8 +34,30 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 pub(super) struct Shared {
     pub seed: u64,
     pub paths: watch::Receiver<Paths>,
+    pub lines: Lines,
     pub figures: Arc<Figures>,
     pub whose: Arc<Whose>,
+}
+
+/// Until when each path is busy with what was sent before, by who sends and who receives.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Vec<Vec<Mutex<Instant>>>>);
+
+impl Lines {
+    pub(super) fn new(nodes: usize) -> Self {
+        let now = Instant::now();
+        let row = || (0..nodes).map(|_| Mutex::new(now)).collect();
+        Self(Arc::new((0..nodes).map(|_| row()).collect()))
+    }
+
+    /// When the last of `bytes` has left, behind all that was sent on this path before.
+    fn sent(&self, from: usize, to: usize, bytes: usize, rate_bytes: Option<NonZeroU64>) -> Instant {
+        let now = Instant::now();
+        let Some(rate) = rate_bytes else { return now };
+        let mut free = self.0[from][to].lock().unwrap_or_else(PoisonError::into_inner);
+        *free = now.max(*free) + Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
+        *free
+    }
 }
 
 /// One direction of one connection.
@@ -152,7 +175,9 @@ impl Way {
         loop {
             // A connection that broke ends as one that was closed does.
             let count = from.read(&mut buffer).await.unwrap_or(0);
-            due = due.max(Instant::now() + self.path().weather.crossing(count.max(1), &mut chance));
+            let weather = self.path().weather;
+            let sent = self.shared.lines.sent(self.from, self.to, count, weather.rate_bytes);
+            due = due.max(sent + weather.crossing(count.max(1), &mut chance));
             let chunk = Chunk { due, bytes: buffer[..count].to_vec() };
             if to.send(chunk).await.is_err() || count == 0 {
                 return;

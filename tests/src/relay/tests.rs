@@ -55,6 +55,7 @@ fn bytes_pass_whole_and_in_order_in_any_weather() {
         delay: Duration::from_millis(5),
         jitter: Duration::from_millis(20),
         loss_percent,
+        rate_bytes: NonZeroU64::new(4_000_000),
     });
     let [mut dialler, mut node] = pair.connect();
     let sent: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -139,8 +140,12 @@ fn nodes_in_one_group_of_a_split_stay_together() {
 
 #[test]
 fn the_seed_decides_the_draws() {
-    let weather =
-        Weather { delay: Duration::from_millis(10), jitter: Duration::from_millis(10), loss_percent: 30 };
+    let weather = Weather {
+        delay: Duration::from_millis(10),
+        jitter: Duration::from_millis(10),
+        loss_percent: 30,
+        rate_bytes: None,
+    };
     let draw = |seed| {
         let mut chance = Chance::new(seed);
         (0..200).map(|_| weather.crossing(1, &mut chance)).collect::<Vec<_>>()
@@ -150,4 +155,20 @@ fn the_seed_decides_the_draws() {
     let lost = draw(1).iter().filter(|time| **time > Duration::from_millis(200)).count();
     assert!((30..90).contains(&lost), "{lost} of 200 were lost, of 30 in 100");
     assert!(draw(1).iter().all(|time| *time >= weather.delay));
+}
+
+#[test]
+fn a_path_passes_no_more_than_its_rate_however_many_connections_share_it() {
+    let pair = Pair::new();
+    pair.relay.weather(Weather { rate_bytes: NonZeroU64::new(400_000), ..Weather::default() });
+    let mut ends = [pair.connect(), pair.connect()];
+    let start = Instant::now();
+    for [dialler, _] in &mut ends {
+        dialler.write_all(&[7; 100_000]).unwrap();
+    }
+    for [_, node] in &mut ends {
+        node.read_exact(&mut [0; 100_000]).unwrap();
+    }
+    let took = start.elapsed();
+    assert!((Duration::from_millis(490)..LONG).contains(&took), "200 kB at 400 kB a second took {took:?}");
 }

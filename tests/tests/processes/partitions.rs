@@ -124,7 +124,7 @@ async fn one_way_cuts_stop_no_quorum_that_hears_itself() {
 async fn a_tenth_of_a_second_of_delay_and_a_loss_of_five_in_a_hundred_slow_the_chain_and_break_nothing() {
     let cluster = Cluster::start_relayed(4, 5).await;
     let (delay, jitter) = (Duration::from_millis(100), Duration::from_millis(20));
-    cluster.relay().weather(Weather { delay, jitter, loss_percent: 5 });
+    cluster.relay().weather(Weather { delay, jitter, loss_percent: 5, ..Weather::default() });
     let load = Load::start(&cluster, 14).await;
     let before = height(&cluster, 0).await;
     load.confirms(60).await;
@@ -137,7 +137,7 @@ async fn a_tenth_of_a_second_of_delay_and_a_loss_of_five_in_a_hundred_slow_the_c
 async fn cuts_and_kills_together_in_bad_weather_leave_a_linear_history() {
     let mut cluster = Cluster::start_relayed(4, 6).await;
     let (delay, jitter) = (Duration::from_millis(10), Duration::from_millis(10));
-    cluster.relay().weather(Weather { delay, jitter, loss_percent: 2 });
+    cluster.relay().weather(Weather { delay, jitter, loss_percent: 2, ..Weather::default() });
     let load = Load::start(&cluster, 15).await;
     for turn in 0..4 {
         load.confirms(6).await;

@@ -1,0 +1,148 @@
+//! What this machine does at best, one thing at a time and without a network: what a network's figures are held against.
+//!
+//! Measured while nothing else of ours runs. The store's own ceiling, a synced batch of RocksDB, is not among them: only the
+//! ledger's store names RocksDB.
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use genesis::key::{Claim, verify_all};
+use genesis::{Digest, Domain, SecretKey};
+use serde::{Deserialize, Serialize};
+
+use super::figures::{median, percentile};
+
+/// How long each thing is done for.
+const TIME: Duration = Duration::from_millis(700);
+/// As long as what a transaction's signature covers.
+const MESSAGE_BYTES: usize = 86;
+const BATCHES: [usize; 2] = [64, 1_024];
+const BLOCK: usize = 4 << 10;
+/// How much is allocated beforehand, to be written over.
+const ALLOCATED: usize = 4 << 20;
+
+/// What the machine does at best.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ceilings {
+    /// How many threads run at the same time.
+    pub cores: usize,
+    /// One signature checked alone, in µs.
+    pub single_check_us: f64,
+    /// One signature of 64 by different keys checked together, in µs.
+    pub check_of_64_us: f64,
+    /// One signature of 1,024 by different keys checked together, in µs.
+    pub check_of_1024_us: f64,
+    /// How many signatures a second all validators check, each all of them in batches of 64, on the cores that they share.
+    pub signatures_of_64: f64,
+    /// The same in batches of 1,024.
+    pub signatures_of_1024: f64,
+    /// 4 KiB appended to a file and synced (`fdatasync`).
+    pub append: Sync,
+    /// 4 KiB written over what was allocated before, and synced.
+    pub overwrite: Sync,
+    /// Blake3 over 1 KiB, in µs.
+    pub blake3_us: f64,
+}
+
+/// How long a write and its sync take.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sync {
+    /// The median, in µs.
+    pub p50_us: f64,
+    /// In µs.
+    pub p99_us: f64,
+    /// How many a second, one after another.
+    pub per_second: f64,
+}
+
+/// Measures it for `validators` that share the machine, and whose files are in `folder`. Takes some six seconds.
+///
+/// # Panics
+/// When `folder` cannot be written to.
+pub fn measure(validators: usize, folder: &Path) -> Ceilings {
+    let cores = crate::processors();
+    let single_check_us = single_check();
+    let [check_of_64_us, check_of_1024_us] = BATCHES.map(batch_check);
+    let signatures = |check_us: f64| 1e6 / check_us * cores as f64 / validators as f64;
+    let content = [7; 1_024];
+    let blake3_us = timed(|| {
+        black_box(Digest::of(Domain::Batch, black_box(&content)));
+    });
+    Ceilings {
+        cores,
+        single_check_us,
+        check_of_64_us,
+        check_of_1024_us,
+        signatures_of_64: signatures(check_of_64_us),
+        signatures_of_1024: signatures(check_of_1024_us),
+        append: synced(folder, 0),
+        overwrite: synced(folder, ALLOCATED),
+        blake3_us,
+    }
+}
+
+/// How long `work` takes, in µs: the median of five parts of [`TIME`].
+fn timed(mut work: impl FnMut()) -> f64 {
+    work();
+    let part = || {
+        let (start, mut turns) = (Instant::now(), 0_u32);
+        while start.elapsed() < TIME / 5 {
+            work();
+            turns += 1;
+        }
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(turns)
+    };
+    median(&std::iter::repeat_with(part).take(5).collect::<Vec<_>>())
+}
+
+fn single_check() -> f64 {
+    let (key, message) = (SecretKey::generate(), [5; MESSAGE_BYTES]);
+    let (public, signature) = (key.public(), key.sign(&message));
+    timed(|| assert!(public.verify(black_box(&message), &signature), "a signature of its own"))
+}
+
+fn batch_check(count: usize) -> f64 {
+    let message = |place: usize| {
+        let mut message = [5; MESSAGE_BYTES];
+        message[..8].copy_from_slice(&place.to_le_bytes());
+        message
+    };
+    let signed = (0..count).map(message).map(|message| {
+        let key = SecretKey::generate();
+        (key.public(), message, key.sign(&message))
+    });
+    let signed: Vec<_> = signed.collect();
+    let claims = signed.iter();
+    let claims: Vec<_> = claims
+        .map(|(signer, message, signature)| Claim { signer: *signer, message, signature: *signature })
+        .collect();
+    timed(|| assert!(verify_all(black_box(&claims)), "signatures of its own")) / count as f64
+}
+
+/// Writes of 4 KiB one after another to a file that was given `allocated` bytes before, each synced.
+fn synced(folder: &Path, allocated: usize) -> Sync {
+    let path = folder.join("synced");
+    let mut file = File::create(&path).expect("a file in the folder of the measurement");
+    file.write_all(&vec![1; allocated]).expect("written");
+    file.sync_all().expect("synced");
+    file.seek(SeekFrom::Start(0)).expect("a file can be rewound");
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while start.elapsed() < TIME {
+        if allocated > 0 && times.len() % (allocated / BLOCK) == 0 {
+            file.seek(SeekFrom::Start(0)).expect("a file can be rewound");
+        }
+        let began = Instant::now();
+        file.write_all(&[2; BLOCK]).expect("written");
+        file.sync_data().expect("synced");
+        times.push(began.elapsed().as_secs_f64() * 1e6);
+    }
+    let per_second = times.len() as f64 / start.elapsed().as_secs_f64();
+    fs::remove_file(&path).expect("removed");
+    times.sort_by(f64::total_cmp);
+    Sync { p50_us: percentile(&times, 50), p99_us: percentile(&times, 99), per_second }
+}
