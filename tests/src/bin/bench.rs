@@ -119,6 +119,15 @@ async fn run(options: &Options) -> i32 {
             &format!("--out {out}: {error}. Name a folder that can be made and written to"),
         );
     }
+    // A baseline that each run replaces lets a slow decline pass.
+    let written = options.out.join("bench.json").canonicalize().ok();
+    if written.is_some() && written == options.against.as_deref().and_then(|path| path.canonicalize().ok()) {
+        let out = options.out.display();
+        return ended(
+            COMMAND_LINE,
+            &format!("--out {out} would overwrite the baseline: name another folder"),
+        );
+    }
     let report = match campaign::run(&plan).await {
         Ok(report) => report,
         Err(error @ CampaignError::TooMany { .. }) => return ended(COMMAND_LINE, &error),
