@@ -1,9 +1,10 @@
 //! How transactions and the wait for receipts reach a node. Whoever changes the way in changes this file alone: what a
 //! transaction is packed as, how many go into one call, and the two calls.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use client::api::{Busy, Receipt, code};
+use client::api::{Busy, Receipt, Waited, code};
 use client::rpc::CallError;
 use client::{Client, RpcError};
 use genesis::Digest;
@@ -11,7 +12,7 @@ use genesis::Digest;
 use super::sign::Signed;
 
 /// A transaction as it is sent.
-pub type Packed = String;
+pub type Packed = Vec<u8>;
 
 /// The most transactions in one call.
 pub const MOST_SUBMITTED: usize = 1_000;
@@ -43,7 +44,7 @@ pub enum Fate {
 
 /// A transaction's canonical bytes, packed.
 pub fn pack(bytes: &[u8]) -> Packed {
-    client::api::to_base64(bytes)
+    bytes.to_vec()
 }
 
 /// Hands in at most [`MOST_SUBMITTED`]; an answer for each.
@@ -51,19 +52,21 @@ pub fn pack(bytes: &[u8]) -> Packed {
 /// # Errors
 /// When the node gives no answer: it may have taken them all the same.
 pub async fn submit(client: &Client, transactions: &[&Signed]) -> Result<Vec<Answer>, RpcError> {
-    let texts: Vec<&str> = transactions.iter().map(|signed| signed.packed.as_str()).collect();
-    let answers = client.submit_many(&texts).await?;
+    let packed: Vec<&Packed> = transactions.iter().map(|signed| &signed.packed).collect();
+    let answers = client.submit_batch(&packed).await?;
     Ok(answers.into_iter().map(|answer| answer.map_or_else(refused, |_| Answer::Accepted)).collect())
 }
 
-/// Waits for at most [`MOST_AWAITED`] receipts, about as long as `at_most`; what is known of each then.
+/// Waits for any of at most [`MOST_AWAITED`] receipts, about as long as `at_most`; what is known of each then.
 ///
 /// # Errors
 /// When the node gives no answer.
 pub async fn wait(client: &Client, ids: &[Digest], at_most: Duration) -> Result<Vec<Fate>, RpcError> {
-    let answers = client.wait_many(ids, at_most).await?;
-    let fate = |error: CallError| if error.code == code::EXPIRED { Fate::Expired } else { Fate::Open };
-    Ok(answers.into_iter().map(|answer| answer.map_or_else(fate, Fate::Ordered)).collect())
+    let Waited { receipts, expired, .. } = client.wait_batch(ids, at_most).await?;
+    let ordered = receipts.into_iter().map(|receipt| (receipt.id, Fate::Ordered(receipt)));
+    let expired = expired.into_iter().map(|expired| (expired.id, Fate::Expired));
+    let mut fates: HashMap<Digest, Fate> = ordered.chain(expired).collect();
+    Ok(ids.iter().map(|id| fates.remove(id).unwrap_or(Fate::Open)).collect())
 }
 
 fn refused(error: CallError) -> Answer {
