@@ -168,6 +168,7 @@ fn room_is_held_before_a_look_and_given_back_and_beyond_it_the_node_is_busy() {
 #[test]
 fn what_would_wait_too_long_is_refused_however_many_bytes_are_free_and_calm_lets_more_in() {
     let (mempool, start) = (mempool(1 << 30), Instant::now());
+    mempool.lock().flow = Flow::new(start);
     let kib = |count: usize| mempool.reserve(vec![1 << 10; count]);
     let freed =
         |bytes, seconds| mempool.lock().flow.freed(bytes, start + std::time::Duration::from_secs(seconds));
