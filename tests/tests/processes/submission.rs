@@ -111,7 +111,7 @@ async fn a_list_that_cannot_be_read_or_is_too_long_is_refused_with_the_limit() {
         ("application/json", &list[..], "415", "content-type: application/octet-stream"),
         (bytes, &list[..100], "400", "ends within transaction 1 of 2"),
         (bytes, &[list.as_slice(), &[0]].concat(), "400", "1 bytes too many"),
-        (bytes, &encode_batch(&vec![[]; 2_001]), "400", "at most 2000 are taken at once (max_batch)"),
+        (bytes, &encode_batch(&[[]; 2_001]), "400", "at most 2000 are taken at once (max_batch)"),
         (bytes, &vec![0; (4 << 20) + 1], "413", "at most 4194304 bytes"),
     ] {
         let (line, body) = taken(port, content_type, body);
