@@ -24,7 +24,8 @@
 //! - **P1 Propose.** In view v its leader sends at most one PRE-PREPARE(v, block), none after VIEW-CHANGE(v), on the block with
 //!   the highest prepare certificate that it holds, else on the final one. The block names its parent (view, digest),
 //!   its height, which is its parent's + 1, its time, the checkpoint that it cites (P6), nonces (P7) and its payload. It has
-//!   a fixed size but for the last two, and is empty once 32 blocks are prepared and not final.
+//!   a fixed size but for the last two, and is empty once 32 blocks are prepared and not final. Payload is what a quorum is said to
+//!   hold; where there is none, and no non-empty block below is not final, what the leader holds itself.
 //! - **P2 Prepare.** A replica sends at most one PREPARE(v, digest), only in its current view, only for the
 //!   leader's first pre-prepare, once it holds the parent's prepare certificate (or the parent is final), a
 //!   view-change certificate for each view between the parent's and v, the certificate of the checkpoint that the block

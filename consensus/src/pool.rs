@@ -38,6 +38,8 @@ pub(crate) struct Pool {
     order: BTreeMap<u64, Offer>,
     places: BTreeMap<Digest, u64>,
     next: u64,
+    /// What is here, and not known to be at a quorum.
+    held: BTreeMap<Digest, Offer>,
     /// The payloads of the newest final blocks, oldest first, and all that they name.
     final_payloads: VecDeque<Vec<Digest>>,
     ordered: BTreeSet<Digest>,
@@ -49,6 +51,7 @@ impl Pool {
             if self.ordered.contains(&offer.digest) {
                 continue;
             }
+            self.held.remove(&offer.digest);
             if let std::collections::btree_map::Entry::Vacant(place) = self.places.entry(offer.digest) {
                 place.insert(self.next);
                 self.order.insert(self.next, offer);
@@ -57,8 +60,17 @@ impl Pool {
         }
     }
 
+    /// These are here; whether a quorum has them is not known.
+    pub(crate) fn hold(&mut self, offers: Vec<Offer>) {
+        let is_new =
+            |offer: &Offer| !self.ordered.contains(&offer.digest) && !self.places.contains_key(&offer.digest);
+        let new: Vec<_> = offers.into_iter().filter(is_new).map(|offer| (offer.digest, offer)).collect();
+        self.held.extend(new);
+    }
+
     pub(crate) fn remove(&mut self, digests: &[Digest]) {
         for digest in digests {
+            self.held.remove(digest);
             if let Some(place) = self.places.remove(digest) {
                 self.order.remove(&place);
             }
@@ -86,8 +98,10 @@ impl Pool {
     }
 
     /// What waits, oldest first, and what is known to be ordered.
-    pub(crate) fn fingerprint(&self) -> (Vec<Offer>, Vec<Digest>) {
-        (self.order.values().copied().collect(), self.ordered.iter().copied().collect())
+    pub(crate) fn fingerprint(&self) -> (Vec<Offer>, Vec<Offer>, Vec<Digest>) {
+        let copied = |offers: &mut dyn Iterator<Item = &Offer>| offers.copied().collect();
+        let (waiting, held) = (copied(&mut self.order.values()), copied(&mut self.held.values()));
+        (waiting, held, self.ordered.iter().copied().collect())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,7 +114,24 @@ impl Pool {
         height: Height,
         ordered: &'a BTreeSet<Digest>,
     ) -> impl Iterator<Item = Digest> + 'a {
-        let fits = move |offer: &&Offer| (offer.first..=offer.last).contains(&height);
-        self.order.values().filter(fits).map(|offer| offer.digest).filter(|digest| !ordered.contains(digest))
+        fit(self.order.values(), height, ordered)
     }
+
+    /// The same of those that are not known to be at a quorum, in no order.
+    pub(crate) fn held_for_block<'a>(
+        &'a self,
+        height: Height,
+        ordered: &'a BTreeSet<Digest>,
+    ) -> impl Iterator<Item = Digest> + 'a {
+        fit(self.held.values(), height, ordered)
+    }
+}
+
+fn fit<'a>(
+    offers: impl Iterator<Item = &'a Offer> + 'a,
+    height: Height,
+    ordered: &'a BTreeSet<Digest>,
+) -> impl Iterator<Item = Digest> + 'a {
+    let fits = move |offer: &&Offer| (offer.first..=offer.last).contains(&height);
+    offers.filter(fits).map(|offer| offer.digest).filter(|digest| !ordered.contains(digest))
 }

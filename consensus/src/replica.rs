@@ -143,6 +143,9 @@ pub enum Input {
     /// These digests wait to be ordered: a quorum has their contents, this node too, valid and durable. What the
     /// newest final blocks named is left out here, since the node may not have performed their `Finalize` yet.
     Available(Vec<Offer>),
+    /// This node has the contents of these, valid and durable, and does not know of others that do. A leader that has nothing
+    /// else to propose proposes them: on an idle chain their contents are on their way to the others. They arm no timer.
+    Held(Vec<Offer>),
     /// These no longer do: they expired.
     Withdrawn(Vec<Digest>),
     /// Final blocks of this epoch from a peer's store, each the parent of the next.
@@ -156,7 +159,8 @@ pub enum Input {
     },
     /// A checkpoint's certificate, from a peer's store.
     Certified(Verified<CheckpointCertificate>),
-    /// A final block was executed, and what it led to is durable. In order of height, each once.
+    /// A final block was executed, and what it led to is written, in order of height, each once: after a crash the ledger stands at
+    /// one of these blocks, and what [`crate::Record`]s say of later ones is kept until they are durable there.
     Executed(Executed),
     /// A connection to this validator came up.
     Connected(ValidatorIndex),
@@ -353,6 +357,7 @@ impl Replica {
             Input::Received { from, message } => self.receive(now, from, message.into_inner()),
             Input::Judged { digest, verdict } => self.judged(digest, verdict),
             Input::Available(offers) => self.pool.insert(offers),
+            Input::Held(offers) => self.pool.hold(offers),
             Input::Withdrawn(digests) => self.pool.remove(&digests),
             Input::Synced { finality, .. } if finality.epoch() != self.context.epoch => {}
             Input::Synced { candidates, finality, cited } => {

@@ -13,6 +13,8 @@ use blake3::hazmat::{HasherExt, hash_derive_key_context};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::encoding::bytes;
+
 /// A 32-byte BLAKE3 digest. Text form: 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Digest([u8; 32]);
@@ -161,7 +163,7 @@ impl Serialize for Digest {
         if serializer.is_human_readable() {
             serializer.collect_str(self)
         } else {
-            self.0.serialize(serializer)
+            bytes::serialize(&self.0, serializer)
         }
     }
 }
@@ -172,7 +174,7 @@ impl<'de> Deserialize<'de> for Digest {
             let text = String::deserialize(deserializer)?;
             text.parse().map_err(serde::de::Error::custom)
         } else {
-            <[u8; 32]>::deserialize(deserializer).map(Self)
+            bytes::deserialize(deserializer).map(Self)
         }
     }
 }

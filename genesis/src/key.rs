@@ -16,7 +16,7 @@ use ed25519_dalek::Signer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::encoding::bytes64;
+use crate::encoding::bytes;
 
 /// The multicodec prefix of an Ed25519 public key (`0xed` as an unsigned varint), as in Multikey.
 const ED25519_MULTICODEC: [u8; 2] = [0xed, 0x01];
@@ -108,7 +108,7 @@ impl PublicKey {
 }
 
 /// Whether all of `keys` are [registrable](PublicKey::is_registrable): for some hundreds about three times as fast as one by
-/// one. An unsound key passes with a chance of 2^-64 at most, as a forged signature passes a batch's check with one of 2^-128.
+/// one. An unsound key passes with a chance of 2^-40 at most, each time it is tried.
 pub fn are_registrable(keys: &[PublicKey]) -> bool {
     let point = |key: &PublicKey| {
         let PublicKey::Ed25519(bytes) = key;
@@ -191,7 +191,7 @@ impl FromStr for PublicKey {
 /// The binary form of a key: algorithm index and bytes.
 #[derive(Serialize, Deserialize)]
 enum TaggedKey {
-    Ed25519([u8; 32]),
+    Ed25519(#[serde(with = "bytes")] [u8; 32]),
 }
 
 impl Serialize for PublicKey {
@@ -217,7 +217,7 @@ impl<'de> Deserialize<'de> for PublicKey {
 /// The binary form of a signature: algorithm index and bytes.
 #[derive(Serialize, Deserialize)]
 enum TaggedSignature {
-    Ed25519(#[serde(with = "bytes64")] [u8; 64]),
+    Ed25519(#[serde(with = "bytes")] [u8; 64]),
 }
 
 impl Serialize for Signature {

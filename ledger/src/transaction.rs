@@ -347,7 +347,7 @@ fn check_items(create: &CreateMany, parameters: &Parameters) -> Result<(), Trans
 }
 
 /// Whether all signatures of all `transactions` are valid, in one batch verification.
-fn are_signed<'a>(transactions: impl Iterator<Item = &'a CheckedTransaction> + Clone) -> bool {
+pub(crate) fn are_signed<'a>(transactions: impl Iterator<Item = &'a CheckedTransaction> + Clone) -> bool {
     let messages: Vec<Messages> = transactions.clone().map(CheckedTransaction::messages).collect();
     let pairs = transactions.zip(&messages);
     let claims: Vec<Claim<'_>> =

@@ -136,8 +136,13 @@ impl Availability {
         let holders = entry.holders.intersection(&self.members).count();
         let held = entry.held.filter(|_| holders >= self.quorum && !entry.announced)?;
         entry.announced = true;
+        Some(self.offer(held))
+    }
+
+    /// The heights of the blocks that may name a batch.
+    pub fn offer(&self, held: Held) -> Offer {
         let first = Height(held.expires_at.0.saturating_sub(self.lifetime));
-        Some(Offer { digest, first, last: held.expires_at })
+        Offer { digest: held.digest, first, last: held.expires_at }
     }
 
     /// The batch with this digest can never be valid.

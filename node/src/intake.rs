@@ -1,4 +1,4 @@
-//! Where batches come in: they are checked (all signatures in one go), made durable, and then reported to the
+//! Where batches come in: they are checked (the signatures of all that wait in one go), made durable, and then reported to the
 //! driver, which acknowledges them. A thread of its own, so that checking never holds a vote up.
 //!
 //! What a vote or the executor waits for comes first, and is reported before pushes are looked at again ([`Entrance`]).
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use genesis::{Digest, Genesis, Height, PublicKey};
-use ledger::{CheckedBatch, Store};
+use ledger::{CheckedBatch, Store, UncheckedBatch};
 use tokio::sync::{mpsc, watch};
 
 use crate::availability::Held;
@@ -133,6 +133,14 @@ enum Refused {
 /// A batch that was checked, its bytes, and on whose account it waits.
 type Taken = (Arc<CheckedBatch>, Arc<[u8]>, Option<Account>);
 
+/// What came in one go.
+#[derive(Default)]
+struct Round {
+    /// Batches whose signatures are to be checked, with their digests, bytes and accounts.
+    unchecked: Vec<(UncheckedBatch, Digest, Vec<u8>, Option<Account>)>,
+    taken: Vec<Taken>,
+}
+
 impl Intake {
     /// Takes batches in until the channel closes or the disk fails.
     ///
@@ -154,27 +162,28 @@ impl Intake {
         arrivals: &mut Arrivals,
         penalties: &mut Penalties,
     ) -> Result<(), ledger::StoreError> {
-        let (mut taken, mut is_urgent) = (Vec::new(), first.is_urgent());
-        self.check(first, &mut taken, penalties)?;
+        let (mut round, mut is_urgent) = (Round::default(), first.is_urgent());
+        self.look_at(first, &mut round, penalties)?;
         // Refused ones count too: a member that goes on sending them must not put off the others' for ever.
         for _ in 1..AT_ONCE {
             let Some(arrival) = arrivals.next_with(is_urgent) else { break };
             is_urgent |= arrival.is_urgent();
-            self.check(arrival, &mut taken, penalties)?;
+            self.look_at(arrival, &mut round, penalties)?;
         }
-        self.keep(taken)
+        self.check(&mut round, penalties);
+        self.keep(round.taken)
     }
 
-    fn check(
+    fn look_at(
         &self,
         arrival: Arrival,
-        taken: &mut Vec<Taken>,
+        round: &mut Round,
         penalties: &mut Penalties,
     ) -> Result<(), ledger::StoreError> {
         let (account, bytes) = match arrival {
             Arrival::Own(batch, bytes) => {
                 let account = Account::Pusher(self.me);
-                taken.push((batch, bytes, Some(account)));
+                round.taken.push((batch, bytes, Some(account)));
                 return Ok(());
             }
             Arrival::Pushed(incoming) if penalties.excludes(incoming.from) => return Ok(()),
@@ -182,7 +191,8 @@ impl Intake {
             Arrival::Fetched(account, bytes) => (account, bytes),
         };
         let digest = CheckedBatch::digest_of(&bytes);
-        if taken.iter().any(|(batch, ..)| batch.digest() == digest) {
+        let mut of_round = round.taken.iter().map(|(batch, ..)| batch.digest());
+        if of_round.any(|taken| taken == digest) || round.unchecked.iter().any(|(_, it, ..)| *it == digest) {
             return Ok(()); // Pushed and fetched at once: it is about to be reported.
         }
         if self.store.has_batch(&digest)? {
@@ -192,34 +202,53 @@ impl Intake {
             }
             return Ok(());
         }
-        let timer = self.metrics.batch_check_seconds.start_timer();
         match self.accept(account, &bytes) {
-            Ok(batch) => {
-                timer.observe_duration();
-                taken.push((Arc::new(batch), bytes.into(), account));
-            }
-            Err(refused) => {
-                timer.stop_and_discard();
-                self.metrics.batches_refused.inc();
-                if penalties.are_told() {
-                    tracing::warn!(%digest, ?account, reason = %refused, "a batch was refused");
-                }
-                if matches!(refused, Refused::Invalid(_)) {
-                    if let Some(Account::Pusher(from)) = account {
-                        penalties.add(from);
-                    }
-                    self.report(Event::Invalid(digest));
-                }
-            }
+            Ok(batch) => round.unchecked.push((batch, digest, bytes, account)),
+            Err(refused) => self.refuse(digest, account, &refused, penalties),
         }
         Ok(())
     }
 
-    fn accept(&self, account: Option<Account>, bytes: &[u8]) -> Result<CheckedBatch, Refused> {
+    /// Checks the signatures of all batches that came in one go.
+    fn check(&self, round: &mut Round, penalties: &mut Penalties) {
+        if round.unchecked.is_empty() {
+            return;
+        }
+        let timer = self.metrics.batch_check_seconds.start_timer();
+        let mut batches = Vec::with_capacity(round.unchecked.len());
+        let split = |(batch, digest, bytes, account)| {
+            batches.push(batch);
+            (digest, bytes, account)
+        };
+        let others: Vec<_> = std::mem::take(&mut round.unchecked).into_iter().map(split).collect();
+        let checked = UncheckedBatch::check_all(batches);
+        timer.observe_duration();
+        for ((digest, bytes, account), checked) in others.into_iter().zip(checked) {
+            match checked {
+                Ok(batch) => round.taken.push((Arc::new(batch), bytes.into(), account)),
+                Err(error) => self.refuse(digest, account, &error.into(), penalties),
+            }
+        }
+    }
+
+    fn refuse(&self, digest: Digest, account: Option<Account>, why: &Refused, penalties: &mut Penalties) {
+        self.metrics.batches_refused.inc();
+        if penalties.are_told() {
+            tracing::warn!(%digest, ?account, reason = %why, "a batch was refused");
+        }
+        if matches!(why, Refused::Invalid(_)) {
+            if let Some(Account::Pusher(from)) = account {
+                penalties.add(from);
+            }
+            self.report(Event::Invalid(digest));
+        }
+    }
+
+    /// Looks at all but the signatures, which cost most: a batch that is over can be sent for ever.
+    fn accept(&self, account: Option<Account>, bytes: &[u8]) -> Result<UncheckedBatch, Refused> {
         if let Some(account) = account.filter(|account| !self.quotas.has_room(*account, bytes.len())) {
             return Err(Refused::Quota(account));
         }
-        // The signatures last: the rest costs less, and a batch that is over can be sent for ever.
         let batch = CheckedBatch::read(bytes, &self.genesis)?;
         if let Some(Account::Pusher(from)) = account
             && batch.author() != from
@@ -233,7 +262,7 @@ impl Intake {
         if account.is_some() && (expires_at <= newest || expires_at.since(newest) > most) {
             return Err(Refused::Lifetime { expires_at, newest, most });
         }
-        Ok(batch.check()?)
+        Ok(batch)
     }
 
     fn keep(&self, taken: Vec<Taken>) -> Result<(), ledger::StoreError> {

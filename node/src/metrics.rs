@@ -26,7 +26,7 @@ pub struct Metrics {
     checkpoint_lag: IntGauge,
     /// How long the replica's records took to become durable.
     pub journal_seconds: Histogram,
-    /// How long the check of a batch took.
+    /// How long the check of the batches that came together took.
     pub batch_check_seconds: Histogram,
     /// Batches that were refused.
     pub batches_refused: IntCounter,
@@ -108,7 +108,11 @@ impl Metrics {
                 "executed blocks whose checkpoint has no certificate yet",
             )?,
             journal_seconds: seconds(r, "consensus_journal_seconds", "making records durable")?,
-            batch_check_seconds: seconds(r, "mempool_batch_check_seconds", "checking a batch")?,
+            batch_check_seconds: seconds(
+                r,
+                "mempool_batch_check_seconds",
+                "checking the batches that came together",
+            )?,
             batches_refused: counter(r, "mempool_batches_refused_total", "batches that were not valid")?,
             batches_fetched: counter(r, "mempool_batches_fetched_total", "batches that had to be asked for")?,
             apply_seconds: seconds(r, "ledger_apply_seconds", "executing a block")?,

@@ -6,6 +6,7 @@
 //! says more.
 
 mod chain;
+mod checker;
 mod did;
 mod discover;
 mod gov;
@@ -16,6 +17,7 @@ mod registry;
 mod submit;
 mod tx;
 
+pub use self::checker::Checker;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +66,8 @@ pub struct Api {
     pub health: Arc<Health>,
     /// Figures.
     pub metrics: Arc<Metrics>,
+    /// Who checks transactions that come by the list.
+    pub checker: Checker,
     /// Bounds.
     pub config: RpcConfig,
 }

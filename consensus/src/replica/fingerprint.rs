@@ -26,6 +26,7 @@ struct Fingerprint {
     own: Vec<(View, Signed)>,
     early: Vec<(ValidatorIndex, Digest)>,
     offers: Vec<Offer>,
+    held: Vec<Offer>,
     ordered: Vec<Digest>,
     view: View,
     phase: Stage,
@@ -116,7 +117,7 @@ impl Replica {
             stirred: _, // Of the step under way.
         } = self;
         let names = |certificate: &Certificate| (certificate.view, certificate.digest);
-        let (offers, ordered) = pool.fingerprint();
+        let (offers, held, ordered) = pool.fingerprint();
         encoding::encode(&Fingerprint {
             epoch: context.epoch,
             me: *me,
@@ -129,6 +130,7 @@ impl Replica {
             own: signed(own),
             early: early.iter().map(|(leader, known)| (*leader, known.block.digest())).collect(),
             offers,
+            held,
             ordered,
             view: *view,
             phase: stage(*phase),

@@ -66,7 +66,11 @@ impl Replica {
         };
         let may_carry = unfinal < MAX_UNFINAL && self.may_carry(height, cites);
         let room = if may_carry { self.parameters.max_block_batches as usize } else { 0 };
-        let payload: Vec<_> = self.pool.for_block(height, &ordered).take(room).collect();
+        let mut payload: Vec<_> = self.pool.for_block(height, &ordered).take(room).collect();
+        if payload.is_empty() && ancestors.iter().all(|block| block.payload.is_empty()) {
+            // Nothing is under way that would gather acknowledgements meanwhile: waiting for them is one exchange lost.
+            payload.extend(self.pool.held_for_block(height, &ordered).take(room));
+        }
         let nonces = self.nonces_to_name(now, &named);
         if payload.is_empty() && nonces.is_empty() && !closes && !self.empty_block_is_due(now) {
             return;

@@ -3,32 +3,34 @@
 //! The curve's points are a cyclic group of ℓ points times one of 8, the torsion. A point is in the subgroup where ℓ times it is the
 //! identity: that costs more than a signature's check. Of many points, sums of which each takes or leaves every point at random are
 //! looked at instead: one point with torsion leaves each sum torsion with a chance of one half at least, whatever the others are
-//! (its own chance to be taken, with the rest of the sum given). So 64 sums let it pass with a chance of 2^-64 at most.
+//! (its own chance to be taken, with the rest of the sum given). So 40 sums let it pass with a chance of 2^-40 at most.
 //!
-//! Invariant: the randomness is fresh and never shown, so nobody can look for keys that pass. Nobody is asked again either: who wants
-//! to try must submit.
+//! Invariant: the randomness is fresh and never shown, so nobody can look for keys that pass: who wants to try must submit, and a block
+//! that names the key is final only where every honest validator of a quorum let it pass, each by itself: 2^-80 with four.
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 
-/// Eight sums are made together, in a table by which of them a point is taken into: a byte. 64 in all let an unsound key pass as
-/// often as a 64-bit tag is guessed.
-const GROUPS: usize = 8;
+/// How many sums are looked at.
+const SUMS: u32 = 40;
+/// Some sums are made together, in a table by which of them a point is taken into: with few points a small one.
+const MANY: usize = 400;
 /// Fewer points than this are cheaper one by one.
-const WORTH_IT: usize = 96;
+const WORTH_IT: usize = 56;
 
 /// Whether every one of `points` is in the subgroup of prime order.
 pub(super) fn contains_all(points: &[EdwardsPoint]) -> bool {
     if points.len() < WORTH_IT {
         return points.iter().all(contains);
     }
+    let together: u32 = if points.len() < MANY { 4 } else { 8 };
     let mut choices = vec![0; points.len()];
-    (0..GROUPS).all(|_| {
+    (0..SUMS / together).all(|_| {
         rand::Rng::fill_bytes(&mut rand::rng(), &mut choices);
-        let mut table = vec![EdwardsPoint::identity(); 256];
+        let mut table = vec![EdwardsPoint::identity(); 1 << together];
         for (point, choice) in points.iter().zip(&choices) {
-            table[usize::from(*choice)] += point;
+            table[usize::from(*choice) % (1 << together)] += point;
         }
         sums(table).iter().all(contains)
     })
@@ -76,12 +78,16 @@ mod tests {
 
     #[test]
     fn many_sound_points_pass_and_one_with_torsion_of_any_order_does_not_wherever_it_stands() {
-        assert!(contains_all(&sound()));
-        for torsion in &EIGHT_TORSION[1..] {
-            for place in [0, WORTH_IT, 2 * WORTH_IT - 1] {
-                let mut points = sound();
-                points[place] += torsion;
-                assert!(!contains_all(&points), "{torsion:?} at {place}");
+        let more: Vec<_> = std::iter::repeat_n(sound(), 4).flatten().collect();
+        assert!(more.len() > MANY);
+        for points in [sound(), more] {
+            assert!(contains_all(&points));
+            for torsion in &EIGHT_TORSION[1..] {
+                for place in [0, WORTH_IT, points.len() - 1] {
+                    let mut points = points.clone();
+                    points[place] += torsion;
+                    assert!(!contains_all(&points), "{torsion:?} at {place}");
+                }
             }
         }
     }
@@ -102,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_sums_are_those_of_the_points_whose_number_has_the_bit() {
-        let table: Vec<_> = sound().into_iter().chain(sound()).take(256).collect();
+        let table: Vec<_> = std::iter::repeat_n(sound(), 3).flatten().take(256).collect();
         let expected = |bit: usize| -> EdwardsPoint {
             let taken = table.iter().enumerate().filter(|(number, _)| number >> bit & 1 == 1);
             taken.map(|(_, point)| point).sum()

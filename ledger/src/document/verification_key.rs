@@ -156,10 +156,10 @@ impl FromStr for VerificationKey {
 /// The binary form: algorithm index and bytes. Serde has arrays of up to 32.
 #[derive(Serialize, Deserialize)]
 enum Tagged {
-    Ed25519([u8; 32]),
+    Ed25519(#[serde(with = "genesis::encoding::bytes")] [u8; 32]),
     P256(u8, [u8; 32]),
     Secp256k1(u8, [u8; 32]),
-    X25519([u8; 32]),
+    X25519(#[serde(with = "genesis::encoding::bytes")] [u8; 32]),
     Bls12381G2([[u8; 32]; 3]),
 }
 

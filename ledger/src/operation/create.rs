@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use genesis::encoding::bytes;
 use genesis::{Digest, Domain, Registration, encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -93,7 +94,7 @@ impl Serialize for Salt {
         if serializer.is_human_readable() {
             serializer.collect_str(self)
         } else {
-            self.0.serialize(serializer)
+            bytes::serialize(&self.0, serializer)
         }
     }
 }
@@ -101,7 +102,7 @@ impl Serialize for Salt {
 impl<'de> Deserialize<'de> for Salt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if !deserializer.is_human_readable() {
-            return <[u8; 16]>::deserialize(deserializer).map(Self);
+            return bytes::deserialize(deserializer).map(Self);
         }
         let text = String::deserialize(deserializer)?;
         let error = || serde::de::Error::custom("a salt is 32 lower-case hex digits");

@@ -1,6 +1,6 @@
 //! RocksDB's options: for an SSD, for two cores, and with memory that is bounded.
 //!
-//! Memory: at most 256 MiB of blocks (at ten million DIDs the filters and indexes alone take a third of it), 128 MiB of memtables and what the open files' readers need. Compression is
+//! Memory: at most 384 MiB of blocks (at ten million DIDs the filters and indexes alone take a quarter of it), 128 MiB of memtables and what the open files' readers need. Compression is
 //! off, as keys, digests and signatures do not compress.
 
 use rocksdb::{
@@ -41,7 +41,7 @@ pub(super) fn database() -> Options {
 /// Column families that share one block cache.
 pub(super) fn column_families() -> Vec<ColumnFamilyDescriptor> {
     // Lookups take no lock, and guess themselves how large an entry is.
-    let cache = Cache::new_hyper_clock_cache(256 * MIB, 0);
+    let cache = Cache::new_hyper_clock_cache(384 * MIB, 0);
     Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), column_family(family, &cache))).into()
 }
 

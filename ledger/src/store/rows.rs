@@ -142,8 +142,8 @@ impl Store {
         keys: &[K],
         read: &(impl Fn(&K, Option<&[u8]>) -> Result<T, StoreError> + Sync),
     ) -> Result<Vec<T>, StoreError> {
-        /// Fewer than this are read before another thread has begun.
-        const WORTH_A_THREAD: usize = 128;
+        /// Fewer than this cost more to hand over than they take.
+        const WORTH_A_THREAD: usize = 512;
         if keys.len() >= WORTH_A_THREAD {
             let (left, right) = keys.split_at(keys.len() / 2);
             let get = |keys| self.get_in_order(family, keys, read);

@@ -68,6 +68,14 @@ impl Buckets for Store {
             row.map_or(Ok(Vec::new()), |row| self.bucket(self.bucket_id(key)?, row))
         })
     }
+
+    fn both<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        rayon::join(one, other)
+    }
 }
 
 impl Store {

@@ -25,15 +25,24 @@ pub struct BucketId {
 }
 
 /// Where buckets are kept.
-pub trait Buckets {
+pub trait Buckets: Sync {
     /// Why one cannot be read.
-    type Error;
+    type Error: Send;
 
     /// The leaves of each of `ids`, which are in ascending order. None of them has children.
     ///
     /// # Errors
     /// When one cannot be read, or holds what it should not.
     fn read(&self, ids: &[BucketId]) -> Result<Vec<Vec<Leaf>>, Self::Error>;
+
+    /// Does both, at the same time where that is to be had.
+    fn both<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        (one(), other())
+    }
 }
 
 impl BucketId {

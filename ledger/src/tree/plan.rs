@@ -92,10 +92,15 @@ impl Plan {
         let mut leaves = Vec::with_capacity(self.leaves.len());
         LEAF.hash(&self.leaves, &mut leaves);
         let mut hashes = Hashes { leaves, nodes: vec![Digest::ZERO; self.nodes.len()] };
-        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
-        order.sort_unstable_by_key(|place| std::cmp::Reverse(self.nodes[*place].depth));
+        let mut by_depth: Vec<Vec<usize>> = Vec::new();
+        for (place, node) in self.nodes.iter().enumerate() {
+            if by_depth.len() <= node.depth {
+                by_depth.resize_with(node.depth + 1, Vec::new);
+            }
+            by_depth[node.depth].push(place);
+        }
         let (mut pairs, mut digests) = (Vec::new(), Vec::new());
-        for places in order.chunk_by(|a, b| self.nodes[*a].depth == self.nodes[*b].depth) {
+        for places in by_depth.iter().rev() {
             pairs.clear();
             digests.clear();
             pairs.extend(places.iter().map(|place| {

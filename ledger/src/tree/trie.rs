@@ -10,14 +10,16 @@ use super::bucket::{BucketId, Buckets, MAX_DEPTH, MAX_LEAVES, merge};
 use super::plan::{Plan, Source};
 use super::{Change, Leaf, Summary, left_of};
 
-/// The tree above its buckets. 40 bytes a node; about two nodes for eleven leaves.
+/// The tree above its buckets. 37 bytes a node; about two nodes for eleven leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trie {
-    /// The root first; the two children of a node side by side.
-    nodes: Vec<Node>,
+    /// Of each node, the root first, where its two children are, which are side by side: apart from what they hold, as the way down
+    /// to a bucket is then a tenth of the memory.
+    children: Vec<Index>,
+    summaries: Vec<Summary>,
 }
 
-/// A place in [`Trie::nodes`].
+/// A node's place in the tree.
 type Index = u32;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,23 +89,29 @@ impl Update {
 
 impl Default for Trie {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()] }
+        Self { children: vec![0], summaries: vec![Summary::default()] }
     }
 }
 
 impl Trie {
     /// The root of the whole tree.
     pub fn root(&self) -> Digest {
-        self.nodes[0].summary.digest()
+        self.summaries[0].digest()
     }
 
     /// The bytes that it occupies.
     pub const fn memory_bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>()
+        self.children.capacity() * size_of::<Index>() + self.summaries.capacity() * size_of::<Summary>()
     }
 
     pub(super) fn node(&self, index: Index) -> Node {
-        self.nodes[index as usize]
+        let index = index as usize;
+        Node { summary: self.summaries[index], children: self.children[index] }
+    }
+
+    fn push(&mut self, node: Node) {
+        self.children.push(node.children);
+        self.summaries.push(node.summary);
     }
 
     /// Works out what `changes`, in ascending order of their keys and each key once, make of the tree.
@@ -111,30 +119,45 @@ impl Trie {
     /// # Errors
     /// When a bucket cannot be read.
     pub fn update<B: Buckets>(&self, buckets: &B, changes: &[Change]) -> Result<Update, B::Error> {
-        let mut ids = Vec::with_capacity(changes.len());
-        if !changes.is_empty() {
-            self.touched(0, BucketId::ROOT, changes, &mut ids);
+        let (left, right) = changes.split_at(left_of(changes, 0, |change| &change.0));
+        let Part { summary, mut nodes, rows, .. } = match self.node(0).children() {
+            Some(children) if left.len().min(right.len()) >= WORTH_A_THREAD => {
+                let (ids, end) = ([BucketId::ROOT.left(), BucketId::ROOT.right()], self.children.len());
+                let (left, right) = buckets.both(
+                    || self.work_out(buckets, (children, ids[0]), left, end),
+                    || self.work_out(buckets, (children + 1, ids[1]), right, LATER as usize),
+                );
+                Part::joined(children, left?, right?)
+            }
+            _ => self.work_out(buckets, (0, BucketId::ROOT), changes, self.children.len())?,
+        };
+        nodes.sort_unstable_by_key(|(index, _)| *index);
+        Ok(Update { base: self.root(), root: summary.digest(), nodes, rows })
+    }
+
+    /// The part of an update that is below a place. New nodes get the places from `next` on.
+    fn work_out<B: Buckets>(
+        &self,
+        buckets: &B,
+        (index, id): (Index, BucketId),
+        changes: &[Change],
+        next: usize,
+    ) -> Result<Part, B::Error> {
+        if changes.is_empty() {
+            let summary = self.summaries[index as usize];
+            return Ok(Part { summary, nodes: Vec::new(), rows: Vec::new(), next });
         }
-        let leaves = buckets.read(&ids)?;
-        let mut work = Work {
-            trie: self,
-            plan: Plan::new(),
-            read: leaves.into_iter(),
-            next: self.nodes.len(),
-            nodes: Vec::new(),
-            rows: Vec::with_capacity(ids.len()),
-        };
-        let root = if changes.is_empty() {
-            Source::Known(self.nodes[0].summary)
-        } else {
-            work.visit(0, BucketId::ROOT, changes)
-        };
-        let Work { plan, nodes, rows, .. } = work;
+        let mut ids = Vec::with_capacity(changes.len());
+        self.touched(index, id, changes, &mut ids);
+        let read = buckets.read(&ids)?.into_iter();
+        let rows = Vec::with_capacity(ids.len());
+        let mut work = Work { trie: self, plan: Plan::new(), read, next, nodes: Vec::new(), rows };
+        let source = work.visit(index, id, changes);
+        let Work { plan, nodes, rows, next, .. } = work;
         let hashes = plan.run();
         let node = |(index, children, source)| (index, Node { summary: hashes.summary(source), children });
-        let mut nodes: Vec<(Index, Node)> = nodes.into_iter().map(node).collect();
-        nodes.sort_unstable_by_key(|(index, _)| *index);
-        Ok(Update { base: self.root(), root: hashes.summary(root).digest(), nodes, rows })
+        let nodes = nodes.into_iter().map(node).collect();
+        Ok(Part { summary: hashes.summary(source), nodes, rows, next })
     }
 
     /// Takes over an update, which is durable now.
@@ -145,10 +168,13 @@ impl Trie {
         assert_eq!(update.base, self.root(), "an update is adopted by the tree that it was worked out on");
         let mut replaced = Vec::with_capacity(update.nodes.len());
         for (index, node) in &update.nodes {
-            match self.nodes.get_mut(*index as usize) {
-                Some(place) => replaced.push((*index, std::mem::replace(place, *node))),
+            let place = *index as usize;
+            if place < self.children.len() {
+                replaced.push((*index, self.node(*index)));
+                (self.summaries[place], self.children[place]) = (node.summary, node.children);
+            } else {
                 // New nodes come in their order, from the end on.
-                None => self.nodes.push(*node),
+                self.push(*node);
             }
         }
         let mut rows: Vec<_> = update.rows.iter().map(|row| (row.id, row.before.clone())).collect();
@@ -175,7 +201,7 @@ impl Trie {
     }
 
     fn touched(&self, index: Index, id: BucketId, changes: &[Change], ids: &mut Vec<BucketId>) {
-        let children = self.node(index).children;
+        let children = self.children[index as usize];
         if children == 0 {
             return ids.push(id);
         }
@@ -212,15 +238,18 @@ impl Trie {
 
     /// The tree of two others: of the keys that begin with a 0, and of those that begin with a 1.
     pub fn of_halves(mut left: Self, right: Self) -> Self {
-        let offset = index_of(left.nodes.len());
-        let (Some(place), Some(other)) = (left.nodes[0].children(), right.nodes[0].children()) else {
+        let offset = index_of(left.children.len());
+        let (Some(place), Some(other)) = (left.node(0).children(), right.node(0).children()) else {
             // A bucket of all keys, or nothing: then that is all there is.
             return if left == Self::default() { right } else { left };
         };
         let moved = |node: Node| Node { children: node.children().map_or(0, |index| index + offset), ..node };
         let half = moved(right.node(other + 1));
-        left.nodes.extend(right.nodes.into_iter().map(moved));
-        left.nodes[place as usize + 1] = half;
+        for index in 0..index_of(right.children.len()) {
+            left.push(moved(right.node(index)));
+        }
+        let place_of_half = place as usize + 1;
+        (left.summaries[place_of_half], left.children[place_of_half]) = (half.summary, half.children);
         let mut plan = Plan::new();
         let known = |summary| Source::Known(summary);
         let root = plan.join(0, known(left.node(place).summary), known(half.summary));
@@ -231,7 +260,7 @@ impl Trie {
     fn fill(&mut self, plan: Plan, places: &mut Vec<(Index, Source)>) {
         let hashes = plan.run();
         for (index, source) in places.drain(..) {
-            self.nodes[index as usize].summary = hashes.summary(source);
+            self.summaries[index as usize] = hashes.summary(source);
         }
     }
 
@@ -239,11 +268,12 @@ impl Trie {
     fn place(&mut self, id: BucketId) -> Index {
         let mut index = 0;
         for depth in 0..id.depth() {
-            let mut children = self.nodes[index as usize].children;
+            let mut children = self.children[index as usize];
             if children == 0 {
-                children = index_of(self.nodes.len());
-                self.nodes[index as usize].children = children;
-                self.nodes.extend([Node::default(); 2]);
+                children = index_of(self.children.len());
+                self.children[index as usize] = children;
+                self.push(Node::default());
+                self.push(Node::default());
             }
             index = children + Index::from(id.is_right_at(depth));
         }
@@ -255,8 +285,9 @@ impl Trie {
         let mut levels: Vec<Vec<Index>> = Vec::new();
         let mut level = vec![0];
         while !level.is_empty() {
-            level.retain(|index| self.node(*index).children != 0);
-            let below = level.iter().flat_map(|index| [0, 1].map(|side| self.node(*index).children + side));
+            level.retain(|index| self.children[*index as usize] != 0);
+            let below =
+                level.iter().flat_map(|index| [0, 1].map(|side| self.children[*index as usize] + side));
             let below = below.collect();
             levels.push(std::mem::replace(&mut level, below));
         }
@@ -271,6 +302,40 @@ impl Trie {
             let mut places = level.iter().map(join).collect();
             self.fill(plan, &mut places);
         }
+    }
+}
+
+/// From this place on are the new nodes of the right half, while the left half's are worked out at the same time.
+const LATER: Index = 1 << 31;
+/// A half with fewer changes costs more to hand over than it takes.
+const WORTH_A_THREAD: usize = 128;
+
+/// An update, or what it changes below a place.
+struct Part {
+    summary: Summary,
+    nodes: Vec<(Index, Node)>,
+    rows: Vec<Row>,
+    /// The place of the next new node.
+    next: usize,
+}
+
+impl Part {
+    /// The whole of two halves, whose roots are side by side at `children`.
+    fn joined(children: Index, left: Self, right: Self) -> Self {
+        let place = |index: Index| match index.checked_sub(LATER) {
+            Some(new) => index_of(left.next + new as usize),
+            None => index,
+        };
+        let placed =
+            |(index, node): (Index, Node)| (place(index), Node { children: place(node.children), ..node });
+        let mut plan = Plan::new();
+        let root = plan.join(0, Source::Known(left.summary), Source::Known(right.summary));
+        let summary = plan.run().summary(root);
+        let (mut nodes, mut rows) = (left.nodes, left.rows);
+        nodes.extend(right.nodes.into_iter().map(placed));
+        nodes.push((0, Node { summary, children }));
+        rows.extend(right.rows);
+        Self { summary, nodes, rows, next: 0 }
     }
 }
 
@@ -289,7 +354,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn visit(&mut self, index: Index, id: BucketId, changes: &[Change]) -> Source {
-        let children = self.trie.node(index).children;
+        let children = self.trie.children[index as usize];
         if children == 0 {
             let before = self.read.next().unwrap_or_default();
             let after = merge(&before, changes);
@@ -305,7 +370,7 @@ impl Work<'_> {
 
     fn visit_child(&mut self, index: Index, id: BucketId, changes: &[Change]) -> Source {
         if changes.is_empty() {
-            Source::Known(self.trie.node(index).summary)
+            Source::Known(self.trie.summaries[index as usize])
         } else {
             self.visit(index, id, changes)
         }

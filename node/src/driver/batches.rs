@@ -38,8 +38,16 @@ impl Work {
         let (now, known) = (Instant::now(), &mut self.driver.availability);
         let late: Vec<_> =
             held.iter().map(|held| held.digest).filter(|digest| known.is_ordered(digest)).collect();
+        // Nothing else is under way, in which these could be gathered.
+        let is_idle = known.waiting_after(Digest::ZERO).next().is_none();
+        let waiting = held.iter().filter(|held| is_idle && !known.is_ordered(&held.digest));
+        let alone: Vec<_> = waiting.map(|held| known.offer(*held)).collect();
         let offers = held.into_iter().filter_map(|held| known.hold(held, now)).collect();
         self.driver.quotas.release(&late);
+        // A node that is behind does not lead: what it holds may be ordered already.
+        if !alone.is_empty() && !self.is_behind() {
+            self.step(Input::Held(alone));
+        }
         self.available(offers);
         self.judge_again();
     }

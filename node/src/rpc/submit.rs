@@ -3,8 +3,8 @@
 //! In the order of what it costs: room ([`crate::mempool::Room`]), form and expiry, signatures and keys, the receipt of who
 //! was here before. So a node that is full refuses without looking, and one bad transaction among many refuses itself alone.
 //!
-//! One transaction is checked where its call is; many are checked in one go on threads that may be kept busy, a few at
-//! once. What waits for those is bounded by the mempool's room.
+//! One transaction is checked where its call is; many, with those of other calls ([`Checker`](super::Checker)). They are read on
+//! threads that may be kept busy, a few at once. What waits for that is bounded by the mempool's room.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,11 +16,12 @@ use jsonrpsee::types::ErrorObjectOwned;
 use ledger::{Transaction, TransactionError, UncheckedTransaction};
 use tokio::sync::Semaphore;
 
+use super::checker::Checked;
 use super::{Api, Refusal, internal, refusal};
 use crate::mempool::{Busy, Room};
 
-/// How many calls have their transactions checked at once: votes and batches need the machine too.
-static CHECKERS: Semaphore = Semaphore::const_new(2);
+/// How many calls have their transactions read at once: votes and batches need the machine too.
+static READERS: Semaphore = Semaphore::const_new(2);
 
 /// A transaction's bytes as they came, unless they cannot even be told.
 pub(super) type Item = Result<Vec<u8>, Refusal>;
@@ -38,7 +39,8 @@ pub(super) fn submit(api: &Api, text: &str) -> Result<Submitted, Refusal> {
     if let Some(busy) = busy {
         return Err(told_busy(&busy));
     }
-    let answer = check(api, vec![Ok(bytes)], room).pop();
+    let (read, unchecked) = read(api, vec![Ok(bytes)]);
+    let answer = finish(api, read, UncheckedTransaction::check_all(unchecked), room).pop();
     answer.map_or_else(|| Err(internal(&"no answer to a transaction")), Result::from)
 }
 
@@ -51,12 +53,17 @@ pub(super) async fn submit_batch(api: Arc<Api>, mut items: Vec<Item>) -> Result<
     let refused = items.split_off(room.count());
     let mut answers = Vec::new();
     if !items.is_empty() {
-        let permit = CHECKERS.acquire().await.map_err(|error| internal(&error))?;
-        let checked = tokio::task::spawn_blocking(move || {
+        let permit = READERS.acquire().await.map_err(|error| internal(&error))?;
+        let reader = Arc::clone(&api);
+        let reading = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            check(&api, items, room)
+            (read(&reader, items), room)
         });
-        answers = checked.await.map_err(|error| internal(&error))?;
+        let ((read, unchecked), room) = reading.await.map_err(|error| internal(&error))?;
+        let checked = api.checker.check(unchecked, room).await;
+        let (checked, room) =
+            checked.ok_or_else(|| internal(&"the thread that checks signatures is gone"))?;
+        answers = finish(&api, read, checked, room);
     }
     if let Some(busy) = busy {
         answers.extend(refused.iter().map(|_| Outcome::Error(told_busy(&busy))));
@@ -76,19 +83,25 @@ pub(super) fn check_count(api: &Api, count: usize, what: &str) -> Result<(), Ref
     Err(ErrorObjectOwned::owned(code::INVALID_PARAMS, message, Some(data)))
 }
 
-/// Checks `items`, for which there is room, and takes those in that pass.
-fn check(api: &Api, items: Vec<Item>, room: Room) -> Vec<Answer> {
+/// What is said of each transaction unless its signatures or keys are at fault, and those of which nothing else is.
+type Read = (Vec<Result<Submitted, Refusal>>, Vec<UncheckedTransaction>);
+
+fn read(api: &Api, items: Vec<Item>) -> Read {
     let present = Present::of(api);
     let mut unchecked = Vec::with_capacity(items.len());
-    let read = items.into_iter().map(|item| {
+    let answers = items.into_iter().map(|item| {
         let transaction = present.read(api, &item?)?;
         let submitted = Submitted { id: transaction.id(), expires_at: transaction.expires_at() };
         unchecked.push(transaction);
         Ok(submitted)
     });
-    let read: Vec<Result<Submitted, Refusal>> = read.collect();
-    let mut accepted = Vec::with_capacity(unchecked.len());
-    let mut checked = UncheckedTransaction::check_all(unchecked).into_iter();
+    (answers.collect(), unchecked)
+}
+
+/// Takes in what passed its check, and answers each transaction that was read.
+fn finish(api: &Api, read: Vec<Result<Submitted, Refusal>>, checked: Checked, room: Room) -> Vec<Answer> {
+    let mut accepted = Vec::with_capacity(checked.len());
+    let mut checked = checked.into_iter();
     let answers = read.into_iter().map(|read| {
         let (submitted, Some(checked)) = (read?, checked.next()) else {
             return Err(internal(&"a transaction was not checked"));

@@ -73,6 +73,14 @@ impl StateView for Timed<'_> {
         self.store.has_receipt(id)
     }
 
+    fn records(&self, dids: &[DidId]) -> Result<Vec<Option<Record>>, StoreError> {
+        StateView::records(self.store, dids)
+    }
+
+    fn have_receipts(&self, ids: &[Digest]) -> Result<Vec<bool>, StoreError> {
+        self.store.have_receipts(ids)
+    }
+
     fn governance(&self) -> Result<Arc<Governance>, StoreError> {
         Ok(self.store.governance())
     }

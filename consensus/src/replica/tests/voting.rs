@@ -227,6 +227,30 @@ fn p1_a_leader_names_nothing_that_its_block_may_not_name() {
     assert_eq!(me.proposed()[0].payload, [item(1)], "at height 2");
 }
 
+/// What the leader of view 4 proposes, to whom these were offered before.
+fn proposes(inputs: impl IntoIterator<Item = Input>) -> Vec<genesis::Digest> {
+    let mut me = Driven::new();
+    for input in inputs {
+        let waits = matches!(input, Input::Available(_));
+        me.step(1, input);
+        assert_eq!(me.replica.status().armed.is_some(), waits, "what one node holds alone arms no timer");
+    }
+    for view in 1..=3 {
+        me.hear(1 + view, 1, failed(view));
+    }
+    me.proposed().first().map(|block| block.payload.clone()).unwrap_or_default()
+}
+
+#[test]
+fn p1_a_leader_with_nothing_else_to_propose_proposes_what_it_holds_alone() {
+    let held = |number| Input::Held(vec![item(number).into()]);
+    let waits = |number| Input::Available(vec![item(number).into()]);
+    assert_eq!(proposes([held(1)]), [item(1)]);
+    assert_eq!(proposes([held(1), Input::Withdrawn(vec![item(1)])]), []);
+    assert_eq!(proposes([held(1), waits(2)]), [item(2)], "what a quorum has comes first, and alone");
+    assert_eq!(proposes([held(1), waits(1)]), [item(1)]);
+}
+
 #[test]
 fn p4_what_a_long_sync_ordered_and_was_offered_again_is_withdrawn_by_the_node() {
     let mut me = Driven::new();

@@ -51,7 +51,14 @@ impl World {
         }
         self.machines[host.0].items.insert(item);
         if self.announced.contains_key(&item) && !self.machines[host.0].has_ordered(&item) {
-            self.feed(host, Input::Available(vec![item.into()]))?;
+            if self.chance.percent(30) {
+                // Here; that a quorum has it comes out later.
+                self.feed(host, Input::Held(vec![item.into()]))?;
+                let delay = self.chance.duration((Duration::from_millis(5), Duration::from_millis(300)));
+                self.schedule(delay, host, Event::Arrive(item));
+            } else {
+                self.feed(host, Input::Available(vec![item.into()]))?;
+            }
         }
         if self.machines[host.0].judging.is_some() {
             let delay = self.chance.duration(self.plan.judge);

@@ -1,0 +1,74 @@
+//! Checks clients' transactions: the signatures of all that wait in one go, on a thread of its own.
+//!
+//! Many calls that bring a few transactions each so cost as little as one that brings many, and a call that comes alone waits for
+//! nobody. Invariant: what waits here has its room in the mempool, until it is checked, whatever becomes of the call.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use ledger::{CheckedTransaction, TransactionError, UncheckedTransaction};
+use tokio::sync::oneshot;
+
+use crate::mempool::Room;
+
+/// More transactions at once gain nothing, and the first would wait for the last.
+const TOGETHER: usize = 1_024;
+
+/// What became of each transaction of a call, in their order.
+pub(super) type Checked = Vec<Result<CheckedTransaction, TransactionError>>;
+
+/// A call's transactions.
+struct Job {
+    transactions: Vec<UncheckedTransaction>,
+    room: Room,
+    answer: oneshot::Sender<(Checked, Room)>,
+}
+
+/// The way to the thread, which ends with the last of these.
+#[derive(Clone, Debug)]
+pub struct Checker(Sender<Job>);
+
+impl Checker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn start() -> std::io::Result<Self> {
+        let (jobs, waiting) = channel();
+        std::thread::Builder::new().name("checker".into()).spawn(move || run(&waiting))?;
+        Ok(Self(jobs))
+    }
+
+    /// Checks the signatures and keys of a call's transactions, for which there is `room`. None where the thread is gone.
+    pub(super) async fn check(
+        &self,
+        transactions: Vec<UncheckedTransaction>,
+        room: Room,
+    ) -> Option<(Checked, Room)> {
+        let (answer, checked) = oneshot::channel();
+        self.0.send(Job { transactions, room, answer }).ok()?;
+        checked.await.ok()
+    }
+}
+
+fn run(waiting: &Receiver<Job>) {
+    while let Ok(first) = waiting.recv() {
+        let (mut jobs, mut count) = (Vec::new(), first.transactions.len());
+        let mut transactions = Vec::new();
+        let mut take = |Job { transactions: more, room, answer }: Job| {
+            jobs.push((more.len(), room, answer));
+            transactions.extend(more);
+        };
+        take(first);
+        while count < TOGETHER
+            && let Ok(next) = waiting.try_recv()
+        {
+            count += next.transactions.len();
+            take(next);
+        }
+        let mut checked = UncheckedTransaction::check_all(transactions).into_iter();
+        for (count, room, answer) in jobs {
+            // Who hung up has no use for it, and its room is free again.
+            drop(answer.send((checked.by_ref().take(count).collect(), room)));
+        }
+    }
+}
