@@ -43,9 +43,9 @@ struct Options {
     /// How many cores a validator has: 1 to 4
     #[arg(long, default_value_t = 2, value_name = "K")]
     cores: usize,
-    /// How long a sync of the disk takes, in µs
-    #[arg(long, value_name = "US")]
-    sync: Option<f64>,
+    /// What something costs, in µs, by its name in the line that is printed first: syncUs=5000, for example
+    #[arg(long, value_delimiter = ',', value_name = "NAME=US,…", value_parser = cost)]
+    cost: Vec<(String, f64)>,
     /// What a frame has on the wire beside its own bytes
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     overhead: u64,
@@ -102,13 +102,20 @@ fn delay(text: &str) -> Result<(Duration, Duration), String> {
     }
 }
 
+fn cost(text: &str) -> Result<(String, f64), String> {
+    let pair = text.split_once('=');
+    let pair = pair.and_then(|(name, micros)| Some((name.to_owned(), micros.parse().ok()?)));
+    let (name, micros) = pair.ok_or("expected a name and a number of µs, such as syncUs=5000")?;
+    Costs::default().with(&name, micros).map(|_| (name, micros))
+}
+
 impl Options {
     fn plan(&self, validators: u16, load: Load, rate: u64, costs: &Costs) -> Plan {
         let seconds = self.seconds.unwrap_or(match validators {
             0..=15 => 3.0,
             16..=30 => 2.0,
             31..=60 => 1.5,
-            _ => 1.0,
+            _ => 0.8,
         });
         Plan {
             validators,
@@ -122,7 +129,7 @@ impl Options {
             cores: self.cores,
             costs: costs.clone(),
             // Longer than a few blocks take, and than what is gathered.
-            warm_up: Duration::from_secs_f64(seconds.clamp(0.5, 1.0)),
+            warm_up: Duration::from_secs_f64(seconds.clamp(0.6, 1.0)),
             measured: Duration::from_secs_f64(seconds),
             gather_acknowledgements: Duration::from_millis(self.gather),
             batch_age: self.age.map(Duration::from_millis),
@@ -133,7 +140,15 @@ impl Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let mut costs = if options.measure { Costs::measure() } else { Costs::default() };
-    costs.sync_us = options.sync.unwrap_or(costs.sync_us);
+    for (name, micros) in &options.cost {
+        match costs.with(name, *micros) {
+            Ok(changed) => costs = changed,
+            Err(error) => {
+                tell(error);
+                return ExitCode::from(2);
+            }
+        }
+    }
     let loads = match options.load {
         Loads::Only(load) => vec![load],
         Loads::Both => vec![Load::All, Load::One],
@@ -173,10 +188,12 @@ fn print(options: &Options, plan: &Plan, figures: &Figures, took: Duration) {
     tell(format_args!(
         "  {took:.1?} for {:.1?} simulated: {} events, {} steps of {:.1} µs; a proposal is on its leader's uplink for \
          {proposal_ms:.1} ms; {given_up} view-changes, {fetched} batches fetched, {pushed_again} pushed again, \
-         {synchronized} asked for blocks",
+         {synchronized} asked for blocks\n    drivers, in hundredths of the time: {}\n    the busiest: {}",
         plan.warm_up + plan.measured,
         speed.events,
         speed.steps,
         speed.step_us(),
+        figures.driver_work,
+        figures.busiest_driver_work,
     ));
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use genesis::key::{Claim, verify_all};
 use genesis::{Height, PublicKey, SecretKey};
 use node::availability::{Availability, Held};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Nanos;
 use crate::founding::item;
@@ -22,7 +22,7 @@ const STATEMENT_BYTES: usize = 101;
 const TOGETHER: usize = 256;
 
 /// Times in µs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Costs {
     /// To check one signature by itself: a vote's, or a transaction's when it is handed in.
@@ -107,6 +107,22 @@ impl Costs {
         }
     }
 
+    /// The same, but for one of them, by its name in JSON.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is no time.
+    pub fn with(&self, name: &str, micros: f64) -> Result<Self, String> {
+        if !(0.0..=1e7).contains(&micros) {
+            return Err(format!("{name}={micros}, but a cost is 0 to 10000000 µs"));
+        }
+        let mut all = serde_json::json!(self);
+        match all.get_mut(name) {
+            Some(cost) => *cost = micros.into(),
+            None => return Err(format!("there is no cost {name}; there are these: {all}")),
+        }
+        serde_json::from_value(all).map_err(|error| error.to_string())
+    }
+
     /// To send or receive a frame of so many bytes.
     pub fn frame(&self, bytes: u64) -> Nanos {
         us(self.frame_us + self.kib_us * bytes as f64 / 1_024.0)
@@ -175,4 +191,27 @@ fn held(validators: u8) -> f64 {
         }
     };
     timed(one_batch) / f64::from(validators)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_set_by_its_name_and_one_that_does_not_exist_is_refused_with_those_that_do() {
+        let costs = Costs::default().with("syncUs", 5.0).unwrap();
+        assert_eq!(costs, Costs { sync_us: 5.0, ..Costs::default() });
+        assert!(costs.with("sinkUs", 5.0).unwrap_err().contains("syncUs"));
+        assert!(costs.with("syncUs", -1.0).unwrap_err().contains("syncUs=-1"));
+    }
+
+    #[test]
+    fn what_is_done_more_often_costs_so_many_times_more() {
+        let costs =
+            Costs { frame_us: 4.0, kib_us: 1.0, held_us: 1.0, held_a_validator_us: 0.5, ..Costs::default() };
+        assert_eq!(costs.frame(2_048), us(6.0));
+        assert_eq!(costs.held(3, 10), us(18.0));
+        assert_eq!(costs.batch_check(10).0 - costs.batch_check(0).0, us(10.0 * costs.transaction_check_us).0);
+        assert_eq!(costs.execute(0), us(costs.block_us));
+    }
 }

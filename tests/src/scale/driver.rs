@@ -12,7 +12,7 @@ use genesis::ValidatorIndex;
 use super::Nanos;
 use super::costs::us;
 use super::holders::{BatchId, Payload};
-use super::machine::{Final, Lane, Letter, News};
+use super::machine::{Final, Lane, Letter, News, Work};
 use super::network::{Event, Network};
 
 /// How many inputs of a kind share one sync at most.
@@ -56,7 +56,7 @@ impl Network {
             }
             let Some((_, from, letter, bytes)) = inbox.pop_front() else { break };
             let cost = self.plan.costs.frame(bytes);
-            self.machine(index).driver.cost += cost;
+            self.spend(index, Work::Receive, cost);
             self.read(index, from, &letter);
         }
         for _ in 0..BURST {
@@ -138,25 +138,24 @@ impl Network {
         let machine = self.machine(index);
         let output = machine.replica.step(clock, input);
         machine.driver.output.merge(output);
-        machine.driver.cost += us(cost);
         self.tally.stepped += started.elapsed();
         self.tally.steps += 1;
+        self.spend(index, Work::Steps, us(cost));
     }
 
     /// A frame is read.
     fn read(&mut self, index: ValidatorIndex, from: ValidatorIndex, letter: &Letter) {
         match letter {
             Letter::Consensus(message) => {
-                let cost = self.check_cost(message);
-                self.machine(index).driver.cost += cost;
+                let (work, cost) = self.check_cost(message);
+                self.spend(index, work, cost);
                 self.step(index, Input::Received { from, message: message.clone() });
             }
             Letter::Held(batches) => {
                 let cost = self.plan.costs.held(batches.len(), usize::from(self.plan.validators));
                 let now = self.now;
-                let machine = self.machine(index);
-                machine.driver.cost += cost;
-                let holders = &mut machine.holders;
+                self.spend(index, Work::Held, cost);
+                let holders = &mut self.machine(index).holders;
                 let mut offers = Vec::new();
                 for batch in batches {
                     if holders.held_by(from, *batch, now) {
@@ -183,7 +182,7 @@ impl Network {
             Letter::Blocks(candidates, finality, cited) => {
                 let signatures = 2 * self.founding.context.validators.quorum();
                 let cost = us(self.plan.costs.certificate_check_us * signatures as f64);
-                self.machine(index).driver.cost += cost;
+                self.spend(index, Work::Certificates, cost);
                 let (candidates, finality, cited) = (candidates.clone(), finality.clone(), cited.clone());
                 self.step(index, Input::Synced { candidates, finality, cited });
             }
@@ -191,19 +190,20 @@ impl Network {
     }
 
     /// What checking a message's signatures costs.
-    fn check_cost(&self, message: &Message) -> Nanos {
+    fn check_cost(&self, message: &Message) -> (Work, Nanos) {
         let costs = &self.plan.costs;
-        let single = us(costs.signature_check_us);
-        let many = |count: usize| us(costs.certificate_check_us * count as f64);
+        let single = |count: usize| (Work::Signatures, us(costs.signature_check_us * count as f64));
+        let many = |count: usize| (Work::Certificates, us(costs.certificate_check_us * count as f64));
         match message {
-            Message::PrePrepare(_) | Message::Vote(_) | Message::Checkpoint(_) => single,
+            Message::PrePrepare(_) | Message::Vote(_) | Message::Checkpoint(_) => single(1),
             Message::Certificate(certificate) => many(certificate.signatures.len()),
             Message::CheckpointCertificate(certificate) => many(certificate.signatures.len()),
-            Message::OwnVotes(votes) => single.times(votes.len() as u64),
+            Message::OwnVotes(votes) => single(votes.len()),
+            // The answer's own signature beside those of its certificate.
             Message::Attestation(answer) => {
-                single + many(answer.entry.as_ref().map_or(0, |entry| entry.signatures.len()))
+                many(1 + answer.entry.as_ref().map_or(0, |entry| entry.signatures.len()))
             }
-            Message::Fetch(_) => Nanos::ZERO,
+            Message::Fetch(_) => single(0),
         }
     }
 
@@ -284,7 +284,7 @@ impl Network {
         };
         if signs {
             let cost = us(self.plan.costs.sign_us);
-            self.machine(index).driver.cost += cost;
+            self.spend(index, Work::Signatures, cost);
         }
         if let Message::Vote(vote) = &message
             && vote.kind == consensus::message::VoteKind::ViewChange

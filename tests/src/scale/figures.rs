@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Nanos;
-use super::machine::{Machine, Traffic};
+use super::machine::{Machine, Traffic, Work};
 use super::network::Network;
 use super::plan::Load;
 
@@ -58,6 +58,70 @@ impl Sent {
             batches: sum.batches + one.batches * share,
             other: sum.other + one.other * share,
         })
+    }
+}
+
+/// What a driver computed, as a share of the time: 1 is always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spent {
+    /// To receive frames.
+    pub receive: f64,
+    /// To send them.
+    pub send: f64,
+    /// To check single signatures, and to sign.
+    pub signatures: f64,
+    /// To check certificates.
+    pub certificates: f64,
+    /// To note who holds which batches.
+    pub held: f64,
+    /// The replica's steps.
+    pub steps: f64,
+}
+
+impl Spent {
+    /// Counts something that took `cost`.
+    pub fn add(&mut self, work: Work, cost: Nanos) {
+        let place = match work {
+            Work::Receive => &mut self.receive,
+            Work::Send => &mut self.send,
+            Work::Signatures => &mut self.signatures,
+            Work::Certificates => &mut self.certificates,
+            Work::Held => &mut self.held,
+            Work::Steps => &mut self.steps,
+        };
+        *place += cost.seconds();
+    }
+
+    fn all(&self) -> f64 {
+        self.receive + self.send + self.signatures + self.certificates + self.held + self.steps
+    }
+
+    /// The mean of many, divided by `seconds`.
+    fn mean<'a>(all: impl ExactSizeIterator<Item = &'a Self>, seconds: f64) -> Self {
+        let share = 1.0 / (all.len() as f64 * seconds);
+        all.fold(Self::default(), |sum, one| Self {
+            receive: sum.receive + one.receive * share,
+            send: sum.send + one.send * share,
+            signatures: sum.signatures + one.signatures * share,
+            certificates: sum.certificates + one.certificates * share,
+            held: sum.held + one.held * share,
+            steps: sum.steps + one.steps * share,
+        })
+    }
+}
+
+/// In hundredths of the time.
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { receive, send, signatures, certificates, held, steps } = self;
+        let [receive, send, signatures, certificates, held, steps] =
+            [receive, send, signatures, certificates, held, steps].map(|share| share * 100.0);
+        write!(
+            f,
+            "receiving {receive:.1}, sending {send:.1}, signatures {signatures:.1}, certificates {certificates:.1}, \
+             acknowledgements {held:.1}, steps {steps:.1}"
+        )
     }
 }
 
@@ -157,6 +221,10 @@ pub struct Figures {
     pub core: Share,
     /// The loops that drive the replicas, while they computed or waited for the disk.
     pub driver: Share,
+    /// What the drivers computed: the mean over all.
+    pub driver_work: Spent,
+    /// What the one computed that computed most.
+    pub busiest_driver_work: Spent,
     /// How long a proposal keeps its leader's uplink, for all copies, in ms.
     pub proposal_ms: f64,
     /// View-changes that were signed.
@@ -228,6 +296,10 @@ impl Network {
         let tally = &self.tally;
         let committed = latencies.len() as f64 / seconds;
         let sent_bytes = Sent::mean(self.machines.iter().map(|machine| &machine.sent), seconds);
+        let spent = || self.machines.iter().map(|machine| &machine.spent);
+        let driver_work = Spent::mean(spent(), seconds);
+        let busiest = spent().max_by(|one, other| one.all().total_cmp(&other.all()));
+        let busiest_driver_work = Spent::mean(busiest.into_iter().collect::<Vec<_>>().into_iter(), seconds);
         let blocks = tally.blocks as f64 / seconds;
         let batches_a_block = tally.named as f64 / tally.carrying.max(1) as f64;
         let all_proposals = sent_bytes.proposals * f64::from(self.plan.validators);
@@ -250,6 +322,8 @@ impl Network {
             downlink,
             core,
             driver,
+            driver_work,
+            busiest_driver_work,
             proposal_ms: if blocks > 0.0 { all_proposals / blocks / bytes_a_second * 1e3 } else { 0.0 },
             given_up: tally.given_up,
             fetched: tally.fetched,
@@ -264,12 +338,13 @@ impl Network {
 /// What was busy nearly all the time: the busiest of what is.
 fn limit(load: Load, uplink: Share, downlink: Share, core: Share, driver: Share, room: f64) -> &'static str {
     let one = load == Load::One;
+    // Of those that are equally busy the last one: it is the nearest to the cause.
     let names = [
-        (uplink, if one { "author's uplink" } else { "uplink" }),
-        (downlink, "downlink"),
-        (core, if one && core.mean < FULL { "author's core" } else { "core" }),
-        (driver, "driver (its disk)"),
         (Share { mean: room, most: room }, "room in blocks"),
+        (downlink, "downlink"),
+        (driver, "driver"),
+        (core, if one && core.mean < FULL { "author's core" } else { "core" }),
+        (uplink, if one { "author's uplink" } else { "uplink" }),
     ];
     let full = names.into_iter().filter(|(share, _)| share.most >= FULL);
     let fullest = full.max_by(|(one, _), (other, _)| one.most.total_cmp(&other.most));
@@ -281,7 +356,8 @@ pub const HEAD: &str = "\
 | validators | load at | offered | committed | p50 | p99 | blocks | batches a block | tx a batch | proposals | votes | certificates | acknowledgements | batches | uplink | core | driver | limit |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
 
-/// A line of the table. Bytes in KB a second, by a validator; what is busy as the busiest validator's.
+/// A line of the table. Bytes in KB a second, by a validator; what is busy in hundredths of the time: the mean / the
+/// busiest validator's.
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let load = match self.load {
@@ -289,7 +365,7 @@ impl fmt::Display for Figures {
             Load::One => "one",
         };
         let kb = |bytes: f64| format!("{:.0}", bytes / 1e3);
-        let percent = |share: Share| format!("{:.0} %", share.most * 100.0);
+        let percent = |share: Share| format!("{:.0} / {:.0}", share.mean * 100.0, share.most * 100.0);
         let sent = self.sent_bytes;
         let cells = [
             self.validators.to_string(),

@@ -10,7 +10,7 @@ use genesis::{Digest, Height, ValidatorIndex};
 
 use super::Nanos;
 use super::author::{Author, Run};
-use super::figures::Sent;
+use super::figures::{Sent, Spent};
 use super::holders::{BatchId, Holders};
 use super::server::Server;
 
@@ -141,6 +141,23 @@ pub struct Driver {
     pub since: Nanos,
 }
 
+/// What a driver spends its core's time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// To receive frames.
+    Receive,
+    /// To send them.
+    Send,
+    /// To check single signatures, and to sign.
+    Signatures,
+    /// To check certificates.
+    Certificates,
+    /// To note who holds which batches.
+    Held,
+    /// The replica's steps.
+    Steps,
+}
+
 /// A final block that waits for its execution.
 #[derive(Debug)]
 pub struct Final {
@@ -195,6 +212,8 @@ pub struct Machine {
     pub is_executing: bool,
     /// What was sent, in the time that is measured.
     pub sent: Sent,
+    /// What the driver computed, in that time.
+    pub spent: Spent,
 }
 
 /// What a validator does at the same time, a thread each. With `k` cores, lane `i` runs on core `i mod k`; the driver comes

@@ -15,7 +15,7 @@ use super::Nanos;
 use super::author::{Author, Sealing};
 use super::figures::{Busy, Figures, Tally};
 use super::holders::{BatchId, Holders};
-use super::machine::{Batch, Driver, Job, Lane, Letter, Machine, Parcel, Traffic};
+use super::machine::{Batch, Driver, Job, Lane, Letter, Machine, Parcel, Traffic, Work};
 use super::plan::{Load, Plan, PlanError};
 use super::server::Server;
 use crate::founding::Founding;
@@ -320,7 +320,7 @@ impl Network {
             self.schedule(arrives, *receiver, event);
             self.count(from, traffic, bytes);
         }
-        self.machine(from).driver.cost += cost.times(to.len() as u64);
+        self.spend(from, Work::Send, cost.times(to.len() as u64));
     }
 
     /// Sends a batch to each of `to`, when nothing urgent is to be sent.
@@ -337,6 +337,16 @@ impl Network {
             self.machine(from).uplink.ordinary(now, work, parcel);
         }
         self.plan_uplink(from);
+    }
+
+    /// The driver of `index` computes for so long.
+    pub(super) fn spend(&mut self, index: ValidatorIndex, work: Work, cost: Nanos) {
+        let is_measured = self.is_measured();
+        let machine = self.machine(index);
+        machine.driver.cost += cost;
+        if is_measured {
+            machine.spent.add(work, cost);
+        }
     }
 
     fn count(&mut self, from: ValidatorIndex, traffic: Traffic, bytes: u64) {
@@ -407,6 +417,7 @@ fn machine(plan: &Plan, founding: &Founding, index: ValidatorIndex, author: Auth
         finals: Default::default(),
         is_executing: false,
         sent: Default::default(),
+        spent: Default::default(),
     }
 }
 
