@@ -56,16 +56,16 @@ pub struct Costs {
 impl Default for Costs {
     fn default() -> Self {
         Self {
-            signature_check_us: 50.0,
-            certificate_check_us: 25.0,
-            sign_us: 22.0,
-            transaction_check_us: 45.0,
+            signature_check_us: 37.0,
+            certificate_check_us: 18.0,
+            sign_us: 18.0,
+            transaction_check_us: 38.0,
             transaction_execute_us: 30.0,
             block_us: 300.0,
             batch_us: 60.0,
             step_us: 10.0,
-            held_us: 0.4,
-            held_a_validator_us: 0.02,
+            held_us: 0.35,
+            held_a_validator_us: 0.0045,
             frame_us: 4.0,
             kib_us: 0.8,
             sync_us: 1_000.0,
