@@ -100,6 +100,7 @@ pub struct Network {
     pub(super) chance: Chance,
     pub(super) now: Nanos,
     pub(super) tally: Tally,
+    /// Of each validator to each before it.
     delays: Vec<Vec<Nanos>>,
     queue: BinaryHeap<Reverse<Planned>>,
     sequence: u64,
@@ -134,13 +135,10 @@ impl Network {
         let founding = Founding::new(plan.validators, plan.parameters());
         let mut chance = Chance::new(plan.seed);
         let indices = || (0..plan.validators).map(ValidatorIndex);
-        let mut delays = vec![vec![Nanos::ZERO; usize::from(plan.validators)]; usize::from(plan.validators)];
-        for one in 0..usize::from(plan.validators) {
-            for other in 0..one {
-                let delay = chance.duration(plan.delay).into();
-                (delays[one][other], delays[other][one]) = (delay, delay);
-            }
-        }
+        let pair = |chance: &mut Chance| chance.duration(plan.delay).into();
+        let delays = (0..usize::from(plan.validators))
+            .map(|later| std::iter::repeat_with(|| pair(&mut chance)).take(later).collect());
+        let delays = delays.collect();
         let parameters = plan.parameters();
         let mut sealing = Sealing::of_node(
             plan.transaction_bytes,
@@ -268,7 +266,7 @@ impl Network {
     }
 
     fn delay(&self, from: ValidatorIndex, to: ValidatorIndex) -> Nanos {
-        self.delays[usize::from(from.0)][usize::from(to.0)]
+        self.delays[usize::from(from.0.max(to.0))][usize::from(from.0.min(to.0))]
     }
 
     fn plan_uplink(&mut self, index: ValidatorIndex) {
@@ -376,7 +374,7 @@ impl Network {
     }
 
     fn begin(&mut self) {
-        self.tally.at_begin = self.machines.iter().map(|machine| Busy::of(machine)).collect();
+        self.tally.at_begin = self.machines.iter().map(Busy::of).collect();
     }
 }
 
