@@ -8,6 +8,7 @@
 //! - [`history`]: what clients saw of a network, and whether one order explains it
 //! - [`model`]: every run of a small network, up to a number of views
 //! - [`say`]: printing for the command-line tools
+//! - [`scale`]: unmodified replicas on links and cores that cost time: what many validators commit
 //! - [`simulation`]: unmodified replicas in a world where one seed decides everything that goes wrong
 //! - [`twins`]: unmodified replicas, two of them with one key
 
@@ -22,6 +23,7 @@ pub mod history;
 pub mod model;
 pub mod relay;
 pub mod say;
+pub mod scale;
 pub mod simulation;
 pub mod twins;
 

@@ -191,8 +191,7 @@ mod tests {
         let load = author.load(&kinds, owned);
         assert_eq!(load.iter().map(|signed| signed.dids).collect::<Vec<_>>(), [0, 1, ITEMS as u32, 0]);
         for signed in creates.iter().chain(&load) {
-            let bytes = client::api::from_base64(&signed.packed).unwrap();
-            let transaction = genesis::encoding::decode(&bytes, 16 << 10).unwrap();
+            let transaction = genesis::encoding::decode(&signed.packed, 16 << 10).unwrap();
             let checked = CheckedTransaction::check(transaction, &founding.genesis).unwrap();
             assert_eq!(checked.id(), signed.id);
         }
