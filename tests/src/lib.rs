@@ -1,6 +1,6 @@
 //! Does the whole hold?
 //!
-//! - [`bench`]: what a network of real processes commits a second, at what cost
+//! - [`mod@bench`]: what a network of real processes commits a second, at what cost
 //! - [`decoders`]: whatever reads bytes or text from elsewhere, and what must hold of it, for tests and for the fuzzer
 //! - [`founding`]: a network's genesis and its replicas, for checks that need no more
 //! - [`harness`]: networks of real processes
