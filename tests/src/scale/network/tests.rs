@@ -71,11 +71,13 @@ fn one_author_commits_what_its_uplink_carries_to_all_others_and_no_more() {
 }
 
 #[test]
-fn a_core_commits_what_it_can_check_and_execute_and_no_more() {
+fn a_core_is_busy_for_what_its_transactions_cost_and_commits_no_more_than_it_has_time_for() {
     let costs = Costs { transaction_check_us: 400.0, transaction_execute_us: 100.0, ..free().costs };
-    let figures = run(Plan { rate: 8_000.0, costs, measured: 3_000 * MS, ..free() });
-    assert!((1_000.0..2_000.0).contains(&figures.committed), "one in 500 µs: {figures}");
-    assert_eq!(figures.limit, "core", "{figures}");
+    let plan = |rate| Plan { rate, costs: costs.clone(), measured: 3_000 * MS, ..free() };
+    let half = run(plan(1_000.0));
+    assert!(half.is_sustained && (0.45..0.55).contains(&half.core.mean), "500 µs each: {half}");
+    let over = run(plan(4_000.0));
+    assert!(over.committed < 2_000.0 && over.limit == "core", "{over}");
 }
 
 #[test]
