@@ -21,6 +21,8 @@ use crate::shelf::Shelf;
 
 /// How many batches are checked and made durable in one go at most.
 const AT_ONCE: usize = 64;
+/// No more are, once they have so many bytes: about 1,500 registrations, of which more together gain nothing.
+const BYTES_AT_ONCE: usize = 512 << 10;
 /// For how long pushes are dropped after the first invalid batch; twice as long after each further one.
 const FIRST_PENALTY: Duration = Duration::from_secs(1);
 const LONGEST_PENALTY: Duration = Duration::from_secs(600);
@@ -166,6 +168,9 @@ impl Intake {
         self.look_at(first, &mut round, penalties)?;
         // Refused ones count too: a member that goes on sending them must not put off the others' for ever.
         for _ in 1..AT_ONCE {
+            if round.unchecked.iter().map(|(_, _, bytes, _)| bytes.len()).sum::<usize>() >= BYTES_AT_ONCE {
+                break;
+            }
             let Some(arrival) = arrivals.next_with(is_urgent) else { break };
             is_urgent |= arrival.is_urgent();
             self.look_at(arrival, &mut round, penalties)?;

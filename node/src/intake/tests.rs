@@ -93,12 +93,31 @@ fn a_batch_that_no_block_may_name_or_of_another_author_is_refused_before_its_sig
     assert!(matches!(bench.refused(pushed, &forged(most + 1)), Refused::Lifetime { .. }), "too long");
     let other = Some(Account::Pusher(key(2, 2).public()));
     assert!(matches!(bench.refused(other, &forged(50)), Refused::NotItsAuthor { .. }));
-    assert!(matches!(bench.refused(pushed, &forged(50)), Refused::Invalid(_)));
-    assert!(
-        matches!(bench.refused(None, &forged(0)), Refused::Invalid(_)),
-        "old, and named by a final block"
-    );
-    assert!(bench.intake.accept(pushed, &bench.batch(50, false)).is_ok());
+    let is_sound = |account, batch: &[u8]| bench.intake.accept(account, batch).unwrap().check().is_ok();
+    assert!(!is_sound(pushed, &forged(50)));
+    assert!(!is_sound(None, &forged(0)), "old, and named by a final block");
+    assert!(is_sound(pushed, &bench.batch(50, false)));
+}
+
+#[test]
+fn a_forged_batch_among_others_that_came_with_it_is_refused_alone() {
+    let (mut bench, (entrance, mut arrivals)) = (bench(Height::ZERO), channel());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let sent = [false, true, false].map(|is_forged| {
+        let bytes = bench.batch(50, is_forged);
+        let digest = CheckedBatch::digest_of(&bytes);
+        runtime.block_on(entrance.send(Arrival::Fetched(Some(Account::Acknowledged), bytes))).unwrap();
+        digest
+    });
+    let first = runtime.block_on(arrivals.next()).unwrap();
+    bench.intake.take_in(first, &mut arrivals, &mut Penalties::default()).unwrap();
+    match [bench.events.try_recv(), bench.events.try_recv()] {
+        [Ok(Event::Invalid(forged)), Ok(Event::Held(held))] => {
+            let held: Vec<_> = held.into_iter().map(|held| held.digest).collect();
+            assert_eq!((forged, held), (sent[1], vec![sent[0], sent[2]]));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
