@@ -23,7 +23,7 @@
 //!
 //! Invariants:
 //! - A block, its receipts, records, governance and outcome, and the tip are one write, and writes become durable in their order: after a
-//!   crash the store stands at a block, never between two. A commit waits for the disk only where it ends an epoch, since final
+//!   crash the store stands at a block, never between two, or is refused when it is opened (`docs/decisions/011-what-a-block-waits-for.md`). A commit waits for the disk only where it ends an epoch, since final
 //!   blocks are in the voting journal: whoever lets go of them there calls [`Store::sync`] first. The tip's parents and their
 //!   batches are there from [`base::Base`] on.
 //! - A batch that a final block names is never removed by [`Store::remove_expired_batches`].

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use consensus::{Block, Candidate, Certificate, Checkpoint, Executed};
 use genesis::{Digest, Genesis};
@@ -24,6 +24,8 @@ use crate::wire::Proof;
 
 /// How long to wait for something before looking whether the node stops.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// For how long a commit waits for others to be synced with, where nothing else syncs the store.
+const SYNC_AFTER: Duration = Duration::from_millis(500);
 /// After how many blocks expired batches are removed from the store.
 const CLEAN_AFTER: u64 = 200;
 
@@ -113,15 +115,21 @@ impl Executor {
     /// # Errors
     /// When the disk fails or is damaged: the node stops.
     pub fn run(self, finals: &Receiver<Final>, stop: &CancellationToken) -> Result<(), ExecutorError> {
+        let mut unsynced: Option<Instant> = None;
         while !stop.is_cancelled() {
             match finals.recv_timeout(PATIENCE) {
                 Ok(block) => {
                     if !self.execute(block, stop)? {
                         break;
                     }
+                    unsynced.get_or_insert_with(Instant::now);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if unsynced.is_some_and(|since| since.elapsed() >= SYNC_AFTER) {
+                self.store.sync()?;
+                unsynced = None;
             }
         }
         Ok(self.store.sync()?)

@@ -19,8 +19,8 @@ pub(super) fn database() -> Options {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
-    // After a crash the log may end in the middle of a write that nobody was told of: that is cut. Damage anywhere
-    // else would drop writes that were acknowledged: then opening fails. (RocksDB's default, point-in-time, drops
+    // After a crash the log may end in the middle of a write that was not synced: that is cut. Damage anywhere
+    // else could drop writes that were: then opening fails. (RocksDB's default, point-in-time, drops
     // everything after the first damage, and says nothing.)
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
