@@ -49,8 +49,7 @@ mod tree;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use genesis::encoding::encode;
 use genesis::{Configuration, Digest, Genesis, Height};
@@ -85,8 +84,8 @@ pub struct Store {
     tree: tree::Tree,
     /// Held by whoever changes what it looked at before, so that a removal and a commit never cross.
     ordering: Mutex<()>,
-    /// Set by the first write that failed.
-    halted: AtomicBool,
+    /// Why the first write failed that did.
+    halted: OnceLock<String>,
 }
 
 #[derive(Clone)]
@@ -143,7 +142,7 @@ impl Store {
             head: RwLock::new(Self::first_head(genesis)),
             tree: tree::Tree::default(),
             ordering: Mutex::new(()),
-            halted: AtomicBool::new(false),
+            halted: OnceLock::new(),
         })
     }
 
@@ -446,19 +445,28 @@ impl Store {
         Ok(())
     }
 
+    fn check_not_halted(&self, doing: &'static str) -> Result<(), StoreError> {
+        match self.halted.get() {
+            Some(problem) => Err(StoreError::Halted { doing, problem: problem.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses all writes from now on, and says why in each refusal: of several threads nobody knows whose error is seen.
+    fn halt(&self, doing: &'static str, source: &rocksdb::Error) -> StoreError {
+        let problem = source.to_string();
+        self.halted.get_or_init(|| problem.clone());
+        StoreError::Write { doing, path: self.path.clone(), problem }
+    }
+
     /// Makes all that was written durable.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn sync(&self) -> Result<(), StoreError> {
         let doing = "syncing the log";
-        if self.halted.load(Ordering::Acquire) {
-            return Err(StoreError::Halted { doing });
-        }
-        self.db.flush_wal(true).map_err(|source| {
-            self.halted.store(true, Ordering::Release);
-            StoreError::Write { doing, path: self.path.clone(), problem: source.to_string() }
-        })
+        self.check_not_halted(doing)?;
+        self.db.flush_wal(true).map_err(|source| self.halt(doing, &source))
     }
 
     fn head(&self) -> Head {
@@ -480,15 +488,10 @@ impl Store {
         batch: WriteBatch,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        if self.halted.load(Ordering::Acquire) {
-            return Err(StoreError::Halted { doing });
-        }
+        self.check_not_halted(doing)?;
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Now);
-        self.db.write_opt(batch, &options).map_err(|source| {
-            self.halted.store(true, Ordering::Release);
-            StoreError::Write { doing, path: self.path.clone(), problem: source.to_string() }
-        })
+        self.db.write_opt(batch, &options).map_err(|source| self.halt(doing, &source))
     }
 }
 

@@ -163,11 +163,14 @@ pub enum StoreError {
     },
     /// An earlier write failed.
     #[error(
-        "{doing} was refused, as an earlier write to the ledger failed. Stop the node, check the disk, and start it again"
+        "{doing} was refused, as an earlier write to the ledger failed: {problem}. Stop the node, check the disk, and start it \
+         again"
     )]
     Halted {
         /// What was being done.
         doing: &'static str,
+        /// What the disk said to the earlier one.
+        problem: String,
     },
     /// A block that does not come directly after the tip.
     #[error(
