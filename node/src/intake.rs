@@ -329,7 +329,11 @@ struct Penalties {
 }
 
 impl Penalties {
+    /// Several that came together count once: none of them was sent after the penalty.
     fn add(&mut self, member: PublicKey) {
+        if self.excludes(member) {
+            return;
+        }
         let (count, until) = self.members.entry(member).or_insert((0, Instant::now()));
         *count += 1;
         *until =
