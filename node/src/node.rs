@@ -279,7 +279,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
         snapshot,
         health,
         metrics,
-        checker: rpc::Checker::start()?,
+        checker: rpc::Checker::start(&stop)?,
         config: config.rpc.clone(),
     };
     let (metrics_address, pages) = http::serve(config.metrics_listen, pages, stop.clone()).await?;

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ledger::{CheckedTransaction, TransactionError, UncheckedTransaction};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::mempool::Room;
 
@@ -28,13 +29,17 @@ struct Job {
 pub struct Checker(Sender<Job>);
 
 impl Checker {
-    /// Starts the thread.
+    /// Starts the thread. Should it panic, it cancels `stop`: a node that checks nothing any more must not look healthy.
     ///
     /// # Errors
     /// When the system gives none.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start(stop: &CancellationToken) -> std::io::Result<Self> {
         let (jobs, waiting) = channel();
-        std::thread::Builder::new().name("checker".into()).spawn(move || run(&waiting))?;
+        let guard = stop.clone().drop_guard();
+        std::thread::Builder::new().name("checker".into()).spawn(move || {
+            let _guard = guard;
+            run(&waiting);
+        })?;
         Ok(Self(jobs))
     }
 
