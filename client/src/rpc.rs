@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use genesis::{Digest, Height};
 use jsonrpsee_core::client::{ClientT, Error};
-use jsonrpsee_core::params::{ArrayParams, BatchRequestBuilder};
+use jsonrpsee_core::params::ArrayParams;
 use jsonrpsee_http_client::types::ErrorObject;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use ledger::{Did, Version};
@@ -294,64 +294,6 @@ impl Client {
     /// When the node cannot be asked, or serves another network.
     pub async fn issuer(&self, did: &Did) -> Result<Issuer, RpcError> {
         self.call(method::REGISTRY_ISSUER, &[did]).await
-    }
-
-    /// Hands in many transactions, each as [`crate::api::to_base64`] gives it, in one JSON-RPC batch. The
-    /// answers are in their order.
-    ///
-    /// # Errors
-    /// When the node cannot be asked; a transaction that it refuses is an answer.
-    pub async fn submit_many(
-        &self,
-        transactions: &[&str],
-    ) -> Result<Vec<Result<Submitted, CallError>>, RpcError> {
-        let calls = transactions.iter().map(|transaction| {
-            let mut params = ArrayParams::new();
-            insert(&mut params, transaction)?;
-            Ok(params)
-        });
-        self.batch(&self.calls, CALL_TIMEOUT, method::TX_SUBMIT, calls).await
-    }
-
-    /// Waits for many receipts in one JSON-RPC batch. The answers are in the order of `ids`. A node works through a
-    /// batch one by one: the first is given `timeout` (at most 20 s), the others only a moment more each.
-    ///
-    /// # Errors
-    /// When the node cannot be asked; a receipt that did not come in time is an answer.
-    pub async fn wait_many(
-        &self,
-        ids: &[Digest],
-        timeout: Duration,
-    ) -> Result<Vec<Result<Receipt, CallError>>, RpcError> {
-        let first = timeout.min(WAIT_SLICE);
-        // All together stay within what the whole call is given.
-        let other =
-            (CALL_TIMEOUT / 2).div_f64(ids.len().max(1) as f64).min(Duration::from_millis(200)).min(first);
-        let calls =
-            ids.iter().enumerate().map(|(place, id)| wait_params(id, if place == 0 { first } else { other }));
-        self.batch(&self.waits, WAIT_SLICE + CALL_TIMEOUT, method::TX_WAIT, calls).await
-    }
-
-    async fn batch<T: DeserializeOwned + std::fmt::Debug + 'static>(
-        &self,
-        http: &HttpClient,
-        timeout: Duration,
-        method: &'static str,
-        calls: impl ExactSizeIterator<Item = Result<ArrayParams, RpcError>>,
-    ) -> Result<Vec<Result<T, CallError>>, RpcError> {
-        let count = calls.len();
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let mut batch = BatchRequestBuilder::new();
-        for params in calls {
-            batch.insert(method, params?).map_err(|error| self.answer(error.to_string()))?;
-        }
-        let answers = http.batch_request::<T>(batch).await.map_err(|error| self.failed(error, timeout))?;
-        if answers.len() != count {
-            return Err(self.answer(format!("{} answers to {count} calls", answers.len())));
-        }
-        Ok(answers.into_iter().map(|answer| answer.map_err(CallError::from)).collect())
     }
 
     async fn call<P: Serialize, T: DeserializeOwned>(
