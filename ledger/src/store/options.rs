@@ -77,6 +77,8 @@ fn column_family(family: Family, cache: &Cache) -> Options {
         options.set_memtable_whole_key_filtering(true);
     }
     if family == Family::Tree {
+        // A bucket that is looked for is there: the filter of the lowest level would only say so.
+        options.set_optimize_filters_for_hits(true);
         options.set_merge_operator_associative("realdid.bucket", merge_leaves);
     }
     if family == Family::Batches {

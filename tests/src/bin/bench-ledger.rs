@@ -28,6 +28,10 @@ use ledger::{
 use serde_json::json;
 use tests::simulation::chance::Chance;
 
+/// As a node's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How many new DIDs a block has.
 const BLOCK: usize = 1_000;
 /// Over how many blocks a figure is taken.
@@ -144,6 +148,8 @@ fn main() {
             }
         }
         eprintln!();
+        settle();
+        bench.run(&store, BLOCKS);
         let cost = bench.run(&store, BLOCKS);
         let mut report = bench.report(&store, &cost);
         drop(store);
@@ -316,6 +322,25 @@ impl Bench {
             "tree_memory_mib": store.tree_memory_bytes() >> 20,
             "process_memory_mib": memory_mib,
         })
+    }
+}
+
+/// Waits until RocksDB has tidied up what was filled in: a node gets a block now and then, not as fast as it takes them. What that
+/// costs shows in the bytes written while the ledger grows.
+fn settle() {
+    /// It is done where nothing was written for so long.
+    const QUIET: Duration = Duration::from_secs(3);
+    /// Longer is not waited.
+    const AT_MOST: Duration = Duration::from_secs(300);
+    let begin = Instant::now();
+    let mut written = written_bytes();
+    while begin.elapsed() < AT_MOST {
+        std::thread::sleep(QUIET);
+        let now = written_bytes();
+        if now == written {
+            return;
+        }
+        written = now;
     }
 }
 
