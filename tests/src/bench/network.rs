@@ -13,6 +13,7 @@ use super::resources::{Use, own_cpu};
 use super::send::{self, Answer, Fate};
 use super::setup::{Kind, Policy, Setup};
 use super::sign::{Author, Registrar, Signed};
+use super::state::Kept;
 use super::verdict::BLOCKS_BEHIND;
 use crate::harness::{Cluster, PATIENCE};
 use crate::say::tell;
@@ -37,14 +38,16 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes a network, starts it, and waits until each validator is ready.
+    /// Makes a network, starts it, and waits until each validator is ready. Its ledgers are what is `kept`, where there are no
+    /// links.
     ///
     /// # Panics
     /// When that fails.
-    pub async fn start(setup: &Setup) -> Self {
-        let mut cluster = match setup.links {
-            None => Cluster::prepare(setup.validators),
-            Some(links) => {
+    pub async fn start(setup: &Setup, kept: Option<&Kept>) -> Self {
+        let mut cluster = match (setup.links, kept) {
+            (None, None) => Cluster::prepare(setup.validators),
+            (None, Some(kept)) => kept.cluster(),
+            (Some(links), _) => {
                 let cluster = Cluster::prepare_relayed(setup.validators, 1);
                 cluster.relay().weather(links.weather());
                 cluster
