@@ -241,7 +241,9 @@ mod tests {
         let secrets = (0..4).map(|index| secret(ValidatorIndex(index))).collect();
         let filler = Filler::new(founding.genesis.clone(), secrets);
         let folder = tempfile::tempdir().unwrap();
-        drop(filler.open(folder.path()).map(|store| filler.block(&store)).unwrap());
+        let store = filler.open(folder.path()).unwrap();
+        filler.block(&store);
+        drop(store);
         let store = filler.open(folder.path()).unwrap();
         filler.block(&store);
         assert_eq!(store.tip().height, Height(2));

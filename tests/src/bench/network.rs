@@ -20,6 +20,8 @@ use crate::say::tell;
 
 /// How many DIDs are registered before a load at least, so that no run begins with the first transactions of a network.
 const WARM: usize = 100;
+/// The same where ledgers are full: nodes that have just started find nothing of them in their caches yet.
+const WARM_FULL: usize = 5_000;
 /// How many of them travel in one call.
 const CHUNK: usize = 100;
 /// How long validators are given at the end to be level.
@@ -95,7 +97,8 @@ impl Network {
         let kinds = self.setup.mix.draw(count, 1);
         let updates = kinds.iter().filter(|kind| **kind == Kind::Update).count();
         let author = self.author.clone();
-        let (mut owned, creates) = signing(move || author.creates(updates.max(WARM))).await;
+        let warm = if self.setup.state.is_some() { WARM_FULL } else { WARM };
+        let (mut owned, creates) = signing(move || author.creates(updates.max(warm))).await;
         self.register(creates).await;
         owned.truncate(updates);
         let author = self.author.clone();

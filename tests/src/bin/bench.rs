@@ -48,6 +48,9 @@ struct Options {
     /// Where such ledgers are kept for the next time: ten million DIDs are 8 GB, and take a quarter of an hour to fill in
     #[arg(long, default_value = "bench/state", value_name = "DIR", requires = "state")]
     state_dir: PathBuf,
+    /// Only fill that ledger in, for later runs
+    #[arg(long, requires = "state")]
+    fill_only: bool,
     /// How often it is measured at saturation; half as often at half and at double of it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     runs: Option<u16>,
@@ -155,6 +158,7 @@ async fn run(options: &Options) -> i32 {
         let (folder, validators) = (options.state_dir.clone(), plan.setup.validators);
         let kept = tokio::task::spawn_blocking(move || Kept::prepare(&folder, dids, validators)).await;
         match kept.expect("the ledger is prepared") {
+            Ok(_) if options.fill_only => return 0,
             Ok(kept) => plan.kept = Some(kept),
             Err(error) => return ended(COMMAND_LINE, &error),
         }
