@@ -12,6 +12,7 @@
 //! Invariant: nobody writes to `store`. A validator gets links to its files that never change (RocksDB's tables and blobs) and
 //! copies of the few others, so four ledgers take the disk, and the memory that the system reads files into, of one.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ const TELL: Duration = Duration::from_secs(5);
 /// long that is waited for at most.
 const QUIET: Duration = Duration::from_secs(4);
 const SETTLE: Duration = Duration::from_secs(300);
+/// How often a filled store is opened for that at most.
+const MOST_OPENINGS: usize = 6;
 
 /// A full ledger and the network that it belongs to.
 #[derive(Clone, Debug)]
@@ -177,8 +180,7 @@ impl Kept {
         let secrets: Vec<SecretKey> = (0..self.stamp.validators).map(secret).collect::<Result<_, _>>()?;
         let filler = Filler::new(self.genesis()?, secrets);
         let (filling, new) = (self.folder.join("filling"), self.folder.join("store.new"));
-        let damaged = |source| StateError::Store { folder: self.folder.clone(), source };
-        let store = filler.open(&filling).map_err(damaged)?;
+        let store = self.opened(&filler, &filling)?;
         let wanted = self.stamp.dids / BLOCK as u64;
         let (begin, from, mut told) = (Instant::now(), store.tip().height.0, Instant::now());
         for done in from..wanted {
@@ -190,14 +192,34 @@ impl Kept {
             }
             filler.block(&store);
         }
-        settle(&filling)?;
+        drop(store);
+        let store = self.settled(&filler, &filling)?;
         if new.exists() {
             fs::remove_dir_all(&new).map_err(failed("remove", &new))?;
         }
-        store.backup(&new).map_err(damaged)?;
+        let copied = store.backup(&new);
+        copied.map_err(|source| StateError::Store { folder: self.folder.clone(), source })?;
         drop(store);
         fs::rename(&new, self.store()).map_err(failed("rename", &new))?;
         fs::remove_dir_all(&filling).map_err(failed("remove", &filling))
+    }
+
+    /// The ledger at `path`, opened, once RocksDB has nothing left to bring into order. It looks for that whenever it opens a store,
+    /// so that every validator of every run would begin with it.
+    fn settled(&self, filler: &Filler, path: &Path) -> Result<Store, StateError> {
+        for _ in 1..MOST_OPENINGS {
+            let before = tables(path)?;
+            let store = self.opened(filler, path)?;
+            settle(path)?;
+            if tables(path)? == before {
+                return Ok(store);
+            }
+        }
+        self.opened(filler, path)
+    }
+
+    fn opened(&self, filler: &Filler, path: &Path) -> Result<Store, StateError> {
+        filler.open(path).map_err(|source| StateError::Store { folder: self.folder.clone(), source })
     }
 
     /// Whether it can be opened, by this version, and is of the size that it should be of.
@@ -242,24 +264,29 @@ fn found(folder: &Path, dids: u64, validators: usize) -> Result<Stamp, StateErro
     Ok(stamp)
 }
 
-/// Waits until RocksDB has brought what was filled in into its order.
+/// Waits until RocksDB writes no more tables.
 fn settle(folder: &Path) -> Result<(), StateError> {
-    let names = || -> io::Result<Vec<_>> {
-        let mut names =
-            fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
-        names.sort();
-        Ok(names)
-    };
     let end = Instant::now() + SETTLE;
-    let mut before = names().map_err(failed("read", folder))?;
+    let mut before = tables(folder)?;
     loop {
         std::thread::sleep(QUIET);
-        let now = names().map_err(failed("read", folder))?;
+        let now = tables(folder)?;
         if now == before || Instant::now() > end {
             return Ok(());
         }
         before = now;
     }
+}
+
+/// The names of a store's tables, in their order.
+fn tables(folder: &Path) -> Result<Vec<OsString>, StateError> {
+    let entries = fs::read_dir(folder).and_then(|entries| {
+        entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<OsString>>>()
+    });
+    let mut names = entries.map_err(failed("read", folder))?;
+    names.retain(|name| Path::new(name).extension().is_some_and(|kind| kind == "sst"));
+    names.sort();
+    Ok(names)
 }
 
 /// A ledger like `from`, which is not open, in the new folder `to` on the same disk.
