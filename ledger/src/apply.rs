@@ -31,7 +31,8 @@ use crate::governance::RULES;
 use crate::operation::Scene;
 use crate::{
     Change, CheckedBatch, CheckedTransaction, Code, Create, DidId, Document, Governance, GovernanceVote,
-    ItemReceipt, Moment, Operation, Outcome, Propose, Receipt, Record, RegistryEntry, RegistryKey, Version,
+    ItemReceipt, Moment, Operation, Outcome, Propose, Receipt, Record, RegistryEntry, RegistryKey,
+    Transaction, Version,
 };
 use crate::{state, tree};
 
@@ -261,7 +262,7 @@ impl<V: StateView> Fold<'_, V> {
             return Ok(());
         }
         self.seen.insert(id);
-        let Effect { did, made, items } = self.execute(id, &transaction.operation, &transaction.signers)?;
+        let Effect { did, made, items } = self.execute(checked)?;
         let (code, version) = match made {
             Ok(version) => (Code::Applied, version),
             Err(code) => (code, None),
@@ -271,12 +272,8 @@ impl<V: StateView> Fold<'_, V> {
         Ok(())
     }
 
-    fn execute(
-        &mut self,
-        id: Digest,
-        operation: &Operation,
-        signers: &[PublicKey],
-    ) -> Result<Effect, V::Error> {
+    fn execute(&mut self, checked: &CheckedTransaction) -> Result<Effect, V::Error> {
+        let Transaction { operation, signers, .. } = checked.transaction();
         let brings = operation.document();
         match operation {
             Operation::Create(create) => self.create(create, signers),
@@ -292,10 +289,10 @@ impl<V: StateView> Fold<'_, V> {
                 })
             }
             Operation::Propose(propose) => {
-                Ok(Effect::none(self.propose(id, propose, signers)?.map(|()| None)))
+                Ok(Effect::none(self.propose(checked.id(), propose, signers)?.map(|()| None)))
             }
             Operation::Vote(vote) => Ok(Effect::none(self.vote(vote, signers)?.map(|()| None))),
-            Operation::CreateMany(create) => self.create_many(create, signers),
+            Operation::CreateMany(create) => self.create_many(create, checked.item_ids(), signers),
             Operation::Endorse(endorse) => self.endorse(endorse, signers),
             Operation::WithdrawEndorsement(withdraw) => self.withdraw_endorsement(withdraw, signers),
             Operation::PublishSchema(publish) => self.publish_schema(publish, signers),
@@ -312,7 +309,8 @@ impl<V: StateView> Fold<'_, V> {
                 None => None,
             };
         let (accreditation, endorsement) = registering.unzip();
-        let effect = self.counted(did, signers, &create.document, |scene, current| {
+        let is_alone = endorsement.is_none();
+        let effect = self.counted(did, signers, &create.document, is_alone, |scene, current| {
             create.execute(did, endorsement, scene, current)
         })?;
         if let (Ok(_), Some(accreditation)) = (&effect.made, accreditation) {
@@ -329,7 +327,7 @@ impl<V: StateView> Fold<'_, V> {
         document: &Document,
         first: impl FnOnce(Moment) -> Record,
     ) -> Result<Result<(), Code>, V::Error> {
-        let effect = self.counted(did, signers, document, |scene, current| {
+        let effect = self.counted(did, signers, document, false, |scene, current| {
             if current.is_some() {
                 return Err(Code::DidExists);
             }
@@ -339,12 +337,13 @@ impl<V: StateView> Fold<'_, V> {
         Ok(effect.made.map(drop))
     }
 
-    /// A registration, counted by the batch's author.
+    /// A registration, counted by the batch's author; alone, where no registrar endorses it.
     fn counted(
         &mut self,
         did: DidId,
         signers: &[PublicKey],
         document: &Document,
+        is_alone: bool,
         rule: impl FnOnce(&Scene<'_>, Option<&Record>) -> Result<Record, Code>,
     ) -> Result<Effect, V::Error> {
         let Some(author) = self.author else {
@@ -354,7 +353,7 @@ impl<V: StateView> Fold<'_, V> {
         if self.by_author.get(&author).is_some_and(|count| *count >= most) {
             return Ok(Effect::of(did, Err(Code::TooManyRegistrations)));
         }
-        let effect = self.change(did, signers, Some(document), rule)?;
+        let effect = self.change_or_register(did, signers, Some(document), is_alone, rule)?;
         if effect.made.is_ok() {
             *self.by_author.entry(author).or_default() += 1;
         }
@@ -369,6 +368,17 @@ impl<V: StateView> Fold<'_, V> {
         brings: Option<&Document>,
         rule: impl FnOnce(&Scene<'_>, Option<&Record>) -> Result<Record, Code>,
     ) -> Result<Effect, V::Error> {
+        self.change_or_register(did, signers, brings, false, rule)
+    }
+
+    fn change_or_register(
+        &mut self,
+        did: DidId,
+        signers: &[PublicKey],
+        brings: Option<&Document>,
+        is_alone: bool,
+        rule: impl FnOnce(&Scene<'_>, Option<&Record>) -> Result<Record, Code>,
+    ) -> Result<Effect, V::Error> {
         let made = {
             let current = self.record(&did)?;
             let present = current.as_deref().and_then(|record| record.document.as_ref());
@@ -379,8 +389,9 @@ impl<V: StateView> Fold<'_, V> {
                 }
             }
             let parameters = &self.governance.configuration.parameters;
-            let must_be_endorsed = current.is_none() && parameters.registration == Registration::Endorsed;
-            let asks = must_be_endorsed || brings.is_some_and(|document| !document.services.is_empty());
+            // Of each that comes with an endorsement this would be two look-ups for nothing.
+            let lacks_endorsement = is_alone && parameters.registration == Registration::Endorsed;
+            let asks = lacks_endorsement || brings.is_some_and(|document| !document.services.is_empty());
             let is_accredited = asks && self.is_accredited(did)?;
             let scene = Scene { now: self.now, signers, parameters, others, is_accredited };
             rule(&scene, current.as_deref())

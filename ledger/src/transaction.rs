@@ -22,7 +22,7 @@ use crate::document::DocumentError;
 use crate::key_set::KeySetError;
 use crate::operation::create_many::PossessionBytes;
 use crate::operation::{ChangeError, CreateMany, Item, ItemError, possession_bytes};
-use crate::{Code, Operation};
+use crate::{Code, DidId, Operation};
 
 /// The most signers that a transaction may have.
 pub const MAX_SIGNERS: usize = 16;
@@ -66,6 +66,8 @@ struct Unsigned<'a> {
 pub struct CheckedTransaction {
     id: Digest,
     length: usize,
+    /// The ids of the items of a `create-many`: signed for, looked up and registered, and hashed once.
+    item_ids: Vec<DidId>,
     transaction: Transaction,
 }
 
@@ -238,7 +240,8 @@ impl CheckedTransaction {
             }
             _ => {}
         }
-        Ok(Self { id: Digest::of(Domain::Transaction, &unsigned), length, transaction })
+        let item_ids = items(&transaction.operation).iter().map(Item::did).collect();
+        Ok(Self { id: Digest::of(Domain::Transaction, &unsigned), length, item_ids, transaction })
     }
 
     /// The transaction's id.
@@ -249,6 +252,11 @@ impl CheckedTransaction {
     /// The size of its encoding, in bytes.
     pub const fn length(&self) -> usize {
         self.length
+    }
+
+    /// The ids of the items of a `create-many`, in their order; none of another operation.
+    pub(crate) fn item_ids(&self) -> &[DidId] {
+        &self.item_ids
     }
 
     /// The transaction.
@@ -265,8 +273,8 @@ impl CheckedTransaction {
         let Transaction { chain, operation, expires_at, .. } = &self.transaction;
         let mut possessions = Vec::new();
         if let Operation::CreateMany(create) = operation {
-            let bytes = |item: &Item| possession_bytes(chain, &create.registrar, &item.did(), *expires_at);
-            possessions.extend(create.items.iter().map(bytes));
+            let bytes = |did: &DidId| possession_bytes(chain, &create.registrar, did, *expires_at);
+            possessions.extend(self.item_ids.iter().map(bytes));
         }
         Messages { own: self.signing_bytes(), possessions }
     }
@@ -285,10 +293,7 @@ impl CheckedTransaction {
     }
 
     fn items(&self) -> &[Item] {
-        match &self.transaction.operation {
-            Operation::CreateMany(create) => &create.items,
-            _ => &[],
-        }
+        items(&self.transaction.operation)
     }
 
     /// Whether the keys that the operation brings are sound, and a joining validator's is ready.
@@ -322,7 +327,7 @@ impl CheckedTransaction {
         // The signers' claims come first, then one an item.
         Err(match place.checked_sub(self.transaction.signers.len()) {
             None => TransactionError::Signature { signer: key, id: self.id },
-            Some(index) => item_error(index, ItemError::Proof { key, did: self.items()[index].did() }),
+            Some(index) => item_error(index, ItemError::Proof { key, did: self.item_ids[index] }),
         })
     }
 }
@@ -331,6 +336,13 @@ impl CheckedTransaction {
 struct Messages {
     own: SigningBytes,
     possessions: Vec<PossessionBytes>,
+}
+
+fn items(operation: &Operation) -> &[Item] {
+    match operation {
+        Operation::CreateMany(create) => &create.items,
+        _ => &[],
+    }
 }
 
 fn item_error(index: usize, error: impl Into<ItemError>) -> TransactionError {

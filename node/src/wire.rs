@@ -5,9 +5,9 @@
 //! answers are [`Ask`] and [`Answer`]. All in the canonical encoding, all bounded before they are read.
 
 use consensus::{Candidate, Certificate, CheckpointCertificate, Finality, Message};
-use genesis::encoding::{DecodeError, decode, encode, list};
+use genesis::encoding::{DecodeError, byte_list, decode, encode, list};
 use genesis::{Digest, Epoch, Height};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::snapshot::Part;
 
@@ -71,11 +71,11 @@ pub enum Answer {
     /// The answer to [`Ask::Blocks`].
     Blocks(Range),
     /// Those of the batches that are here, as many as fit.
-    Batches(#[serde(deserialize_with = "batches")] Vec<Vec<u8>>),
+    Batches(#[serde(deserialize_with = "batches", serialize_with = "write_batches")] Vec<Vec<u8>>),
     /// The newest snapshot, if there is one.
     Snapshot(Option<Offer>),
     /// Bytes of a file, fewer than [`SLICE_BYTES`](crate::snapshot::SLICE_BYTES) at its end.
-    Slice(#[serde(deserialize_with = "list::<_, _, 1>")] Vec<u8>),
+    Slice(#[serde(with = "byte_list")] Vec<u8>),
     /// There is no such file.
     NoSlice,
 }
@@ -137,9 +137,15 @@ impl Ask {
 /// Batches' bytes.
 fn batches<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
     #[derive(Deserialize)]
-    struct Bytes(#[serde(deserialize_with = "list::<_, _, 1>")] Vec<u8>);
+    struct Bytes(#[serde(deserialize_with = "byte_list::deserialize")] Vec<u8>);
     let batches = list::<_, Bytes, 8>(deserializer)?;
     Ok(batches.into_iter().map(|Bytes(bytes)| bytes).collect())
+}
+
+fn write_batches<S: Serializer>(batches: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Bytes<'a>(#[serde(serialize_with = "byte_list::serialize")] &'a [u8]);
+    serializer.collect_seq(batches.iter().map(|batch| Bytes(batch)))
 }
 
 fn bounded(count: usize) -> Result<(), DecodeError> {

@@ -8,6 +8,7 @@
 //! lost ([`verdict`]). A node that is full and says when to come back does neither.
 //!
 //! - [`setup`]: what is measured: validators, links, the mix of transactions, who may register
+//! - [`state`]: ledgers that are full already when a run begins
 //! - [`ceilings`]: what the machine does at best, without a network
 //! - [`network`]: a network that is set up so
 //! - [`sign`]: the load, signed beforehand
@@ -34,4 +35,5 @@ pub mod search;
 pub mod send;
 pub mod setup;
 pub mod sign;
+pub mod state;
 pub mod verdict;

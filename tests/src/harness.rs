@@ -103,7 +103,18 @@ impl Cluster {
         let (base, claim) = claim_ports();
         let names = (0..validators).map(|node| format!("node{node}"));
         let names: Vec<_> = names.chain((0..observers).map(|node| format!("observer{node}"))).collect();
-        let cluster = Self {
+        let cluster = Self::of(folder, (base, claim), names);
+        let [validators, observers] = [validators, observers].map(|count| count.to_string());
+        let (dir, port) = (cluster.folder.path().join("net"), base.to_string());
+        let dir = dir.to_str().expect("a path in UTF-8");
+        let count = ["--validators", &validators, "--observers", &observers];
+        let made = realdid(&[&["testnet", "--dir", dir, "--base-port", &port], &count[..]].concat());
+        assert!(made.status.success(), "{}", printed(&made));
+        cluster
+    }
+
+    fn of(folder: tempfile::TempDir, (base, claim): (u16, TcpListener), names: Vec<String>) -> Self {
+        Self {
             folder,
             base,
             _claim: claim,
@@ -113,14 +124,7 @@ impl Cluster {
             names,
             relay: None,
             disks: Vec::new(),
-        };
-        let [validators, observers] = [validators, observers].map(|count| count.to_string());
-        let (dir, port) = (cluster.folder.path().join("net"), base.to_string());
-        let dir = dir.to_str().expect("a path in UTF-8");
-        let count = ["--validators", &validators, "--observers", &observers];
-        let made = realdid(&[&["testnet", "--dir", dir, "--base-port", &port], &count[..]].concat());
-        assert!(made.status.success(), "{}", printed(&made));
-        cluster
+        }
     }
 
     /// As [`Self::prepare`], with a relay between the nodes: the genesis document names its doors as their addresses.
@@ -488,9 +492,14 @@ fn claim_ports() -> (u16, TcpListener) {
     let first = (std::process::id() % u32::from(ranges)) as u16;
     for turn in 0..ranges {
         let base = PORTS.start + (first + turn) % ranges * PORTS_PER_CLUSTER;
-        if let Ok(claim) = TcpListener::bind(("127.0.0.1", base + PORTS_PER_CLUSTER - 1)) {
+        if let Ok(claim) = claim_range(base) {
             return (base, claim);
         }
     }
     panic!("no ports are free between {} and {}", PORTS.start, PORTS.end);
+}
+
+/// Takes the range of ports that begins with `base`.
+fn claim_range(base: u16) -> std::io::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", base + PORTS_PER_CLUSTER - 1))
 }

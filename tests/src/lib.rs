@@ -2,6 +2,7 @@
 //!
 //! - [`mod@bench`]: what a network of real processes commits a second, at what cost
 //! - [`decoders`]: whatever reads bytes or text from elsewhere, and what must hold of it, for tests and for the fuzzer
+//! - [`filling`]: ledgers of many DIDs, made without a network
 //! - [`founding`]: a network's genesis and its replicas, for checks that need no more
 //! - [`harness`]: networks of real processes
 //! - [`relay`]: what stands between them: delay, loss, cuts
@@ -17,6 +18,7 @@
 
 pub mod bench;
 pub mod decoders;
+pub mod filling;
 pub mod founding;
 pub mod harness;
 pub mod history;

@@ -1,7 +1,7 @@
 //! Reads values from their canonical bytes.
 //!
-//! Invariant: what is allocated is bounded by the bytes that are there, whatever lengths they claim. A text is read only
-//! where all its bytes are there. A list that is read by [`list`] reserves room for its items only where the bytes left
+//! Invariant: what is allocated is bounded by the bytes that are there, whatever lengths they claim. A text or a list of bytes is
+//! read only where all of it is there. A list that is read by [`list`] reserves room for its items only where the bytes left
 //! suffice for as many; any other list grows as its items come.
 
 use std::fmt;
@@ -135,7 +135,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         Err(ReadError::custom("types of this kind have no encoding"))
     }
 
-    forward_to_deserialize_any! { f32 f64 char bytes byte_buf identifier ignored_any }
+    forward_to_deserialize_any! { f32 f64 char identifier ignored_any }
 
     fn is_human_readable(&self) -> bool {
         false
@@ -143,6 +143,15 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_bool(self.truth()?)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        let length = self.length(1)?;
+        visitor.visit_borrowed_bytes(self.take(length)?)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_bytes(visitor)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {

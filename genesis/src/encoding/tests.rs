@@ -13,6 +13,7 @@ enum Shape {
     Numbers { byte: u8, short: u16, word: u32, long: u64, negative: i64, truth: bool },
     Text(String),
     Bytes(Vec<u8>),
+    ByteList(#[serde(with = "byte_list")] Vec<u8>),
     Nested(Vec<Option<Inner>>),
     Digest([u8; 32]),
 }
@@ -37,6 +38,7 @@ fn shape() -> impl Strategy<Value = Shape> {
         }),
         ".{0,40}".prop_map(Shape::Text),
         prop::collection::vec(any::<u8>(), 0..200).prop_map(Shape::Bytes),
+        prop::collection::vec(any::<u8>(), 0..200).prop_map(Shape::ByteList),
         prop::collection::vec(prop::option::of(inner()), 0..6).prop_map(Shape::Nested),
         any::<[u8; 32]>().prop_map(Shape::Digest),
     ]

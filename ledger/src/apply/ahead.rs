@@ -8,7 +8,7 @@ use std::sync::Arc;
 use genesis::Digest;
 
 use super::StateView;
-use crate::{CheckedBatch, DidId, Operation, Record};
+use crate::{CheckedBatch, DidId, Record};
 
 /// Records and receipts that were read ahead.
 pub(super) struct Ahead {
@@ -28,12 +28,8 @@ impl Ahead {
         let ordered = ids.into_iter().zip(have).filter_map(|(id, has)| has.then_some(id)).collect();
         let mut dids = Vec::new();
         for transaction in transactions() {
-            match &transaction.transaction().operation {
-                Operation::CreateMany(create) => {
-                    dids.extend(create.items.iter().map(crate::operation::Item::did))
-                }
-                operation => dids.extend(operation.did()),
-            }
+            dids.extend(transaction.transaction().operation.did());
+            dids.extend(transaction.item_ids());
         }
         dids.sort_unstable();
         dids.dedup();

@@ -72,8 +72,11 @@ impl<V: StateView> Fold<'_, V> {
         let authority = self.authority(registrar, Role::Registrar, signers, None)?;
         let endorsement = Endorsement { registrar, at: self.now, withdrawn: None };
         Ok(authority.and_then(|accreditation| {
-            let full = accreditation.registrations >= accreditation.quota;
-            if full { Err(Code::QuotaExceeded) } else { Ok((accreditation, endorsement)) }
+            if accreditation.is_used_up() {
+                Err(Code::QuotaExceeded)
+            } else {
+                Ok((accreditation, endorsement))
+            }
         }))
     }
 
@@ -86,32 +89,37 @@ impl<V: StateView> Fold<'_, V> {
     pub(super) fn create_many(
         &mut self,
         create: &CreateMany,
+        ids: &[DidId],
         signers: &[PublicKey],
     ) -> Result<Effect, V::Error> {
-        // Who is no registrar learns so once, for all items.
-        if let Err(code) = self.authority(create.registrar, Role::Registrar, signers, None)? {
-            return Ok(Effect::none(Err(code)));
-        }
+        // Who is no registrar learns so once, for all items. None of them changes who it is: it is registered, and they are not.
+        let mut accreditation = match self.authority(create.registrar, Role::Registrar, signers, None)? {
+            Ok(accreditation) => accreditation,
+            Err(code) => return Ok(Effect::none(Err(code))),
+        };
+        let before = accreditation.registrations;
+        let endorsement = Endorsement { registrar: create.registrar, at: self.now, withdrawn: None };
         let mut items = Vec::with_capacity(create.items.len());
-        for item in &create.items {
-            let did = item.did();
-            let code = match self.registering(create.registrar, signers)? {
-                Err(code) => code,
-                Ok((accreditation, endorsement)) => {
-                    let commitments = item.commitments();
-                    let first =
-                        |now| Record::first(did, item.document.clone(), commitments, Some(endorsement), now);
-                    // Its owner's key has signed for it: that was checked with the signatures.
-                    match self.register(did, signers, &item.document, first)? {
-                        Err(code) => code,
-                        Ok(()) => {
-                            self.registered(accreditation);
-                            Code::Applied
-                        }
+        for (item, did) in create.items.iter().zip(ids.iter().copied()) {
+            let code = if accreditation.is_used_up() {
+                Code::QuotaExceeded
+            } else {
+                let commitments = item.commitments();
+                let first =
+                    |now| Record::first(did, item.document.clone(), commitments, Some(endorsement), now);
+                // Its owner's key has signed for it: that was checked with the signatures.
+                match self.register(did, signers, &item.document, first)? {
+                    Err(code) => code,
+                    Ok(()) => {
+                        accreditation.registrations += 1;
+                        Code::Applied
                     }
                 }
             };
             items.push(ItemReceipt { did, code });
+        }
+        if accreditation.registrations > before {
+            self.put(RegistryEntry::Accreditation(accreditation));
         }
         Ok(Effect { did: None, made: Ok(None), items })
     }

@@ -142,6 +142,11 @@ impl Grant {
 }
 
 impl Accreditation {
+    /// Whether a registrar has registered as many DIDs as it may.
+    pub(crate) const fn is_used_up(&self) -> bool {
+        self.registrations >= self.quota
+    }
+
     /// Whether it holds at `time`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use genesis::encoding::{DecodeError, decode, encode, list};
+use genesis::encoding::{DecodeError, byte_list, decode, encode};
 use genesis::{Digest, Height};
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ pub enum Frame {
     /// the range, where there is one: that of the last block, where it closes the epoch.
     Blocks(Range),
     /// The next batch that these blocks name: its bytes.
-    Batch(#[serde(deserialize_with = "list::<_, _, 1>")] Vec<u8>),
+    Batch(#[serde(with = "byte_list")] Vec<u8>),
     /// The end, and how many blocks there were.
     End(u64),
 }

@@ -1,5 +1,8 @@
 //! All runs, in their order: ceilings, the ramp to saturation, then at saturation, at half and at double of it, and one
 //! transaction at a time. Each run has a network of its own.
+//!
+//! Where the ledgers are full when a run begins, the same is measured of new ones: the runs of the two take turns, so that
+//! whatever else the machine does meets both.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,6 +14,7 @@ use super::figures::{Figures, Summary, percentile};
 use super::network::Network;
 use super::search::{Search, rounded};
 use super::setup::Setup;
+use super::state::Kept;
 use super::verdict::{Refusal, Step, judge, refusals};
 use crate::say::tell;
 
@@ -26,12 +30,22 @@ const LONE: (usize, Duration) = (100, Duration::from_secs(10));
 pub struct Plan {
     /// What.
     pub setup: Setup,
+    /// What the ledgers are when a run begins; none where they are new.
+    pub kept: Option<Kept>,
     /// How often at saturation; half as often, rounded up, at half and double of it.
     pub runs: usize,
     /// How long each of these sends, in seconds.
     pub seconds: u64,
     /// How long a step of the ramp sends, in seconds.
     pub step_seconds: u64,
+}
+
+impl Plan {
+    /// The same with new ledgers, where these are full.
+    fn with_new_ledgers(&self) -> Option<Self> {
+        self.kept.as_ref()?;
+        Some(Self { setup: Setup { state: None, ..self.setup.clone() }, kept: None, ..self.clone() })
+    }
 }
 
 /// All figures.
@@ -60,6 +74,9 @@ pub struct Report {
     pub double: Measured,
     /// One transaction at a time.
     pub lone: Lone,
+    /// The same with new ledgers, where those of the other figures were full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_ledgers: Option<NewLedgers>,
     /// Figures against the machine's own: what another machine or day can be compared by.
     pub ratios: BTreeMap<String, f64>,
     /// What is not among the figures, and why.
@@ -86,6 +103,18 @@ pub struct Measured {
     pub median: Summary,
     /// Each run.
     pub runs: Vec<Figures>,
+}
+
+/// What full ledgers are compared with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewLedgers {
+    /// The ramp.
+    pub ramp: Vec<RampStep>,
+    /// At the highest rate that was sustained.
+    pub saturation: Measured,
+    /// At double of it.
+    pub double: Measured,
 }
 
 /// Lone transactions, from submission to receipt.
@@ -156,14 +185,26 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
     let ceilings = measured.await.expect("the ceilings are measured");
     let signatures = plan.setup.mix.signatures(plan.setup.policy);
 
-    let (ramp, rate) = climb(plan, ceilings.signatures_of_1024 / signatures, &told).await?;
+    let first = rounded((ceilings.signatures_of_1024 / signatures / 16.0) as u64);
+    let new = plan.with_new_ledgers();
+    let below = match &new {
+        Some(new) => Some(climb(new, first, &told).await?),
+        None => None,
+    };
+    let (ramp, rate) = climb(plan, below.as_ref().map_or(first, |(_, rate)| *rate), &told).await?;
     let fewer = plan.runs.div_ceil(2);
-    let saturation = measure(plan, "at saturation", rate, plan.runs, &told).await?;
-    let half = measure(plan, "at half of saturation", (rate / 2).max(1), fewer, &told).await?;
-    let double = measure(plan, "at double of saturation", rate * 2, fewer, &told).await?;
+    let new_rate = new.as_ref().zip(below.as_ref().map(|(_, rate)| *rate));
+    let saturation = measure("at saturation", (plan, rate), new_rate, plan.runs, &told);
+    let (saturation, new_saturation) = saturation.await?;
+    let (half, _) = measure("at half of saturation", (plan, (rate / 2).max(1)), None, fewer, &told).await?;
+    let new_double = new_rate.map(|(new, rate)| (new, rate * 2));
+    let double = measure("at double of saturation", (plan, rate * 2), new_double, fewer, &told);
+    let (double, new_double) = double.await?;
+    let of_new = below.map(|(ramp, _)| ramp).zip(new_saturation).zip(new_double);
+    let new_ledgers = of_new.map(|((ramp, saturation), double)| NewLedgers { ramp, saturation, double });
 
     told("one transaction at a time");
-    let network = Network::start(&plan.setup).await;
+    let network = Network::start(&plan.setup, plan.kept.as_ref()).await;
     let transactions = network.prepare(LONE.0).await;
     let times = network.run_lone(&transactions, LONE.1).await.map_err(CampaignError::Lone)?;
     let delay_ms = plan.setup.links.map(|links| links.delay().as_secs_f64() * 1e3);
@@ -179,7 +220,7 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
         format: 1,
         setup: plan.setup.clone(),
         seconds: plan.seconds,
-        ratios: ratios(&ceilings, signatures, &saturation.median, &double.median),
+        ratios: ratios(&ceilings, signatures, (&saturation, &double), new_ledgers.as_ref()),
         ceilings,
         signatures,
         reached_saturation: ramp.iter().any(|step| step.saturated.is_some()),
@@ -188,6 +229,7 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
         half,
         double,
         lone,
+        new_ledgers,
         not_counted: vec![
             "RocksDB's own ceiling: only the ledger's store names RocksDB, and the benchmark does not"
                 .to_owned(),
@@ -200,27 +242,30 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
 fn ratios(
     ceilings: &Ceilings,
     signatures: f64,
-    saturation: &Summary,
-    double: &Summary,
+    (saturation, double): (&Measured, &Measured),
+    new: Option<&NewLedgers>,
 ) -> BTreeMap<String, f64> {
+    let (saturation, double) = (&saturation.median, &double.median);
     let committed = saturation.committed_per_second;
     let check_us = ceilings.check_of_1024_us * signatures;
-    [
+    let mut ratios = vec![
         ("committedOfSignatureCeiling", committed * signatures / ceilings.signatures_of_1024),
         ("signaturesOfValidatorCpu", check_us / saturation.validator_us.max(1e-9)),
         ("doubleOfSaturation", double.committed_per_second / committed.max(1e-9)),
-    ]
-    .map(|(name, ratio)| (name.to_owned(), ratio))
-    .into()
+    ];
+    if let Some(new) = new {
+        let of = |full: &Summary, new: &Measured| {
+            full.committed_per_second / new.median.committed_per_second.max(1e-9)
+        };
+        ratios.push(("fullOfNewLedgers", of(saturation, &new.saturation)));
+        ratios.push(("fullOfNewLedgersAtDouble", of(double, &new.double)));
+    }
+    ratios.into_iter().map(|(name, ratio)| (name.to_owned(), ratio)).collect()
 }
 
-/// Goes up to saturation; the steps, and the highest rate that was sustained. `ceiling` is what the machine would do at best.
-async fn climb(
-    plan: &Plan,
-    ceiling: f64,
-    told: &impl Fn(&str),
-) -> Result<(Vec<RampStep>, u64), CampaignError> {
-    let mut search = Search::new(rounded((ceiling / 16.0) as u64), MOST_STEPS);
+/// Goes up to saturation from the rate `first` on; the steps, and the highest rate that was sustained.
+async fn climb(plan: &Plan, first: u64, told: &impl Fn(&str)) -> Result<(Vec<RampStep>, u64), CampaignError> {
+    let mut search = Search::new(first, MOST_STEPS);
     let (mut ramp, mut named, mut best) = (Vec::<RampStep>::new(), plan.setup.rates.iter(), None);
     loop {
         let next = if plan.setup.rates.is_empty() { search.next_rate() } else { named.next().copied() };
@@ -258,24 +303,34 @@ async fn climb(
     }
 }
 
+/// Measures one thing, and in turns with it the other, where there is one: each at its rate.
 async fn measure(
-    plan: &Plan,
     what: &str,
-    rate: u64,
+    one: (&Plan, u64),
+    other: Option<(&Plan, u64)>,
     runs: usize,
     told: &impl Fn(&str),
-) -> Result<Measured, CampaignError> {
-    let mut done = Vec::new();
+) -> Result<(Measured, Option<Measured>), CampaignError> {
+    let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
     for turn in 1..=runs {
-        let run = format!("{what}, {rate} a second, {turn} of {runs}");
-        let figures = once(plan, rate, plan.seconds, &run, told).await?;
-        let refusals = refusals(&figures);
-        if !refusals.is_empty() {
-            return Err(CampaignError::Refused { run, refusals });
+        for ((plan, rate), done) in
+            std::iter::once((one, &mut of_one)).chain(other.map(|other| (other, &mut of_other)))
+        {
+            let run = format!("{what}, {rate} a second, {turn} of {runs}");
+            let figures = once(plan, rate, plan.seconds, &run, told).await?;
+            let refusals = refusals(&figures);
+            if !refusals.is_empty() {
+                return Err(CampaignError::Refused { run, refusals });
+            }
+            done.push(figures);
         }
-        done.push(figures);
     }
-    Ok(Measured { offered_per_second: rate, median: Summary::median(&done), runs: done })
+    let measured = |rate: u64, runs: Vec<Figures>| Measured {
+        offered_per_second: rate,
+        median: Summary::median(&runs),
+        runs,
+    };
+    Ok((measured(one.1, of_one), other.map(|(_, rate)| measured(rate, of_other))))
 }
 
 async fn once(
@@ -289,8 +344,9 @@ async fn once(
     if count > MOST_TRANSACTIONS {
         return Err(CampaignError::TooMany { rate, seconds });
     }
-    told(run);
-    let network = Network::start(&plan.setup).await;
+    let ledgers = plan.kept.as_ref().map(|kept| format!(", {} DIDs in state", kept.dids()));
+    told(&format!("{run}{}", ledgers.unwrap_or_default()));
+    let network = Network::start(&plan.setup, plan.kept.as_ref()).await;
     let transactions = network.prepare(count as usize).await;
     let figures = network.run(transactions, rate).await;
     let Figures { summary, counts, .. } = &figures;
@@ -326,14 +382,18 @@ mod tests {
             overwrite: sync,
             blake3_us: 1.0,
         };
-        let at = |committed_per_second, validator_us| Summary {
-            committed_per_second,
-            validator_us,
-            ..Summary::default()
+        let at = |committed_per_second, validator_us| Measured {
+            offered_per_second: 1,
+            median: Summary { committed_per_second, validator_us, ..Summary::default() },
+            runs: Vec::new(),
         };
-        let ratios = ratios(&ceilings, 2.0, &at(5_000.0, 80.0), &at(4_500.0, 0.0));
+        let new = NewLedgers { ramp: Vec::new(), saturation: at(6_250.0, 0.0), double: at(9_000.0, 0.0) };
+        let (saturation, double) = (at(5_000.0, 80.0), at(4_500.0, 0.0));
+        let ratios = ratios(&ceilings, 2.0, (&saturation, &double), Some(&new));
         assert_eq!(ratios["committedOfSignatureCeiling"], 0.4);
         assert_eq!(ratios["signaturesOfValidatorCpu"], 0.5);
         assert_eq!(ratios["doubleOfSaturation"], 0.9);
+        assert_eq!(ratios["fullOfNewLedgers"], 0.8);
+        assert_eq!(ratios["fullOfNewLedgersAtDouble"], 0.5);
     }
 }

@@ -13,12 +13,15 @@ use super::resources::{Use, own_cpu};
 use super::send::{self, Answer, Fate};
 use super::setup::{Kind, Policy, Setup};
 use super::sign::{Author, Registrar, Signed};
+use super::state::Kept;
 use super::verdict::BLOCKS_BEHIND;
 use crate::harness::{Cluster, PATIENCE};
 use crate::say::tell;
 
 /// How many DIDs are registered before a load at least, so that no run begins with the first transactions of a network.
 const WARM: usize = 100;
+/// The same where ledgers are full: nodes that have just started find nothing of them in their caches yet.
+const WARM_FULL: usize = 5_000;
 /// How many of them travel in one call.
 const CHUNK: usize = 100;
 /// How long validators are given at the end to be level.
@@ -37,14 +40,16 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes a network, starts it, and waits until each validator is ready.
+    /// Makes a network, starts it, and waits until each validator is ready. Its ledgers are what is `kept`, where there are no
+    /// links.
     ///
     /// # Panics
     /// When that fails.
-    pub async fn start(setup: &Setup) -> Self {
-        let mut cluster = match setup.links {
-            None => Cluster::prepare(setup.validators),
-            Some(links) => {
+    pub async fn start(setup: &Setup, kept: Option<&Kept>) -> Self {
+        let mut cluster = match (setup.links, kept) {
+            (None, None) => Cluster::prepare(setup.validators),
+            (None, Some(kept)) => kept.cluster(),
+            (Some(links), _) => {
                 let cluster = Cluster::prepare_relayed(setup.validators, 1);
                 cluster.relay().weather(links.weather());
                 cluster
@@ -92,7 +97,8 @@ impl Network {
         let kinds = self.setup.mix.draw(count, 1);
         let updates = kinds.iter().filter(|kind| **kind == Kind::Update).count();
         let author = self.author.clone();
-        let (mut owned, creates) = signing(move || author.creates(updates.max(WARM))).await;
+        let warm = if self.setup.state.is_some() { WARM_FULL } else { WARM };
+        let (mut owned, creates) = signing(move || author.creates(updates.max(warm))).await;
         self.register(creates).await;
         owned.truncate(updates);
         let author = self.author.clone();

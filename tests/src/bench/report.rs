@@ -5,7 +5,6 @@ use std::fmt::Write;
 use super::campaign::{Measured, RampStep, Report};
 use super::ceilings::Sync;
 use super::figures::{Counts, Summary};
-use super::setup::Mix;
 
 impl Report {
     /// For people: tables, in Markdown so that they can be put into a document as they are.
@@ -18,38 +17,34 @@ impl Report {
     fn write(&self, text: &mut String) -> std::fmt::Result {
         let setup = &self.setup;
         let links = setup.links.map_or("the loopback".to_owned(), |links| links.to_string());
+        let state = setup.state.map(|dids| format!("{dids} DIDs in state · ")).unwrap_or_default();
         writeln!(
             text,
-            "{} validators and the client on {} cores · {} · registration {} · links: {links} · {} s a run\n",
+            "{} validators and the client on {} cores · {} · registration {} · links: {links} · {state}{} s a run\n",
             setup.validators, self.ceilings.cores, setup.mix, setup.policy, self.seconds,
         )?;
         self.write_ceilings(text)?;
 
-        writeln!(text, "\n| offered a second | committed a second | p50 | p95 | p99 | refused politely | |")?;
-        writeln!(text, "| ---: | ---: | ---: | ---: | ---: | ---: | --- |")?;
-        for RampStep { saturated, figures } in &self.ramp {
-            let Summary { committed_per_second, p50_ms, p95_ms, p99_ms, .. } = figures.summary;
-            writeln!(
-                text,
-                "| {} | {committed_per_second:.0} | {} | {} | {} | {} | {} |",
-                figures.offered_per_second,
-                time(p50_ms),
-                time(p95_ms),
-                time(p99_ms),
-                figures.counts.busy,
-                saturated.as_deref().unwrap_or("sustained"),
-            )?;
+        if let Some(new) = &self.new_ledgers {
+            writeln!(text, "\nWith new ledgers:")?;
+            write_ramp(text, &new.ramp)?;
+            writeln!(text, "\nWith the DIDs in state:")?;
         }
+        write_ramp(text, &self.ramp)?;
 
-        let parts = [("saturation", &self.saturation), ("half", &self.half), ("double", &self.double)];
-        writeln!(
-            text,
-            "\n| medians | {} |",
-            parts.map(|(name, part)| format!("{name} (runs: {})", part.runs.len())).join(" | ")
-        )?;
-        writeln!(text, "| --- | ---: | ---: | ---: |")?;
+        let mut parts =
+            vec![("saturation", &self.saturation), ("half", &self.half), ("double", &self.double)];
+        if let Some(new) = &self.new_ledgers {
+            parts.push(("saturation, new ledgers", &new.saturation));
+            parts.push(("double, new ledgers", &new.double));
+        }
+        let cells = |cell: &dyn Fn(&str, &Measured) -> String| {
+            parts.iter().map(|(name, part)| cell(name, part)).collect::<Vec<_>>().join(" | ")
+        };
+        let head = cells(&|name, part| format!("{name} (runs: {})", part.runs.len()));
+        writeln!(text, "\n| medians | {head} |\n| --- | {} |", cells(&|_, _| "---:".to_owned()))?;
         let mut row = |name: &str, cell: &dyn Fn(&Measured) -> String| {
-            writeln!(text, "| {name} | {} |", parts.map(|(_, part)| cell(part)).join(" | "))
+            writeln!(text, "| {name} | {} |", cells(&|_, part| cell(part)))
         };
         row("offered a second", &|part| part.offered_per_second.to_string())?;
         row("committed a second", &|part| {
@@ -57,9 +52,7 @@ impl Report {
             let (least, most) = (rates.clone().fold(f64::MAX, f64::min), rates.fold(0.0, f64::max));
             format!("{:.0} ({least:.0} to {most:.0})", part.median.committed_per_second)
         })?;
-        if self.setup.mix != Mix::CREATES {
-            row("DIDs a second", &|part| format!("{:.0}", part.median.dids_per_second))?;
-        }
+        row("DIDs a second", &|part| format!("{:.0}", part.median.dids_per_second))?;
         row("latency p50", &|part| time(part.median.p50_ms))?;
         row("latency p95", &|part| time(part.median.p95_ms))?;
         row("latency p99", &|part| time(part.median.p99_ms))?;
@@ -120,6 +113,28 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn write_ramp(text: &mut String, ramp: &[RampStep]) -> std::fmt::Result {
+    writeln!(
+        text,
+        "\n| offered a second | committed a second | DIDs a second | p50 | p95 | p99 | refused politely | |"
+    )?;
+    writeln!(text, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")?;
+    for RampStep { saturated, figures } in ramp {
+        let Summary { committed_per_second, dids_per_second, p50_ms, p95_ms, p99_ms, .. } = figures.summary;
+        writeln!(
+            text,
+            "| {} | {committed_per_second:.0} | {dids_per_second:.0} | {} | {} | {} | {} | {} |",
+            figures.offered_per_second,
+            time(p50_ms),
+            time(p95_ms),
+            time(p99_ms),
+            figures.counts.busy,
+            saturated.as_deref().unwrap_or("sustained"),
+        )?;
+    }
+    Ok(())
 }
 
 fn sum(part: &Measured, of: impl Fn(&Counts) -> u64) -> String {

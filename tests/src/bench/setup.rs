@@ -26,6 +26,9 @@ pub struct Setup {
     pub mix: Mix,
     /// What is between the validators; none where they talk over the loopback directly.
     pub links: Option<Links>,
+    /// How many DIDs the ledgers have when a run begins; none where they are new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<u64>,
     /// The rates of the ramp, ascending; none where saturation is searched for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rates: Vec<u64>,

@@ -13,6 +13,8 @@ use tests::bench::campaign::{self, CampaignError, Plan, Report};
 use tests::bench::compare::Baseline;
 use tests::bench::plot;
 use tests::bench::setup::{Links, Mix, Policy, Setup};
+use tests::bench::state::Kept;
+use tests::filling::BLOCK;
 use tests::say::{say, tell};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -40,6 +42,15 @@ struct Options {
     /// What is between each two validators, one way, such as 50ms,0,1Gbit; nothing unless named
     #[arg(long, value_name = "DELAY,LOSS,RATE")]
     links: Option<Links>,
+    /// The validators begin with so many DIDs in their ledgers, in thousands: 10000000. It is compared with new ledgers
+    #[arg(long, value_name = "DIDS", conflicts_with = "links", value_parser = dids)]
+    state: Option<u64>,
+    /// Where such ledgers are kept for the next time: ten million DIDs are 8 GB, and take a quarter of an hour to fill in
+    #[arg(long, default_value = "bench/state", value_name = "DIR", requires = "state")]
+    state_dir: PathBuf,
+    /// Only fill that ledger in, for later runs
+    #[arg(long, requires = "state")]
+    fill_only: bool,
     /// How often it is measured at saturation; half as often at half and at double of it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     runs: Option<u16>,
@@ -63,6 +74,12 @@ struct Options {
     json: bool,
 }
 
+/// A number of DIDs that a ledger is filled with.
+fn dids(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|dids: &u64| *dids > 0 && dids.is_multiple_of(BLOCK as u64));
+    number.ok_or_else(|| format!("a multiple of {BLOCK}, such as 10000000, is expected"))
+}
+
 impl Options {
     fn plan(&self) -> Plan {
         let (runs, seconds, step_seconds) = if self.quick { (3, 5, 4) } else { (5, 10, 6) };
@@ -76,8 +93,10 @@ impl Options {
                 policy: self.policy,
                 mix: self.mix,
                 links: self.links,
+                state: self.state,
                 rates,
             },
+            kept: None,
             runs: self.runs.map_or(runs, usize::from),
             seconds,
             step_seconds: step_seconds.min(seconds),
@@ -106,7 +125,13 @@ fn main() {
 }
 
 async fn run(options: &Options) -> i32 {
-    let plan = options.plan();
+    if options.state.is_some() && options.policy == Policy::Endorsed {
+        return ended(
+            COMMAND_LINE,
+            &"--state fills ledgers by registrations that nobody endorses: leave --policy endorsed out",
+        );
+    }
+    let mut plan = options.plan();
     let baseline = options.against.as_deref().map(|path| Baseline::read(path, &plan.setup)).transpose();
     let baseline = match baseline {
         Ok(baseline) => baseline,
@@ -127,6 +152,16 @@ async fn run(options: &Options) -> i32 {
             COMMAND_LINE,
             &format!("--out {out} would overwrite the baseline: name another folder"),
         );
+    }
+    if let Some(dids) = options.state {
+        tell(format!("{dids} DIDs in {}", options.state_dir.display()));
+        let (folder, validators) = (options.state_dir.clone(), plan.setup.validators);
+        let kept = tokio::task::spawn_blocking(move || Kept::prepare(&folder, dids, validators)).await;
+        match kept.expect("the ledger is prepared") {
+            Ok(_) if options.fill_only => return 0,
+            Ok(kept) => plan.kept = Some(kept),
+            Err(error) => return ended(COMMAND_LINE, &error),
+        }
     }
     let report = match campaign::run(&plan).await {
         Ok(report) => report,

@@ -4,9 +4,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Cluster;
+use super::{Cluster, claim_range};
 
 impl Cluster {
+    /// The folder that holds all nodes' folders.
+    pub fn folders(&self) -> PathBuf {
+        self.folder.path().join("net")
+    }
+
+    /// As [`Self::prepare`], in a folder within `within` and on the ports from `base` on: of copies of [`Self::folders`] that were
+    /// made for these ports and so many validators, and never started.
+    ///
+    /// # Panics
+    /// When the ports are taken, or a folder cannot be made.
+    pub fn prepare_from(net: &Path, within: &Path, base: u16, validators: usize) -> Self {
+        let folder = tempfile::tempdir_in(within).expect("a temporary folder");
+        let claim = claim_range(base);
+        let claim = claim.unwrap_or_else(|error| {
+            panic!("the ports from {base} on, which the genesis document in {} names: {error}", net.display())
+        });
+        copy_folder(net, &folder.path().join("net"));
+        let names = (0..validators).map(|node| format!("node{node}")).collect();
+        Self::of(folder, (base, claim), names)
+    }
+
     /// Copies the folder of a node that does not run, with its keys, and gives the copy ports of its own: another host that
     /// runs with the same keys. Its place in this cluster.
     ///

@@ -9,6 +9,7 @@ mod crashes;
 mod epochs;
 mod faults;
 mod files;
+mod filled;
 mod hostile;
 mod lost_quorum;
 mod machines;
