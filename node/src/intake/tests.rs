@@ -61,6 +61,7 @@ fn bench(certified: Height) -> Bench {
         snapshot,
         events: reports,
         metrics: Arc::new(Metrics::new().unwrap()),
+        contents: Contents::Transactions,
     };
     Bench { intake, events, _snapshots: snapshots, _folder: folder }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ceilings::{self, Ceilings};
 use super::figures::{Figures, Summary, percentile};
 use super::network::Network;
+use super::ordering;
 use super::search::{Search, rounded};
 use super::setup::Setup;
 use super::verdict::{Refusal, Step, judge, refusals};
@@ -18,6 +19,8 @@ use crate::say::tell;
 const MOST_STEPS: u32 = 14;
 /// The most transactions in one run: they are signed beforehand and kept in memory, about a kilobyte each.
 const MOST_TRANSACTIONS: u64 = 2_000_000;
+/// The same where they are only ordered: what is kept is when each was due and final.
+const MOST_ITEMS: u64 = 8_000_000;
 /// The most lone transactions, and for how long.
 const LONE: (usize, Duration) = (100, Duration::from_secs(10));
 
@@ -123,9 +126,11 @@ pub enum CampaignError {
     },
     /// A run would be too large.
     #[error(
-        "{rate} a second for {seconds} s are more than the {MOST_TRANSACTIONS} transactions that a run may have: take fewer --seconds"
+        "{rate} a second for {seconds} s are more than the {most} transactions that a run may have: take fewer --seconds"
     )]
     TooMany {
+        /// How many a run may have.
+        most: u64,
         /// Transactions a second.
         rate: u64,
         /// For how long.
@@ -154,18 +159,27 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
         ceilings::measure(validators, folder.path())
     });
     let ceilings = measured.await.expect("the ceilings are measured");
-    let signatures = plan.setup.mix.signatures(plan.setup.policy);
+    let signatures = match plan.setup.ordering {
+        Some(_) => 0.0,
+        None => plan.setup.mix.signatures(plan.setup.policy),
+    };
 
-    let (ramp, rate) = climb(plan, ceilings.signatures_of_1024 / signatures, &told).await?;
+    let (ramp, rate) = climb(plan, ceiling(&plan.setup, &ceilings, signatures).1, &told).await?;
     let fewer = plan.runs.div_ceil(2);
     let saturation = measure(plan, "at saturation", rate, plan.runs, &told).await?;
     let half = measure(plan, "at half of saturation", (rate / 2).max(1), fewer, &told).await?;
     let double = measure(plan, "at double of saturation", rate * 2, fewer, &told).await?;
 
     told("one transaction at a time");
-    let network = Network::start(&plan.setup).await;
-    let transactions = network.prepare(LONE.0).await;
-    let times = network.run_lone(&transactions, LONE.1).await.map_err(CampaignError::Lone)?;
+    let times = match plan.setup.ordering {
+        Some(bytes) => ordering::Network::start(&plan.setup, bytes).await.run_lone(LONE.0, LONE.1).await,
+        None => {
+            let network = Network::start(&plan.setup).await;
+            let transactions = network.prepare(LONE.0).await;
+            network.run_lone(&transactions, LONE.1).await
+        }
+    };
+    let times = times.map_err(CampaignError::Lone)?;
     let delay_ms = plan.setup.links.map(|links| links.delay().as_secs_f64() * 1e3);
     let p50_ms = percentile(&times, 50);
     let lone = Lone {
@@ -179,7 +193,7 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
         format: 1,
         setup: plan.setup.clone(),
         seconds: plan.seconds,
-        ratios: ratios(&ceilings, signatures, &saturation.median, &double.median),
+        ratios: ratios(&plan.setup, &ceilings, signatures, &saturation.median, &double.median),
         ceilings,
         signatures,
         reached_saturation: ramp.iter().any(|step| step.saturated.is_some()),
@@ -196,21 +210,42 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
     })
 }
 
+/// What the machine would do at best, in transactions a second, and what bounds it there.
+fn ceiling(setup: &Setup, ceilings: &Ceilings, signatures: f64) -> (&'static str, f64) {
+    match setup.ordering {
+        // Each validator keeps each batch, on the disk that they share.
+        Some(bytes) => ("disk ceiling", ceilings.appended_bytes / f64::from(bytes) / setup.validators as f64),
+        None => ("signature ceiling", ceilings.signatures_of_1024 / signatures),
+    }
+}
+
+impl Report {
+    /// What the machine would do at best, in transactions a second, and what bounds it there.
+    pub fn ceiling(&self) -> (&'static str, f64) {
+        ceiling(&self.setup, &self.ceilings, self.signatures)
+    }
+}
+
 /// Higher is better, all of them.
 fn ratios(
+    setup: &Setup,
     ceilings: &Ceilings,
     signatures: f64,
     saturation: &Summary,
     double: &Summary,
 ) -> BTreeMap<String, f64> {
     let committed = saturation.committed_per_second;
+    let of_double = ("doubleOfSaturation".to_owned(), double.committed_per_second / committed.max(1e-9));
+    if setup.ordering.is_some() {
+        let of_disk = committed / ceiling(setup, ceilings, signatures).1;
+        return [("committedOfDiskCeiling".to_owned(), of_disk), of_double].into();
+    }
     let check_us = ceilings.check_of_1024_us * signatures;
     [
-        ("committedOfSignatureCeiling", committed * signatures / ceilings.signatures_of_1024),
-        ("signaturesOfValidatorCpu", check_us / saturation.validator_us.max(1e-9)),
-        ("doubleOfSaturation", double.committed_per_second / committed.max(1e-9)),
+        ("committedOfSignatureCeiling".to_owned(), committed * signatures / ceilings.signatures_of_1024),
+        ("signaturesOfValidatorCpu".to_owned(), check_us / saturation.validator_us.max(1e-9)),
+        of_double,
     ]
-    .map(|(name, ratio)| (name.to_owned(), ratio))
     .into()
 }
 
@@ -286,13 +321,19 @@ async fn once(
     told: &impl Fn(&str),
 ) -> Result<Figures, CampaignError> {
     let count = rate.saturating_mul(seconds);
-    if count > MOST_TRANSACTIONS {
-        return Err(CampaignError::TooMany { rate, seconds });
+    let most = if plan.setup.ordering.is_some() { MOST_ITEMS } else { MOST_TRANSACTIONS };
+    if count > most {
+        return Err(CampaignError::TooMany { most, rate, seconds });
     }
     told(run);
-    let network = Network::start(&plan.setup).await;
-    let transactions = network.prepare(count as usize).await;
-    let figures = network.run(transactions, rate).await;
+    let figures = match plan.setup.ordering {
+        Some(bytes) => ordering::Network::start(&plan.setup, bytes).await.run(count, rate).await,
+        None => {
+            let network = Network::start(&plan.setup).await;
+            let transactions = network.prepare(count as usize).await;
+            network.run(transactions, rate).await
+        }
+    };
     let Figures { summary, counts, .. } = &figures;
     tell(format!(
         "      {:.0} a second, p50 {:.0} ms, p99 {:.0} ms, busy {}, in time {:.1} %, validators {:.2} cores each, client {:.2}",
@@ -311,6 +352,7 @@ async fn once(
 mod tests {
     use super::*;
     use crate::bench::ceilings::Sync;
+    use crate::bench::setup::{Mix, Policy};
 
     #[test]
     fn ratios_are_held_against_the_ceilings_by_signatures_and_not_by_transactions() {
@@ -324,6 +366,7 @@ mod tests {
             signatures_of_1024: 25_000.0,
             append: sync,
             overwrite: sync,
+            appended_bytes: 4e8,
             blake3_us: 1.0,
         };
         let at = |committed_per_second, validator_us| Summary {
@@ -331,7 +374,24 @@ mod tests {
             validator_us,
             ..Summary::default()
         };
-        let ratios = ratios(&ceilings, 2.0, &at(5_000.0, 80.0), &at(4_500.0, 0.0));
+        let mut setup = Setup {
+            validators: 4,
+            policy: Policy::Open,
+            mix: Mix::CREATES,
+            ordering: None,
+            links: None,
+            rates: Vec::new(),
+        };
+        let ratios =
+            |setup: &Setup| super::ratios(setup, &ceilings, 2.0, &at(5_000.0, 80.0), &at(4_500.0, 0.0));
+        let of_items = {
+            setup.ordering = Some(1_000);
+            ratios(&setup)
+        };
+        // 4e8 bytes a second are 100,000 items at four validators.
+        assert_eq!(of_items["committedOfDiskCeiling"], 0.05);
+        setup.ordering = None;
+        let ratios = ratios(&setup);
         assert_eq!(ratios["committedOfSignatureCeiling"], 0.4);
         assert_eq!(ratios["signaturesOfValidatorCpu"], 0.5);
         assert_eq!(ratios["doubleOfSaturation"], 0.9);

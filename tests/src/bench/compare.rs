@@ -102,7 +102,14 @@ mod tests {
     use crate::bench::setup::{Mix, Policy};
 
     fn setup(validators: usize) -> Setup {
-        Setup { validators, policy: Policy::Open, mix: Mix::CREATES, links: None, rates: Vec::new() }
+        Setup {
+            validators,
+            policy: Policy::Open,
+            mix: Mix::CREATES,
+            ordering: None,
+            links: None,
+            rates: Vec::new(),
+        }
     }
 
     fn ratios<const N: usize>(ratios: [(&str, f64); N]) -> BTreeMap<String, f64> {
