@@ -45,7 +45,7 @@ pub struct Ceilings {
     pub append: Sync,
     /// 4 KiB written over what was allocated before, and synced.
     pub overwrite: Sync,
-    /// Bytes a second that are appended to a file in pieces of 1 MiB, each synced.
+    /// Bytes a second that are appended in pieces of 1 MiB, each synced, to as many files at once as there are validators.
     pub appended_bytes: f64,
     /// Blake3 over 1 KiB, in µs.
     pub blake3_us: f64,
@@ -85,7 +85,7 @@ pub fn measure(validators: usize, folder: &Path) -> Ceilings {
         signatures_of_1024: signatures(check_of_1024_us),
         append: synced(folder, BLOCK, 0),
         overwrite: synced(folder, BLOCK, ALLOCATED),
-        appended_bytes: synced(folder, PIECE, 0).per_second * PIECE as f64,
+        appended_bytes: appended_by_all(validators, folder),
         blake3_us,
     }
 }
@@ -126,6 +126,18 @@ fn batch_check(count: usize) -> f64 {
         .map(|(signer, message, signature)| Claim { signer: *signer, message, signature: *signature })
         .collect();
     timed(|| assert!(verify_all(black_box(&claims)), "signatures of its own")) / count as f64
+}
+
+fn appended_by_all(validators: usize, folder: &Path) -> f64 {
+    let folders: Vec<_> = (0..validators).map(|validator| folder.join(validator.to_string())).collect();
+    let append = |folder: &Path| {
+        fs::create_dir(folder).expect("a folder in the folder of the measurement");
+        synced(folder, PIECE, 0).per_second * PIECE as f64
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = folders.iter().map(|folder| scope.spawn(|| append(folder))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("measured")).sum()
+    })
 }
 
 /// Writes of `block` bytes one after another to a file that was given `allocated` bytes before, each synced.

@@ -117,7 +117,10 @@ impl Report {
             ("a signature alone", format!("{:.1} µs", ceilings.single_check_us)),
             ("4 KiB appended and synced", sync(&ceilings.append)),
             ("4 KiB overwritten and synced", sync(&ceilings.overwrite)),
-            ("1 MiB appended and synced", format!("{:.0} MB a second", ceilings.appended_bytes / 1e6)),
+            (
+                "1 MiB appended and synced, by all validators at once",
+                format!("{:.0} MB a second", ceilings.appended_bytes / 1e6),
+            ),
             ("blake3 over 1 KiB", format!("{:.2} µs", ceilings.blake3_us)),
         ] {
             if self.setup.ordering.is_some() && name.contains("signature") {
