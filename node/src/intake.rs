@@ -163,6 +163,7 @@ enum Refused {
 type Taken = (Sound, Option<Account>);
 
 /// A batch that may be kept, as far as what costs little tells.
+#[derive(Debug)]
 enum Accepted {
     /// Its signatures are to be checked.
     Unchecked(UncheckedBatch),
