@@ -18,6 +18,7 @@ use crate::driver::Event;
 use crate::fetcher::Want;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
+use crate::opaque::Contents;
 use crate::shelf::Shelf;
 use crate::snapshot::keeper::Due;
 use crate::wire::Proof;
@@ -58,6 +59,8 @@ pub struct Executor {
     pub snapshots: Due,
     /// Figures.
     pub metrics: Arc<Metrics>,
+    /// What batches hold.
+    pub contents: Contents,
 }
 
 /// How the ledger keeps a block.
@@ -163,6 +166,10 @@ impl Executor {
             let (height, transactions) = (row.height.0, changes.receipts.len());
             tracing::debug!(height, transactions, "executed");
         }
+        if let Contents::Opaque(opaque) = &self.contents {
+            // Before the mempool lets go of them: what it does not know any more has expired.
+            opaque.executed(&row.batches);
+        }
         self.mempool.executed(row.height, &row.batches, &changes.receipts);
         if row.height.0.is_multiple_of(CLEAN_AFTER) {
             let removed = self.store.remove_expired_batches()?;
@@ -177,7 +184,7 @@ impl Executor {
         Ok(true)
     }
 
-    /// The block's batches; none when the node stops before they came.
+    /// The block's batches, as far as they are executed; none when the node stops before they came.
     fn batches(
         &self,
         block: &Block,
@@ -186,8 +193,14 @@ impl Executor {
         let mut batches = Vec::with_capacity(block.payload.len());
         for digest in &block.payload {
             let batch = loop {
-                if let Some(batch) = self.batch(digest)? {
-                    break batch;
+                match &self.contents {
+                    Contents::Transactions => {
+                        if let Some(batch) = self.batch(digest)? {
+                            break Some(batch);
+                        }
+                    }
+                    Contents::Opaque(_) if self.store.has_batch(digest)? => break None,
+                    Contents::Opaque(_) => {}
                 }
                 if stop.is_cancelled() {
                     return Ok(None);
@@ -202,7 +215,7 @@ impl Executor {
                 let _ = self.fetch.try_send(Want::of_final_blocks(missing));
                 self.shelf.wait(PATIENCE);
             };
-            batches.push(batch);
+            batches.extend(batch);
         }
         Ok(Some(batches))
     }

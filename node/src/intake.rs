@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::availability::Held;
 use crate::driver::{Event, Snapshot};
 use crate::metrics::Metrics;
+use crate::opaque::{Contents, Header};
 use crate::quota::{Account, Quotas};
 use crate::shelf::Shelf;
 
@@ -37,7 +38,18 @@ pub enum Arrival {
     /// Asked for by its digest; on whose account, unless a final block names it.
     Fetched(Option<Account>, Vec<u8>),
     /// Made here, of transactions that were checked when they were submitted.
-    Own(Arc<CheckedBatch>, Arc<[u8]>),
+    Own(Sound),
+}
+
+/// A batch that was found valid.
+#[derive(Debug)]
+pub struct Sound {
+    /// What the driver is told of it.
+    pub held: Held,
+    /// Its bytes.
+    pub bytes: Arc<[u8]>,
+    /// For the shelf; none where nobody looks into batches.
+    transactions: Option<Arc<CheckedBatch>>,
 }
 
 /// What the thread needs.
@@ -58,6 +70,21 @@ pub struct Intake {
     pub events: mpsc::Sender<Event>,
     /// Figures.
     pub metrics: Arc<Metrics>,
+    /// What batches hold.
+    pub contents: Contents,
+}
+
+impl Sound {
+    /// One of transactions.
+    pub fn checked(batch: Arc<CheckedBatch>, bytes: Arc<[u8]>) -> Self {
+        let held = Held { digest: batch.digest(), expires_at: batch.expires_at() };
+        Self { held, bytes, transactions: Some(batch) }
+    }
+
+    /// One that nobody looks into.
+    pub const fn opaque(held: Held, bytes: Arc<[u8]>) -> Self {
+        Self { held, bytes, transactions: None }
+    }
 }
 
 impl Arrival {
@@ -132,8 +159,26 @@ enum Refused {
     Quota(Account),
 }
 
-/// A batch that was checked, its bytes, and on whose account it waits.
-type Taken = (Arc<CheckedBatch>, Arc<[u8]>, Option<Account>);
+/// A batch that was found valid, and on whose account it waits.
+type Taken = (Sound, Option<Account>);
+
+/// A batch that may be kept, as far as what costs little tells.
+#[derive(Debug)]
+enum Accepted {
+    /// Its signatures are to be checked.
+    Unchecked(UncheckedBatch),
+    /// Nobody looks into it; when it expires.
+    Opaque(Height),
+}
+
+impl Accepted {
+    const fn expires_at(&self) -> Height {
+        match self {
+            Self::Unchecked(batch) => batch.expires_at(),
+            Self::Opaque(expires_at) => *expires_at,
+        }
+    }
+}
 
 /// What came in one go.
 #[derive(Default)]
@@ -186,9 +231,8 @@ impl Intake {
         penalties: &mut Penalties,
     ) -> Result<(), ledger::StoreError> {
         let (account, bytes) = match arrival {
-            Arrival::Own(batch, bytes) => {
-                let account = Account::Pusher(self.me);
-                round.taken.push((batch, bytes, Some(account)));
+            Arrival::Own(sound) => {
+                round.taken.push((sound, Some(Account::Pusher(self.me))));
                 return Ok(());
             }
             Arrival::Pushed(incoming) if penalties.excludes(incoming.from) => return Ok(()),
@@ -196,7 +240,7 @@ impl Intake {
             Arrival::Fetched(account, bytes) => (account, bytes),
         };
         let digest = CheckedBatch::digest_of(&bytes);
-        let mut of_round = round.taken.iter().map(|(batch, ..)| batch.digest());
+        let mut of_round = round.taken.iter().map(|(sound, _)| sound.held.digest);
         if of_round.any(|taken| taken == digest) || round.unchecked.iter().any(|(_, it, ..)| *it == digest) {
             return Ok(()); // Pushed and fetched at once: it is about to be reported.
         }
@@ -208,7 +252,10 @@ impl Intake {
             return Ok(());
         }
         match self.accept(account, &bytes) {
-            Ok(batch) => round.unchecked.push((batch, digest, bytes, account)),
+            Ok(Accepted::Unchecked(batch)) => round.unchecked.push((batch, digest, bytes, account)),
+            Ok(Accepted::Opaque(expires_at)) => {
+                round.taken.push((Sound::opaque(Held { digest, expires_at }, bytes.into()), account));
+            }
             Err(refused) => self.refuse(digest, account, &refused, penalties),
         }
         Ok(())
@@ -230,7 +277,7 @@ impl Intake {
         timer.observe_duration();
         for ((digest, bytes, account), checked) in others.into_iter().zip(checked) {
             match checked {
-                Ok(batch) => round.taken.push((Arc::new(batch), bytes.into(), account)),
+                Ok(batch) => round.taken.push((Sound::checked(Arc::new(batch), bytes.into()), account)),
                 Err(error) => self.refuse(digest, account, &error.into(), penalties),
             }
         }
@@ -250,24 +297,33 @@ impl Intake {
     }
 
     /// Looks at all but the signatures, which cost most: a batch that is over can be sent for ever.
-    fn accept(&self, account: Option<Account>, bytes: &[u8]) -> Result<UncheckedBatch, Refused> {
+    fn accept(&self, account: Option<Account>, bytes: &[u8]) -> Result<Accepted, Refused> {
         if let Some(account) = account.filter(|account| !self.quotas.has_room(*account, bytes.len())) {
             return Err(Refused::Quota(account));
         }
-        let batch = CheckedBatch::read(bytes, &self.genesis)?;
+        let (author, accepted) = match &self.contents {
+            Contents::Transactions => {
+                let batch = CheckedBatch::read(bytes, &self.genesis)?;
+                (batch.author(), Accepted::Unchecked(batch))
+            }
+            Contents::Opaque(_) => {
+                let header = Header::read(bytes, &self.genesis)?;
+                (header.author, Accepted::Opaque(header.expires_at))
+            }
+        };
         if let Some(Account::Pusher(from)) = account
-            && batch.author() != from
+            && author != from
         {
-            return Err(Refused::NotItsAuthor { pusher: from, author: batch.author() });
+            return Err(Refused::NotItsAuthor { pusher: from, author });
         }
         // A final block's batch may be an old one. Any other must be one that coming blocks may name.
         // A node that is behind knows from a checkpoint how far the others are.
         let newest = self.store.tip().height.max(self.snapshot.borrow().status.certified);
-        let (expires_at, most) = (batch.expires_at(), self.genesis.parameters().max_batch_lifetime);
+        let (expires_at, most) = (accepted.expires_at(), self.genesis.parameters().max_batch_lifetime);
         if account.is_some() && (expires_at <= newest || expires_at.since(newest) > most) {
             return Err(Refused::Lifetime { expires_at, newest, most });
         }
-        Ok(batch)
+        Ok(accepted)
     }
 
     fn keep(&self, taken: Vec<Taken>) -> Result<(), ledger::StoreError> {
@@ -276,23 +332,24 @@ impl Intake {
         }
         let rows: Vec<(Digest, Height, &[u8])> = taken
             .iter()
-            .map(|(batch, bytes, _)| (batch.digest(), batch.expires_at(), bytes.as_ref()))
+            .map(|(sound, _)| (sound.held.digest, sound.held.expires_at, sound.bytes.as_ref()))
             .collect();
         self.store.put_batches(&rows)?;
-        for (batch, bytes, account) in &taken {
+        for (sound, account) in &taken {
             if let Some(account) = account {
-                self.quotas.charge(batch.digest(), *account, bytes.len());
+                self.quotas.charge(sound.held.digest, *account, sound.bytes.len());
             }
         }
         let (mut waiting, mut ordered) = (Vec::new(), Vec::new());
-        for (batch, _, account) in taken {
-            let held = Held { digest: batch.digest(), expires_at: batch.expires_at() };
+        for (Sound { held, transactions, .. }, account) in taken {
             if account.is_some() {
                 waiting.push(held)
             } else {
                 ordered.push(held)
             }
-            self.shelf.put(batch);
+            if let Some(batch) = transactions {
+                self.shelf.put(batch);
+            }
         }
         if !waiting.is_empty() {
             self.report(Event::Held(waiting));

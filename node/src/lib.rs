@@ -5,7 +5,7 @@
 //! - [`driver`]: step → persist → perform; [`journal`]: what must survive a crash; [`executor`]: what is final is
 //!   executed
 //! - [`mempool`], [`batcher`]: from clients to batches; [`intake`], [`availability`], [`quota`], [`shelf`],
-//!   [`fetcher`]: batches of all validators
+//!   [`fetcher`]: batches of all validators; [`opaque`]: batches that nobody looks into, for measurements
 //! - [`membership`]: who is in charge now, as the parts of the node see it
 //! - [`succession`]: the chain that goes on after a quorum was lost for good
 //! - [`replay`]: the whole chain executed again, out of a file or a store
@@ -31,6 +31,7 @@ pub mod membership;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
+pub mod opaque;
 pub mod prove;
 pub mod quota;
 pub mod replay;
@@ -41,4 +42,4 @@ pub mod succession;
 pub mod sync;
 pub mod wire;
 
-pub use node::run;
+pub use node::{run, run_opaque};

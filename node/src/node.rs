@@ -25,6 +25,7 @@ use anyhow::Context as _;
 use genesis::{Genesis, PublicKey};
 use ledger::Store;
 use p2p::{Inbox, Network};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,7 @@ use crate::intake::{self, Arrival, Entrance, Intake};
 use crate::membership::Membership;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
+use crate::opaque::{Contents, Opaque};
 use crate::quota::Quotas;
 use crate::rpc::{self, Api};
 use crate::shelf::Shelf;
@@ -72,6 +74,7 @@ struct Common {
     health: Arc<Health>,
     progress: Arc<Progress>,
     snapshots: snapshot::Shelf,
+    contents: Contents,
     stop: CancellationToken,
 }
 
@@ -80,8 +83,29 @@ struct Common {
 /// # Errors
 /// When a file, a port or a disk can not be used, or safety was lost. Says what to do.
 pub async fn run(home: Home) -> anyhow::Result<()> {
-    let _lock = home.lock()?;
     let config = home.config()?;
+    run_with(home, config, Contents::Transactions).await
+}
+
+/// Runs a node that orders what clients send to `listen`, and looks at none of it ([`crate::opaque`]): for measurements. Takes no
+/// transactions. All nodes of a network must run so, or none.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_opaque(home: Home, listen: SocketAddr) -> anyhow::Result<()> {
+    let mut config = home.config()?;
+    config.mempool.max_bytes = 0;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let opaque = Arc::new(Opaque::new(&home.genesis()?));
+    let mut clients = JoinSet::new();
+    clients.spawn(Arc::clone(&opaque).serve(listener));
+    let ended = run_with(home, config, Contents::Opaque(opaque)).await;
+    clients.shutdown().await;
+    ended
+}
+
+async fn run_with(home: Home, config: Config, contents: Contents) -> anyhow::Result<()> {
+    let _lock = home.lock()?;
     let mut recovered = startup::recover(&home, &config)?;
     let admin = Admin::open(&home)?;
     let (network, inbox) = Network::start(recovered.network(&config)?).await?;
@@ -105,6 +129,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         }),
         progress,
         snapshots: home.snapshots(),
+        contents,
         stop: CancellationToken::new(),
         genesis,
         network,
@@ -159,6 +184,7 @@ impl Running {
             snapshot: common.snapshot.clone(),
             events: events.clone(),
             metrics: Arc::clone(&common.metrics),
+            contents: common.contents.clone(),
         };
         let (keeper, due) = Keeper::new(
             Arc::clone(&store),
@@ -176,6 +202,7 @@ impl Running {
             fetch: fetch.clone(),
             events: events.clone(),
             metrics: Arc::clone(&common.metrics),
+            contents: common.contents.clone(),
         };
         let peers = Peers::new(membership.clone(), Arc::clone(&common.metrics));
         let sync = Sync {
@@ -220,6 +247,7 @@ impl Running {
             mempool,
             intake: arrivals.clone(),
             network,
+            contents: common.contents.clone(),
         };
 
         let mut threads = Threads::new(common.stop.clone());

@@ -11,6 +11,7 @@
 //! - [`state`]: ledgers that are full already when a run begins
 //! - [`ceilings`]: what the machine does at best, without a network
 //! - [`network`]: a network that is set up so
+//! - [`ordering`]: one that only orders, and its load; [`feed`]: how that reaches a node
 //! - [`sign`]: the load, signed beforehand
 //! - [`send`]: how transactions and the wait for receipts reach a node: the one place that knows
 //! - [`load`]: sends what is due, and takes down what came of it
@@ -25,9 +26,11 @@
 pub mod campaign;
 pub mod ceilings;
 pub mod compare;
+pub mod feed;
 pub mod figures;
 pub mod load;
 pub mod network;
+pub mod ordering;
 pub mod plot;
 pub mod report;
 pub mod resources;

@@ -58,6 +58,8 @@ pub struct Cluster {
     relay: Option<Relay>,
     /// Disks of nodes that have one of their own.
     disks: Vec<fault::SmallDisk>,
+    /// Whether the nodes look into what they order.
+    orders_only: bool,
 }
 
 /// The binary under test: built beside the tests.
@@ -65,11 +67,16 @@ pub struct Cluster {
 /// # Panics
 /// When it was not built.
 pub fn binary() -> PathBuf {
+    beside("realdid")
+}
+
+/// A program that was built beside the tests.
+fn beside(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     // A test stands in target/release/deps, a program of this package beside the binary.
     let folders = test.ancestors().skip(1).take(2);
-    let binary = folders.map(|folder| folder.join("realdid")).find(|binary| binary.exists());
-    binary.unwrap_or_else(|| panic!("no realdid near {}: cargo build --release --workspace", test.display()))
+    let binary = folders.map(|folder| folder.join(name)).find(|binary| binary.exists());
+    binary.unwrap_or_else(|| panic!("no {name} near {}: cargo build --release --workspace", test.display()))
 }
 
 /// Runs `realdid` with `arguments`, to its end.
@@ -124,6 +131,7 @@ impl Cluster {
             names,
             relay: None,
             disks: Vec::new(),
+            orders_only: false,
         }
     }
 
@@ -240,10 +248,16 @@ impl Cluster {
             return;
         }
         let log = File::options().create(true).append(true).open(self.log(node)).expect("a log file");
-        let child = Command::new(binary())
-            .arg("start")
-            .arg("--home")
-            .arg(self.home(node))
+        let mut command = if self.orders_only {
+            let mut command = Command::new(beside("opaque-node"));
+            command.arg(self.home(node)).arg(format!("127.0.0.1:{}", self.items_port(node)));
+            command
+        } else {
+            let mut command = Command::new(binary());
+            command.arg("start").arg("--home").arg(self.home(node));
+            command
+        };
+        let child = command
             .envs(self.environment[node].iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
@@ -355,6 +369,18 @@ impl Cluster {
     pub fn ports(&self, node: usize) -> [u16; 3] {
         let port = self.base + 10 * node as u16;
         [port, port + 1, port + 2]
+    }
+
+    /// Has all nodes, from their next start on, order bytes that they do not look into (`node::opaque`), in the place of
+    /// transactions.
+    pub fn order_only(&mut self) {
+        self.orders_only = true;
+    }
+
+    /// Where a node that only orders takes what it orders.
+    pub fn items_port(&self, node: usize) -> u16 {
+        // The one after is the relay's.
+        self.ports(node)[2] + 2
     }
 
     /// The URL of a node's RPC.

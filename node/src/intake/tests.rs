@@ -61,6 +61,7 @@ fn bench(certified: Height) -> Bench {
         snapshot,
         events: reports,
         metrics: Arc::new(Metrics::new().unwrap()),
+        contents: Contents::Transactions,
     };
     Bench { intake, events, _snapshots: snapshots, _folder: folder }
 }
@@ -93,7 +94,10 @@ fn a_batch_that_no_block_may_name_or_of_another_author_is_refused_before_its_sig
     assert!(matches!(bench.refused(pushed, &forged(most + 1)), Refused::Lifetime { .. }), "too long");
     let other = Some(Account::Pusher(key(2, 2).public()));
     assert!(matches!(bench.refused(other, &forged(50)), Refused::NotItsAuthor { .. }));
-    let is_sound = |account, batch: &[u8]| bench.intake.accept(account, batch).unwrap().check().is_ok();
+    let is_sound = |account, batch: &[u8]| match bench.intake.accept(account, batch).unwrap() {
+        Accepted::Unchecked(batch) => batch.check().is_ok(),
+        Accepted::Opaque(_) => false,
+    };
     assert!(!is_sound(pushed, &forged(50)));
     assert!(!is_sound(None, &forged(0)), "old, and named by a final block");
     assert!(is_sound(pushed, &bench.batch(50, false)));

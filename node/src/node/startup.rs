@@ -18,6 +18,7 @@ use crate::executor;
 use crate::home::Home;
 use crate::journal::{Journal, JournalError, Owner};
 use crate::membership::{Membership, Others};
+use crate::opaque::Contents;
 use crate::quota::Account;
 use crate::wire::{MAX_ANSWER_BYTES, MAX_GOSSIP_BYTES, Proof, decode_checkpoint};
 
@@ -309,12 +310,15 @@ pub(super) fn restore_batches(common: &Common, availability: &mut Availability) 
     let mut held = Vec::new();
     for (digest, expires_at) in store.unordered_batches()? {
         let Some(bytes) = store.batch(&digest)? else { continue };
-        let batch = CheckedBatch::decode_already_verified(&bytes, genesis)?;
         // Who it came from is not known any more; it is here, whoever must answer for it.
         common.quotas.charge(digest, Account::Acknowledged, bytes.len());
         held.push(Held { digest, expires_at });
-        if batch.author() == common.network_key {
-            common.mempool.adopt(digest, batch.transactions());
+        // Where nobody looks into batches nobody waits for them after a restart: they may expire.
+        if let Contents::Transactions = common.contents {
+            let batch = CheckedBatch::decode_already_verified(&bytes, genesis)?;
+            if batch.author() == common.network_key {
+                common.mempool.adopt(digest, batch.transactions());
+            }
         }
     }
     Ok(held)

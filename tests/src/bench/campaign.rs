@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::ceilings::{self, Ceilings};
 use super::figures::{Figures, Summary, percentile};
 use super::network::Network;
+use super::ordering;
 use super::search::{Search, rounded};
 use super::setup::Setup;
 use super::state::Kept;
@@ -22,6 +23,8 @@ use crate::say::tell;
 const MOST_STEPS: u32 = 14;
 /// The most transactions in one run: they are signed beforehand and kept in memory, about a kilobyte each.
 const MOST_TRANSACTIONS: u64 = 2_000_000;
+/// The same where they are only ordered: what is kept is when each was due and final.
+const MOST_ITEMS: u64 = 8_000_000;
 /// The most lone transactions, and for how long.
 const LONE: (usize, Duration) = (100, Duration::from_secs(10));
 
@@ -152,9 +155,11 @@ pub enum CampaignError {
     },
     /// A run would be too large.
     #[error(
-        "{rate} a second for {seconds} s are more than the {MOST_TRANSACTIONS} transactions that a run may have: take fewer --seconds"
+        "{rate} a second for {seconds} s are more than the {most} transactions that a run may have: take fewer --seconds"
     )]
     TooMany {
+        /// How many a run may have.
+        most: u64,
         /// Transactions a second.
         rate: u64,
         /// For how long.
@@ -183,9 +188,12 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
         ceilings::measure(validators, folder.path())
     });
     let ceilings = measured.await.expect("the ceilings are measured");
-    let signatures = plan.setup.mix.signatures(plan.setup.policy);
+    let signatures = match plan.setup.ordering {
+        Some(_) => 0.0,
+        None => plan.setup.mix.signatures(plan.setup.policy),
+    };
 
-    let first = rounded((ceilings.signatures_of_1024 / signatures / 16.0) as u64);
+    let first = rounded((ceiling(&plan.setup, &ceilings, signatures).1 / 16.0) as u64);
     let new = plan.with_new_ledgers();
     let below = match &new {
         Some(new) => Some(climb(new, first, &told).await?),
@@ -204,9 +212,15 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
     let new_ledgers = of_new.map(|((ramp, saturation), double)| NewLedgers { ramp, saturation, double });
 
     told("one transaction at a time");
-    let network = Network::start(&plan.setup, plan.kept.as_ref()).await;
-    let transactions = network.prepare(LONE.0).await;
-    let times = network.run_lone(&transactions, LONE.1).await.map_err(CampaignError::Lone)?;
+    let times = match plan.setup.ordering {
+        Some(bytes) => ordering::Network::start(&plan.setup, bytes).await.run_lone(LONE.0, LONE.1).await,
+        None => {
+            let network = Network::start(&plan.setup, plan.kept.as_ref()).await;
+            let transactions = network.prepare(LONE.0).await;
+            network.run_lone(&transactions, LONE.1).await
+        }
+    };
+    let times = times.map_err(CampaignError::Lone)?;
     let delay_ms = plan.setup.links.map(|links| links.delay().as_secs_f64() * 1e3);
     let p50_ms = percentile(&times, 50);
     let lone = Lone {
@@ -220,7 +234,7 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
         format: 1,
         setup: plan.setup.clone(),
         seconds: plan.seconds,
-        ratios: ratios(&ceilings, signatures, (&saturation, &double), new_ledgers.as_ref()),
+        ratios: ratios(&plan.setup, &ceilings, signatures, (&saturation, &double), new_ledgers.as_ref()),
         ceilings,
         signatures,
         reached_saturation: ramp.iter().any(|step| step.saturated.is_some()),
@@ -238,8 +252,25 @@ pub async fn run(plan: &Plan) -> Result<Report, CampaignError> {
     })
 }
 
+/// What the machine would do at best, in transactions a second, and what bounds it there.
+fn ceiling(setup: &Setup, ceilings: &Ceilings, signatures: f64) -> (&'static str, f64) {
+    match setup.ordering {
+        // Each validator keeps each batch, on the disk that they share.
+        Some(bytes) => ("disk ceiling", ceilings.appended_bytes / f64::from(bytes) / setup.validators as f64),
+        None => ("signature ceiling", ceilings.signatures_of_1024 / signatures),
+    }
+}
+
+impl Report {
+    /// What the machine would do at best, in transactions a second, and what bounds it there.
+    pub fn ceiling(&self) -> (&'static str, f64) {
+        ceiling(&self.setup, &self.ceilings, self.signatures)
+    }
+}
+
 /// Higher is better, all of them.
 fn ratios(
+    setup: &Setup,
     ceilings: &Ceilings,
     signatures: f64,
     (saturation, double): (&Measured, &Measured),
@@ -247,11 +278,15 @@ fn ratios(
 ) -> BTreeMap<String, f64> {
     let (saturation, double) = (&saturation.median, &double.median);
     let committed = saturation.committed_per_second;
+    let of_double = ("doubleOfSaturation".to_owned(), double.committed_per_second / committed.max(1e-9));
+    if setup.ordering.is_some() {
+        let of_disk = committed / ceiling(setup, ceilings, signatures).1;
+        return [("committedOfDiskCeiling".to_owned(), of_disk), of_double].into();
+    }
     let check_us = ceilings.check_of_1024_us * signatures;
     let mut ratios = vec![
         ("committedOfSignatureCeiling", committed * signatures / ceilings.signatures_of_1024),
         ("signaturesOfValidatorCpu", check_us / saturation.validator_us.max(1e-9)),
-        ("doubleOfSaturation", double.committed_per_second / committed.max(1e-9)),
     ];
     if let Some(new) = new {
         let of = |full: &Summary, new: &Measured| {
@@ -260,7 +295,7 @@ fn ratios(
         ratios.push(("fullOfNewLedgers", of(saturation, &new.saturation)));
         ratios.push(("fullOfNewLedgersAtDouble", of(double, &new.double)));
     }
-    ratios.into_iter().map(|(name, ratio)| (name.to_owned(), ratio)).collect()
+    ratios.into_iter().map(|(name, ratio)| (name.to_owned(), ratio)).chain([of_double]).collect()
 }
 
 /// Goes up to saturation from the rate `first` on; the steps, and the highest rate that was sustained.
@@ -341,14 +376,20 @@ async fn once(
     told: &impl Fn(&str),
 ) -> Result<Figures, CampaignError> {
     let count = rate.saturating_mul(seconds);
-    if count > MOST_TRANSACTIONS {
-        return Err(CampaignError::TooMany { rate, seconds });
+    let most = if plan.setup.ordering.is_some() { MOST_ITEMS } else { MOST_TRANSACTIONS };
+    if count > most {
+        return Err(CampaignError::TooMany { most, rate, seconds });
     }
     let ledgers = plan.kept.as_ref().map(|kept| format!(", {} DIDs in state", kept.dids()));
     told(&format!("{run}{}", ledgers.unwrap_or_default()));
-    let network = Network::start(&plan.setup, plan.kept.as_ref()).await;
-    let transactions = network.prepare(count as usize).await;
-    let figures = network.run(transactions, rate).await;
+    let figures = match plan.setup.ordering {
+        Some(bytes) => ordering::Network::start(&plan.setup, bytes).await.run(count, rate).await,
+        None => {
+            let network = Network::start(&plan.setup, plan.kept.as_ref()).await;
+            let transactions = network.prepare(count as usize).await;
+            network.run(transactions, rate).await
+        }
+    };
     let Figures { summary, counts, .. } = &figures;
     tell(format!(
         "      {:.0} a second, p50 {:.0} ms, p99 {:.0} ms, busy {}, in time {:.1} %, validators {:.2} cores each, client {:.2}",
@@ -367,6 +408,7 @@ async fn once(
 mod tests {
     use super::*;
     use crate::bench::ceilings::Sync;
+    use crate::bench::setup::{Mix, Policy};
 
     #[test]
     fn ratios_are_held_against_the_ceilings_by_signatures_and_not_by_transactions() {
@@ -380,6 +422,7 @@ mod tests {
             signatures_of_1024: 25_000.0,
             append: sync,
             overwrite: sync,
+            appended_bytes: 4e8,
             blake3_us: 1.0,
         };
         let at = |committed_per_second, validator_us| Measured {
@@ -389,7 +432,25 @@ mod tests {
         };
         let new = NewLedgers { ramp: Vec::new(), saturation: at(6_250.0, 0.0), double: at(9_000.0, 0.0) };
         let (saturation, double) = (at(5_000.0, 80.0), at(4_500.0, 0.0));
-        let ratios = ratios(&ceilings, 2.0, (&saturation, &double), Some(&new));
+        let mut setup = Setup {
+            validators: 4,
+            policy: Policy::Open,
+            mix: Mix::CREATES,
+            ordering: None,
+            links: None,
+            state: None,
+            rates: Vec::new(),
+        };
+        let ratios =
+            |setup: &Setup| super::ratios(setup, &ceilings, 2.0, (&saturation, &double), Some(&new));
+        let of_items = {
+            setup.ordering = Some(1_000);
+            ratios(&setup)
+        };
+        // 4e8 bytes a second are 100,000 items at four validators.
+        assert_eq!(of_items["committedOfDiskCeiling"], 0.05);
+        setup.ordering = None;
+        let ratios = ratios(&setup);
         assert_eq!(ratios["committedOfSignatureCeiling"], 0.4);
         assert_eq!(ratios["signaturesOfValidatorCpu"], 0.5);
         assert_eq!(ratios["doubleOfSaturation"], 0.9);

@@ -21,6 +21,7 @@ const TIME: Duration = Duration::from_millis(700);
 const MESSAGE_BYTES: usize = 86;
 const BATCHES: [usize; 2] = [64, 1_024];
 const BLOCK: usize = 4 << 10;
+const PIECE: usize = 1 << 20;
 /// How much is allocated beforehand, to be written over.
 const ALLOCATED: usize = 4 << 20;
 
@@ -44,6 +45,8 @@ pub struct Ceilings {
     pub append: Sync,
     /// 4 KiB written over what was allocated before, and synced.
     pub overwrite: Sync,
+    /// Bytes a second that are appended in pieces of 1 MiB, each synced, to as many files at once as there are validators.
+    pub appended_bytes: f64,
     /// Blake3 over 1 KiB, in µs.
     pub blake3_us: f64,
 }
@@ -80,8 +83,9 @@ pub fn measure(validators: usize, folder: &Path) -> Ceilings {
         check_of_1024_us,
         signatures_of_64: signatures(check_of_64_us),
         signatures_of_1024: signatures(check_of_1024_us),
-        append: synced(folder, 0),
-        overwrite: synced(folder, ALLOCATED),
+        append: synced(folder, BLOCK, 0),
+        overwrite: synced(folder, BLOCK, ALLOCATED),
+        appended_bytes: appended_by_all(validators, folder),
         blake3_us,
     }
 }
@@ -124,20 +128,33 @@ fn batch_check(count: usize) -> f64 {
     timed(|| assert!(verify_all(black_box(&claims)), "signatures of its own")) / count as f64
 }
 
-/// Writes of 4 KiB one after another to a file that was given `allocated` bytes before, each synced.
-fn synced(folder: &Path, allocated: usize) -> Sync {
+fn appended_by_all(validators: usize, folder: &Path) -> f64 {
+    let folders: Vec<_> = (0..validators).map(|validator| folder.join(validator.to_string())).collect();
+    let append = |folder: &Path| {
+        fs::create_dir(folder).expect("a folder in the folder of the measurement");
+        synced(folder, PIECE, 0).per_second * PIECE as f64
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = folders.iter().map(|folder| scope.spawn(|| append(folder))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("measured")).sum()
+    })
+}
+
+/// Writes of `block` bytes one after another to a file that was given `allocated` bytes before, each synced.
+fn synced(folder: &Path, block: usize, allocated: usize) -> Sync {
     let path = folder.join("synced");
     let mut file = File::create(&path).expect("a file in the folder of the measurement");
     file.write_all(&vec![1; allocated]).expect("written");
     file.sync_all().expect("synced");
     file.seek(SeekFrom::Start(0)).expect("a file can be rewound");
+    let content = vec![2; block];
     let (start, mut times) = (Instant::now(), Vec::new());
     while start.elapsed() < TIME {
-        if allocated > 0 && times.len() % (allocated / BLOCK) == 0 {
+        if allocated > 0 && times.len() % (allocated / block) == 0 {
             file.seek(SeekFrom::Start(0)).expect("a file can be rewound");
         }
         let began = Instant::now();
-        file.write_all(&[2; BLOCK]).expect("written");
+        file.write_all(&content).expect("written");
         file.sync_data().expect("synced");
         times.push(began.elapsed().as_secs_f64() * 1e6);
     }

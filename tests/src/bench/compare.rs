@@ -106,6 +106,7 @@ mod tests {
             validators,
             policy: Policy::Open,
             mix: Mix::CREATES,
+            ordering: None,
             links: None,
             state: None,
             rates: Vec::new(),

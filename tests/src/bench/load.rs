@@ -18,7 +18,7 @@ use super::send::{self, Answer, Fate, MOST_AWAITED, MOST_SUBMITTED};
 use super::sign::Signed;
 
 /// How often what came due is sent.
-const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(10);
 /// Calls that submit to one node at the same time.
 const SUBMITTING: usize = 96;
 /// Calls that wait at one node at the same time.
@@ -28,7 +28,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// How long to leave a node alone that knows of nothing new or failed.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How late a transaction may be sent and still count as sent in time.
-const IN_TIME: Duration = Duration::from_millis(100);
+pub(super) const IN_TIME: Duration = Duration::from_millis(100);
 /// How long after the last one was sent receipts are waited for at most: at overload, what nodes hold is worked off first.
 pub const DRAIN: Duration = Duration::from_secs(60);
 /// How long after the last one was sent nothing may come for the wait to go on.
@@ -111,18 +111,11 @@ pub async fn run(transactions: Vec<Signed>, rate: u64, clients: Vec<Client>, tol
         tasks.spawn(send_due(Arc::clone(&shared), node, queue));
     }
     let sending = Duration::from_secs_f64(count as f64 / rate as f64);
-    let mut tick = tokio::time::interval(TICK);
-    for turn in 0_u64.. {
-        let (elapsed, last) = (shared.start.elapsed(), shared.tally().last);
-        let is_over = elapsed > sending + DRAIN || elapsed > sending.max(last) + SILENCE;
-        if is_over || shared.open.load(Ordering::Relaxed) == 0 {
-            break;
-        }
-        if turn % 200 == 199 {
-            told(shared.tally().counts.committed);
-        }
-        tick.tick().await;
-    }
+    let stand = || {
+        let tally = shared.tally();
+        (tally.last, tally.counts.committed)
+    };
+    until_over(shared.start, sending, &shared.open, stand, told).await;
     tasks.abort_all();
     while let Some(ended) = tasks.join_next().await {
         assert!(!ended.is_err_and(|error| error.is_panic()), "a task of the load panicked");
@@ -132,6 +125,29 @@ pub async fn run(transactions: Vec<Signed>, rate: u64, clients: Vec<Client>, tol
     [tally.counts.lost, tally.counts.unanswered] = tally.open;
     let elapsed = if tally.last.is_zero() { shared.start.elapsed() } else { tally.last };
     Outcome { counts: tally.counts, seen: tally.seen, elapsed }
+}
+
+/// Waits until no transaction is `open`, nothing comes any more, or [`DRAIN`] is over after all were sent, which takes `sending`. Calls `told`
+/// now and then with how many are committed; `stand` says when the last one was, and how many are.
+pub(super) async fn until_over(
+    start: Instant,
+    sending: Duration,
+    open: &AtomicU64,
+    stand: impl Fn() -> (Duration, u64),
+    told: impl Fn(u64),
+) {
+    let mut tick = tokio::time::interval(TICK);
+    for turn in 0_u64.. {
+        let (elapsed, (last, committed)) = (start.elapsed(), stand());
+        let is_over = elapsed > sending + DRAIN || elapsed > sending.max(last) + SILENCE;
+        if is_over || open.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+        if turn % 200 == 199 {
+            told(committed);
+        }
+        tick.tick().await;
+    }
 }
 
 /// Sends this node's share: transactions `node`, `node + nodes`, and so on, each when it is due.

@@ -1,5 +1,6 @@
 //! A network of real processes, set up for a run, and thrown away with it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use client::wallet::Terms;
@@ -14,7 +15,6 @@ use super::send::{self, Answer, Fate};
 use super::setup::{Kind, Policy, Setup};
 use super::sign::{Author, Registrar, Signed};
 use super::state::Kept;
-use super::verdict::BLOCKS_BEHIND;
 use crate::harness::{Cluster, PATIENCE};
 use crate::say::tell;
 
@@ -46,15 +46,7 @@ impl Network {
     /// # Panics
     /// When that fails.
     pub async fn start(setup: &Setup, kept: Option<&Kept>) -> Self {
-        let mut cluster = match (setup.links, kept) {
-            (None, None) => Cluster::prepare(setup.validators),
-            (None, Some(kept)) => kept.cluster(),
-            (Some(links), _) => {
-                let cluster = Cluster::prepare_relayed(setup.validators, 1);
-                cluster.relay().weather(links.weather());
-                cluster
-            }
-        };
+        let mut cluster = kept.map_or_else(|| cluster(setup), Kept::cluster);
         if setup.policy == Policy::Endorsed {
             cluster.found_with("registration = \"open\"", "registration = \"endorsed\"");
         }
@@ -126,23 +118,9 @@ impl Network {
 
     /// Sends a load at `rate` a second, and takes down what came of it and what it took.
     pub async fn run(&self, transactions: Vec<Signed>, rate: u64) -> Figures {
-        let use_of = |node| Use::of(&self.cluster, node);
-        let before: Vec<_> = (0..self.setup.validators).map(use_of).collect();
-        let client_before = own_cpu();
-        let clients = self.clients.clone();
-        let Outcome { counts, seen, elapsed } = load::run(transactions, rate, clients, |committed| {
-            tell(format!("      {committed} committed"));
-        })
-        .await;
-        let client = own_cpu().saturating_sub(client_before);
-        let heights = self.settled().await;
-        let nodes = heights.into_iter().zip(before).enumerate();
-        let validators = nodes.map(|(node, (height, before))| {
-            // One that does not answer is why the run does not count, and is not asked for more.
-            (height.map(|_| use_of(node).since(before)).unwrap_or_default(), height)
-        });
-        let used = Used { validators: validators.collect(), client };
-        Figures::new(rate, elapsed, counts, seen, &used)
+        let told = |committed| tell(format!("      {committed} committed"));
+        let load = load::run(transactions, rate, self.clients.clone(), told);
+        measured(&self.cluster, &self.clients, rate, load).await
     }
 
     /// One transaction at a time: how long each took, in ms, ascending.
@@ -152,23 +130,59 @@ impl Network {
     pub async fn run_lone(&self, transactions: &[Signed], time: Duration) -> Result<Vec<f64>, String> {
         load::one_at_a_time(transactions, &self.clients, time).await
     }
+}
 
-    /// Where the validators stand, once they are level or had the time for it.
-    async fn settled(&self) -> Vec<Option<u64>> {
-        let end = Instant::now() + GRACE;
-        loop {
-            let mut heights = Vec::new();
-            for client in &self.clients {
-                let status = tokio::time::timeout(GRACE, client.status()).await;
-                heights.push(status.ok().and_then(Result::ok).map(|status| status.height.0));
-            }
-            let highest = heights.iter().flatten().max().copied().unwrap_or(0);
-            let level = |height: &Option<u64>| height.is_some_and(|height| height + BLOCKS_BEHIND >= highest);
-            if heights.iter().all(level) || Instant::now() >= end {
-                return heights;
-            }
-            tokio::time::sleep(POLL).await;
+/// The folders of a network that is set up so.
+pub(super) fn cluster(setup: &Setup) -> Cluster {
+    let Some(links) = setup.links else { return Cluster::prepare(setup.validators) };
+    let cluster = Cluster::prepare_relayed(setup.validators, 1);
+    cluster.relay().weather(links.weather());
+    cluster
+}
+
+/// The figures of a `load` of `rate` a second: what came of it, and what it took of the validators and this process.
+pub(super) async fn measured(
+    cluster: &Cluster,
+    clients: &[Client],
+    rate: u64,
+    load: impl Future<Output = Outcome>,
+) -> Figures {
+    let use_of = |node| Use::of(cluster, node);
+    let before: Vec<_> = (0..clients.len()).map(use_of).collect();
+    let client_before = own_cpu();
+    let Outcome { counts, seen, elapsed } = load.await;
+    let client = own_cpu().saturating_sub(client_before);
+    let heights = settled(clients).await;
+    let nodes = heights.into_iter().zip(before).enumerate();
+    let validators = nodes.map(|(node, (height, before))| {
+        // One that does not answer is why the run does not count, and is not asked for more.
+        (height.map(|_| use_of(node).since(before)).unwrap_or_default(), height)
+    });
+    let used = Used { validators: validators.collect(), client };
+    Figures::new(rate, elapsed, counts, seen, &used)
+}
+
+/// Where the validators stand, once they are level or had the time for it.
+async fn settled(clients: &[Client]) -> Vec<Option<u64>> {
+    let end = Instant::now() + GRACE;
+    loop {
+        let mut tips = Vec::new();
+        for client in clients {
+            let status = tokio::time::timeout(GRACE, client.status()).await;
+            tips.push(status.ok().and_then(Result::ok).map(|status| (status.height.0, status.digest)));
         }
+        let highest = tips.iter().flatten().map(|(height, _)| *height).max().unwrap_or(0);
+        // A block names the one before: where two are the same, so are all up to them.
+        let mut known = BTreeMap::new();
+        for (height, digest) in tips.iter().flatten() {
+            assert_eq!(known.entry(*height).or_insert(*digest), digest, "the chains fork at height {height}");
+        }
+        let heights: Vec<_> = tips.iter().map(|tip| tip.map(|(height, _)| height)).collect();
+        let are_level = heights.iter().all(|height| height.is_some_and(|height| height == highest));
+        if are_level || Instant::now() >= end {
+            return heights;
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -42,7 +42,7 @@ pub fn svg(report: &Report) -> String {
     steps.sort_by_key(|figures| figures.offered_per_second);
     let parts = [&report.half, &report.saturation, &report.double];
     let measured: Vec<&Figures> = parts.into_iter().flat_map(|part| &part.runs).collect();
-    let ceiling = report.ceilings.signatures_of_1024 / report.signatures;
+    let ceiling = report.ceiling();
     let mut text = String::new();
     draw(&mut text, &steps, &measured, ceiling, &title(report)).expect("a text can be written to");
     text
@@ -51,14 +51,14 @@ pub fn svg(report: &Report) -> String {
 fn title(report: &Report) -> String {
     let setup = &report.setup;
     let links = setup.links.map(|links| format!(", links {links}")).unwrap_or_default();
-    format!("{} validators, {} cores, {}{links}", setup.validators, report.ceilings.cores, setup.mix)
+    format!("{} validators, {} cores, {}{links}", setup.validators, report.ceilings.cores, setup.what())
 }
 
 fn draw(
     text: &mut String,
     steps: &[&Figures],
     measured: &[&Figures],
-    ceiling: f64,
+    (bound, ceiling): (&str, f64),
     title: &str,
 ) -> std::fmt::Result {
     let all = || steps.iter().chain(measured).map(|figures| &figures.summary);
@@ -85,7 +85,7 @@ fn draw(
             text,
             "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#888\" stroke-dasharray=\"5 4\"/>"
         )?;
-        label(text, x - 4.0, TOP + 12.0, "end", "signature ceiling")?;
+        label(text, x - 4.0, TOP + 12.0, "end", bound)?;
     }
     type Latency = fn(&Figures) -> f64;
     let lines: [(&str, &str, Latency); 2] =
@@ -168,7 +168,7 @@ mod tests {
     fn every_point_is_within_the_picture_and_more_latency_is_higher_up() {
         let (low, high) = (figures(100, 8.0, 20.0), figures(4_000, 300.0, 12_000.0));
         let mut text = String::new();
-        draw(&mut text, &[&low, &high], &[&high], 9_000.0, "a < b & c").unwrap();
+        draw(&mut text, &[&low, &high], &[&high], ("signature ceiling", 9_000.0), "a < b & c").unwrap();
         assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"));
         assert!(text.contains("a &lt; b &amp; c") && text.contains("signature ceiling"));
         let value = |line: &str, name: &str| -> f64 {
@@ -190,7 +190,7 @@ mod tests {
     fn a_ceiling_far_off_does_not_crush_the_rest() {
         let step = figures(100, 8.0, 20.0);
         let mut text = String::new();
-        draw(&mut text, &[&step], &[], 100_000.0, "").unwrap();
+        draw(&mut text, &[&step], &[], ("signature ceiling", 100_000.0), "").unwrap();
         assert!(!text.contains("signature ceiling"));
     }
 

@@ -24,6 +24,9 @@ pub struct Setup {
     pub policy: Policy,
     /// What is sent.
     pub mix: Mix,
+    /// How many bytes each item has, where nodes only order; none where they check and execute transactions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering: Option<u32>,
     /// What is between the validators; none where they talk over the loopback directly.
     pub links: Option<Links>,
     /// How many DIDs the ledgers have when a run begins; none where they are new.
@@ -32,6 +35,16 @@ pub struct Setup {
     /// The rates of the ramp, ascending; none where saturation is searched for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rates: Vec<u64>,
+}
+
+impl Setup {
+    /// What is sent, and under which policy, for people.
+    pub fn what(&self) -> String {
+        match self.ordering {
+            Some(bytes) => format!("ordering alone, {bytes} B each"),
+            None => format!("{} · registration {}", self.mix, self.policy),
+        }
+    }
 }
 
 /// Who may register a DID.

@@ -39,6 +39,12 @@ struct Options {
     /// What is sent, by weights: such as create=80,update=15,create-many=5 (20 DIDs each)
     #[arg(long, default_value = "create=1", value_name = "KIND=WEIGHT,…")]
     mix: Mix,
+    /// Measure the ordering alone: bytes that no validator looks into, in the place of transactions
+    #[arg(long, conflicts_with_all = ["policy", "mix"])]
+    ordering: bool,
+    /// How many bytes each of these has
+    #[arg(long, default_value_t = 512, requires = "ordering", value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    size: u32,
     /// What is between each two validators, one way, such as 50ms,0,1Gbit; nothing unless named
     #[arg(long, value_name = "DELAY,LOSS,RATE")]
     links: Option<Links>,
@@ -92,6 +98,7 @@ impl Options {
                 validators: usize::from(self.validators),
                 policy: self.policy,
                 mix: self.mix,
+                ordering: self.ordering.then_some(self.size),
                 links: self.links,
                 state: self.state,
                 rates,

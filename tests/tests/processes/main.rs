@@ -15,6 +15,7 @@ mod lost_quorum;
 mod machines;
 mod member;
 mod observers;
+mod ordering;
 mod partitions;
 mod proving;
 mod quiet;
