@@ -207,6 +207,10 @@ fn ratios(
     let check_us = ceilings.check_of_1024_us * signatures;
     [
         ("committedOfSignatureCeiling", committed * signatures / ceilings.signatures_of_1024),
+        (
+            "committedOfCeilingOnAllCores",
+            committed * signatures / ceilings.signatures_of_1024_on_all_cores.max(1e-9),
+        ),
         ("signaturesOfValidatorCpu", check_us / saturation.validator_us.max(1e-9)),
         ("doubleOfSaturation", double.committed_per_second / committed.max(1e-9)),
     ]
@@ -320,8 +324,10 @@ mod tests {
             single_check_us: 40.0,
             check_of_64_us: 25.0,
             check_of_1024_us: 20.0,
+            check_of_1024_on_all_cores_us: 25.0,
             signatures_of_64: 20_000.0,
             signatures_of_1024: 25_000.0,
+            signatures_of_1024_on_all_cores: 20_000.0,
             append: sync,
             overwrite: sync,
             blake3_us: 1.0,
@@ -333,6 +339,7 @@ mod tests {
         };
         let ratios = ratios(&ceilings, 2.0, &at(5_000.0, 80.0), &at(4_500.0, 0.0));
         assert_eq!(ratios["committedOfSignatureCeiling"], 0.4);
+        assert_eq!(ratios["committedOfCeilingOnAllCores"], 0.5);
         assert_eq!(ratios["signaturesOfValidatorCpu"], 0.5);
         assert_eq!(ratios["doubleOfSaturation"], 0.9);
     }
