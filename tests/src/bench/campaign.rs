@@ -286,6 +286,10 @@ fn ratios(
     let check_us = ceilings.check_of_1024_us * signatures;
     let mut ratios = vec![
         ("committedOfSignatureCeiling", committed * signatures / ceilings.signatures_of_1024),
+        (
+            "committedOfCeilingOnAllCores",
+            committed * signatures / ceilings.signatures_of_1024_on_all_cores.max(1e-9),
+        ),
         ("signaturesOfValidatorCpu", check_us / saturation.validator_us.max(1e-9)),
     ];
     if let Some(new) = new {
@@ -418,8 +422,10 @@ mod tests {
             single_check_us: 40.0,
             check_of_64_us: 25.0,
             check_of_1024_us: 20.0,
+            check_of_1024_on_all_cores_us: 25.0,
             signatures_of_64: 20_000.0,
             signatures_of_1024: 25_000.0,
+            signatures_of_1024_on_all_cores: 20_000.0,
             append: sync,
             overwrite: sync,
             appended_bytes: 4e8,
@@ -441,8 +447,7 @@ mod tests {
             state: None,
             rates: Vec::new(),
         };
-        let ratios =
-            |setup: &Setup| super::ratios(setup, &ceilings, 2.0, (&saturation, &double), Some(&new));
+        let ratios = |setup: &Setup| super::ratios(setup, &ceilings, 2.0, (&saturation, &double), Some(&new));
         let of_items = {
             setup.ordering = Some(1_000);
             ratios(&setup)
@@ -452,6 +457,7 @@ mod tests {
         setup.ordering = None;
         let ratios = ratios(&setup);
         assert_eq!(ratios["committedOfSignatureCeiling"], 0.4);
+        assert_eq!(ratios["committedOfCeilingOnAllCores"], 0.5);
         assert_eq!(ratios["signaturesOfValidatorCpu"], 0.5);
         assert_eq!(ratios["doubleOfSaturation"], 0.9);
         assert_eq!(ratios["fullOfNewLedgers"], 0.8);

@@ -37,10 +37,17 @@ pub struct Ceilings {
     pub check_of_64_us: f64,
     /// One signature of 1,024 by different keys checked together, in µs.
     pub check_of_1024_us: f64,
-    /// How many signatures a second all validators check, each all of them in batches of 64, on the cores that they share.
+    /// The same while every core does so: cores that share caches, power and memory are slower together.
+    #[serde(default)]
+    pub check_of_1024_on_all_cores_us: f64,
+    /// How many signatures a second all validators check, each all of them in batches of 64, on the cores that they share: what
+    /// one core does, times their number.
     pub signatures_of_64: f64,
     /// The same in batches of 1,024.
     pub signatures_of_1024: f64,
+    /// The same as all cores do at once: no network can do more.
+    #[serde(default)]
+    pub signatures_of_1024_on_all_cores: f64,
     /// 4 KiB appended to a file and synced (`fdatasync`).
     pub append: Sync,
     /// 4 KiB written over what was allocated before, and synced.
@@ -63,7 +70,7 @@ pub struct Sync {
     pub per_second: f64,
 }
 
-/// Measures it for `validators` that share the machine, and whose files are in `folder`. Takes some six seconds.
+/// Measures it for `validators` that share the machine, and whose files are in `folder`. Takes some seven seconds.
 ///
 /// # Panics
 /// When `folder` cannot be written to.
@@ -71,6 +78,7 @@ pub fn measure(validators: usize, folder: &Path) -> Ceilings {
     let cores = crate::processors();
     let single_check_us = single_check();
     let [check_of_64_us, check_of_1024_us] = BATCHES.map(batch_check);
+    let check_of_1024_on_all_cores_us = on_all_cores(cores, || batch_check(BATCHES[1]));
     let signatures = |check_us: f64| 1e6 / check_us * cores as f64 / validators as f64;
     let content = [7; 1_024];
     let blake3_us = timed(|| {
@@ -81,8 +89,10 @@ pub fn measure(validators: usize, folder: &Path) -> Ceilings {
         single_check_us,
         check_of_64_us,
         check_of_1024_us,
+        check_of_1024_on_all_cores_us,
         signatures_of_64: signatures(check_of_64_us),
         signatures_of_1024: signatures(check_of_1024_us),
+        signatures_of_1024_on_all_cores: signatures(check_of_1024_on_all_cores_us),
         append: synced(folder, BLOCK, 0),
         overwrite: synced(folder, BLOCK, ALLOCATED),
         appended_bytes: appended_by_all(validators, folder),
@@ -102,6 +112,15 @@ fn timed(mut work: impl FnMut()) -> f64 {
         start.elapsed().as_secs_f64() * 1e6 / f64::from(turns)
     };
     median(&std::iter::repeat_with(part).take(5).collect::<Vec<_>>())
+}
+
+/// The mean of what `measured` comes to on each core, while all are at it.
+fn on_all_cores(cores: usize, measured: impl Fn() -> f64 + std::marker::Sync) -> f64 {
+    let sum: f64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(&measured)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a measurement ends")).sum()
+    });
+    sum / cores as f64
 }
 
 fn single_check() -> f64 {

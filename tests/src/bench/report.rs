@@ -109,6 +109,10 @@ impl Report {
         for (name, value) in [
             ("signatures, batches of 64", batch(ceilings.check_of_64_us, ceilings.signatures_of_64)),
             ("signatures, batches of 1,024", batch(ceilings.check_of_1024_us, ceilings.signatures_of_1024)),
+            (
+                "the same on all cores at once",
+                batch(ceilings.check_of_1024_on_all_cores_us, ceilings.signatures_of_1024_on_all_cores),
+            ),
             ("a signature alone", format!("{:.1} µs", ceilings.single_check_us)),
             ("4 KiB appended and synced", sync(&ceilings.append)),
             ("4 KiB overwritten and synced", sync(&ceilings.overwrite)),

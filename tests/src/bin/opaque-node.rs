@@ -7,6 +7,10 @@ use std::process::ExitCode;
 use node::home::Home;
 use tracing_subscriber::EnvFilter;
 
+/// As `realdid`'s.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new("info,libp2p_swarm=warn"))
