@@ -12,8 +12,8 @@ const IN_TIME: f64 = 0.99;
 /// The part of what was offered that must be committed for the network to sustain it.
 const COMMITTED: f64 = 0.97;
 
-/// How much latency must grow from the first quarter of a run to the last to be told from chance, in ms.
-const LEAST_GROWTH_MS: f64 = 100.0;
+/// How much latency must grow from the second quarter of a run to the last to be told from chance, in ms.
+const LEAST_GROWTH_MS: f64 = 70.0;
 
 /// The p99 beyond which the network does not sustain the load, in ms.
 const LONGEST_P99_MS: f64 = 1_000.0;
@@ -146,8 +146,8 @@ pub fn judge(run: &Figures) -> Step {
     let kept_up = client_kept_up(run);
     let (counts, summary) = (&run.counts, &run.summary);
     let part = counts.committed as f64 / counts.offered.max(1) as f64;
-    // What is due in a second takes that much more than a second. The quarters' middles lie three quarters of the run apart.
-    let apart_ms = counts.offered as f64 / run.offered_per_second.max(1) as f64 * 750.0;
+    // What is due in a second takes that much more than a second. The quarters' middles lie half of the run apart.
+    let apart_ms = counts.offered as f64 / run.offered_per_second.max(1) as f64 * 500.0;
     let pace = 1.0 / (1.0 + (run.growth_ms / apart_ms).max(0.0));
     let saturated = if part < COMMITTED {
         Some(format!("{:.1} % of what was offered was committed", part * 100.0))
@@ -258,12 +258,12 @@ mod tests {
             judge(&run)
         };
         assert_eq!(step(&|run| run.counts.committed = 970), Step::Sustained);
-        assert_eq!(step(&|run| run.growth_ms = 90.0), Step::Sustained);
+        assert_eq!(step(&|run| run.growth_ms = 60.0), Step::Sustained);
         assert_eq!(step(&|run| run.growth_ms = -300.0), Step::Sustained);
         let saturated: [&dyn Fn(&mut Figures); 4] = [
             &|run| run.counts.committed = 969,
-            // A second and a half lie between the quarters.
-            &|run| run.growth_ms = 110.0,
+            // A second lies between the quarters.
+            &|run| run.growth_ms = 75.0,
             &|run| run.summary.p99_ms = 1_001.0,
             // A client that was late beside validators that are overloaded says nothing else.
             &|run| (run.counts.sent_in_time, run.growth_ms) = (500, 800.0),
