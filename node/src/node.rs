@@ -12,7 +12,8 @@
 //! In three steps: [`startup`] makes everything from what is on disk, [`Running`] starts the parts, and [`serve`] opens the
 //! doors to clients, last, and closes them first.
 //!
-//! Whatever fails for good (a disk, a fork) stops the node: [`run`] returns its error.
+//! Whatever fails for good (a disk, a fork) stops the node: [`run`] returns its error. Invariant: it returns `Ok` only where somebody
+//! told the node to stop.
 
 pub(crate) mod startup;
 mod threads;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use genesis::{Genesis, PublicKey};
 use ledger::Store;
 use p2p::{Inbox, Network};
@@ -111,11 +112,26 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         snapshot,
     };
     let mut running = Running::start(&common, recovered, inbox, snapshots, &config, admin)?;
-    let served = serve(&common, &config, &mut running.tasks).await;
+    let served = serve(&common, &config, &mut running).await;
     common.stop.cancel();
     let ended = running.stop(common.network).await;
     tracing::info!(height = %common.store.tip().height, "stopped");
-    served.and(ended)
+    // A thread's failure is why the others stopped; a task's end may follow from one.
+    let why = served?;
+    ended?;
+    match why {
+        Why::Told(_) => Ok(()),
+        Why::Failed(part) => bail!("{part} ended without being told to: a mistake in this program"),
+    }
+}
+
+/// Why a node stops.
+#[derive(Debug)]
+enum Why {
+    /// By this signal.
+    Told(&'static str),
+    /// Because this ended.
+    Failed(&'static str),
 }
 
 /// The parts at work.
@@ -261,7 +277,7 @@ impl Running {
 }
 
 /// Serves clients until the node is told to stop, or a part of it fails.
-async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn serve(common: &Common, config: &Config, running: &mut Running) -> anyhow::Result<Why> {
     let Common { genesis, membership, store, network, mempool, metrics, snapshot, health, stop, .. } =
         common.clone();
     let pages = Pages {
@@ -270,6 +286,9 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
         mempool: Arc::clone(&mempool),
         store: Arc::clone(&store),
     };
+    let (checker, checking) = rpc::Checker::new();
+    // Calls that are cut off at the end may hold on to it.
+    running.threads.start_unattended("checker", || checking.run());
     let api = Api {
         genesis,
         membership,
@@ -279,7 +298,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
         snapshot,
         health,
         metrics,
-        checker: rpc::Checker::start(&stop)?,
+        checker,
         config: config.rpc.clone(),
     };
     let (metrics_address, pages) = http::serve(config.metrics_listen, pages, stop.clone()).await?;
@@ -288,7 +307,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
     let served = match opened {
         Ok((rpc_address, rpc)) => {
             announce(common, rpc_address, metrics_address);
-            let told = told_to_stop(&stop, tasks).await;
+            let told = told_to_stop(&stop, &mut running.tasks).await;
             mempool.close();
             // A server that is stopped already is what is wanted; what is not done in time is cut off.
             let _ = rpc.stop();
@@ -344,18 +363,19 @@ fn announce(common: &Common, rpc: SocketAddr, metrics: SocketAddr) {
 }
 
 /// Waits for SIGTERM, SIGINT, or the failure of a part. The tasks end only when the node stops.
-async fn told_to_stop(stop: &CancellationToken, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn told_to_stop(stop: &CancellationToken, tasks: &mut JoinSet<()>) -> anyhow::Result<Why> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let why = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = stop.cancelled() => "a part of the node failed",
+        _ = terminate.recv() => Why::Told("SIGTERM"),
+        _ = interrupt.recv() => Why::Told("SIGINT"),
+        () = stop.cancelled() => Why::Failed("a thread of the node"),
         Some(ended) = tasks.join_next() => {
-            tracing::error!("a task of the node ended: stopping");
-            return ended.context("a task of the node panicked: a mistake in this program");
+            ended.context("a task of the node panicked: a mistake in this program")?;
+            Why::Failed("a task of the node")
         }
     };
-    tracing::info!(why, "stopping");
-    Ok(())
+    let (Why::Told(reason) | Why::Failed(reason)) = &why;
+    tracing::info!(why = reason, "stopping");
+    Ok(why)
 }
