@@ -36,6 +36,7 @@ use crate::admin::{Admin, Office};
 use crate::availability::Availability;
 use crate::batcher::Batcher;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::driver::{Driver, Event, Snapshot};
 use crate::executor::Executor;
 use crate::fetcher::{self, Fetcher};
@@ -83,6 +84,7 @@ struct Common {
 pub async fn run(home: Home) -> anyhow::Result<()> {
     let _lock = home.lock()?;
     let config = home.config()?;
+    let disk = Arc::new(Disk::open(&home, config.disk)?);
     let mut recovered = startup::recover(&home, &config)?;
     let admin = Admin::open(&home)?;
     let (network, inbox) = Network::start(recovered.network(&config)?).await?;
@@ -102,6 +104,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
             membership: recovered.membership.clone(),
             snapshot: snapshot.clone(),
             progress: Arc::clone(&progress),
+            disk: Arc::clone(&disk),
             started: recovered.started,
         }),
         progress,
@@ -112,7 +115,7 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         snapshot,
     };
     let mut running = Running::start(&common, recovered, inbox, snapshots, &config, admin)?;
-    let served = serve(&common, &config, &mut running).await;
+    let served = serve(&common, &config, &mut running, disk).await;
     common.stop.cancel();
     let ended = running.stop(common.network).await;
     tracing::info!(height = %common.store.tip().height, "stopped");
@@ -277,7 +280,12 @@ impl Running {
 }
 
 /// Serves clients until the node is told to stop, or a part of it fails.
-async fn serve(common: &Common, config: &Config, running: &mut Running) -> anyhow::Result<Why> {
+async fn serve(
+    common: &Common,
+    config: &Config,
+    running: &mut Running,
+    disk: Arc<Disk>,
+) -> anyhow::Result<Why> {
     let Common { genesis, membership, store, network, mempool, metrics, snapshot, health, stop, .. } =
         common.clone();
     let pages = Pages {
@@ -307,7 +315,7 @@ async fn serve(common: &Common, config: &Config, running: &mut Running) -> anyho
     let served = match opened {
         Ok((rpc_address, rpc)) => {
             announce(common, rpc_address, metrics_address);
-            let told = told_to_stop(&stop, &mut running.tasks).await;
+            let told = told_to_stop(&stop, &mut running.tasks, disk).await;
             mempool.close();
             // A server that is stopped already is what is wanted; what is not done in time is cut off.
             let _ = rpc.stop();
@@ -362,14 +370,22 @@ fn announce(common: &Common, rpc: SocketAddr, metrics: SocketAddr) {
     }
 }
 
-/// Waits for SIGTERM, SIGINT, or the failure of a part. The tasks end only when the node stops.
-async fn told_to_stop(stop: &CancellationToken, tasks: &mut JoinSet<()>) -> anyhow::Result<Why> {
+/// Waits for SIGTERM, SIGINT, a full disk, or the failure of a part. The tasks end only when the node stops.
+async fn told_to_stop(
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+    disk: Arc<Disk>,
+) -> anyhow::Result<Why> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let why = tokio::select! {
         _ = terminate.recv() => Why::Told("SIGTERM"),
         _ = interrupt.recv() => Why::Told("SIGINT"),
         () = stop.cancelled() => Why::Failed("a thread of the node"),
+        full = disk.until_full() => {
+            tracing::error!(free = %crate::disk::Size(full.free_bytes), "the disk is nearly full: stopping");
+            return Err(full.into());
+        }
         Some(ended) = tasks.join_next() => {
             ended.context("a task of the node panicked: a mistake in this program")?;
             Why::Failed("a task of the node")
