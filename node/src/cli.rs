@@ -6,10 +6,13 @@
 mod backup;
 mod bench;
 mod chain;
+mod completions;
 mod did;
+mod doctor;
 mod genesis;
 mod gov;
 mod keys;
+mod man;
 mod output;
 mod prove;
 mod registry;
@@ -89,7 +92,10 @@ enum Command {
     #[command(subcommand)]
     Backup(backup::Backup),
     Bench(bench::Bench),
+    Doctor(doctor::Doctor),
     Reset(reset::Reset),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// An end of a command that has an exit code of its own.
@@ -207,7 +213,10 @@ impl Command {
             Self::Snapshot(snapshot) => snapshot.run(output),
             Self::Backup(backup) => backup.run(output),
             Self::Bench(bench) => bench.run(output),
+            Self::Doctor(doctor) => doctor.run(output),
             Self::Reset(reset) => reset.run(output),
+            Self::Completions(completions) => completions.run(output),
+            Self::Man(man) => man.run(output),
         }
     }
 }

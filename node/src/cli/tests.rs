@@ -68,6 +68,9 @@ fn the_documented_lines_parse() {
         "realdid keys show a.json b.json",
         "realdid bench --rpc http://a:1,http://b:2 --rate 1000 --seconds 10 --json",
         "realdid reset --home ./localnet/node0 --yes",
+        "realdid doctor --home ./localnet/node0 --rpc http://a:1 --rpc http://b:2 --json",
+        "realdid completions fish",
+        "realdid man --out ./man",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }

@@ -6,6 +6,7 @@
 
 mod chain;
 mod crashes;
+mod doctor;
 mod epochs;
 mod faults;
 mod files;
