@@ -16,6 +16,7 @@ mod lost_quorum;
 mod machines;
 mod member;
 mod observers;
+mod packaging;
 mod partitions;
 mod proving;
 mod quiet;
