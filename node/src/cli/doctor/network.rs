@@ -3,8 +3,8 @@
 //! The nodes given are believed: the operator chose them. Nothing is sent to peers that a stranger could not send.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use client::Client;
 use client::api::{ChainStatus, Governance, Peer};
@@ -17,6 +17,8 @@ use super::report::Report;
 
 /// A block's time and the seconds since are whole ones, and a block takes a moment to become final.
 const CLOCK_BLUR_MS: i64 = 2_000;
+/// How long a port of this machine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The names of peers that a text lists.
 const NAMED: usize = 8;
 
@@ -32,9 +34,7 @@ struct Witness {
 
 pub(super) async fn look(folder: &Folder, others: &[Client], report: &mut Report) -> anyhow::Result<()> {
     let own = own(folder, report).await;
-    if !folder.runs {
-        ports(folder, report);
-    }
+    ports(folder, report);
     let mut witnesses = Vec::new();
     for other in others {
         match ask(other).await {
@@ -115,7 +115,7 @@ fn locally(address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Whether the ports of a node that does not run are free.
+/// Whether something listens at the ports of a node that runs, and nothing at those of one that does not.
 fn ports(folder: &Folder, report: &mut Report) {
     let Some(config) = &folder.config else {
         return report.unchecked("ports", "they stand in config.toml", "mend it first");
@@ -125,25 +125,50 @@ fn ports(folder: &Folder, report: &mut Report) {
         ("rpc_listen", config.rpc_listen),
         ("metrics_listen", config.metrics_listen),
     ];
-    let mut problems = Vec::new();
-    for (field, address) in listens {
-        match TcpListener::bind(address) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                problems.push(format!("{field} {address} is used by another program"));
-            }
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                problems.push(format!("{field} {address} is no address of this machine"));
-            }
-            Err(error) => problems.push(format!("{field} {address}: {error}")),
+    let problems: Vec<String> = listens
+        .iter()
+        .filter_map(|(field, address)| {
+            let problem = if folder.runs { not_served(*address) } else { not_free(*address) };
+            problem.map(|problem| format!("{field} {address} {problem}"))
+        })
+        .collect();
+    let all = listens.map(|(_, address)| address.to_string()).join(", ");
+    match (problems.is_empty(), folder.runs) {
+        (true, true) => report.ok("ports", all + " are served"),
+        (true, false) => report.ok("ports", all + " are free"),
+        (false, true) => report.fail(
+            "ports",
+            problems.join("; "),
+            "if the node has just been started, wait; if config.toml was changed since, restart the node",
+        ),
+        (false, false) => report.fail(
+            "ports",
+            problems.join("; "),
+            "stop what uses it (`ss -ltnp` tells), or change it in config.toml",
+        ),
+    }
+}
+
+fn not_free(address: SocketAddr) -> Option<String> {
+    match TcpListener::bind(address) {
+        Ok(_) => None,
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Some("is used by another program".to_owned())
         }
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Some("is no address of this machine".to_owned())
+        }
+        Err(error) => Some(format!("cannot be used: {error}")),
     }
-    if problems.is_empty() {
-        report.ok("ports", listens.map(|(_, address)| address.to_string()).join(", ") + " are free");
-    } else {
-        let way_out = "stop what uses it (`ss -ltnp` tells), or change it in config.toml";
-        report.fail("ports", problems.join("; "), way_out);
+}
+
+fn not_served(address: SocketAddr) -> Option<String> {
+    // Port 0 is another one at each start.
+    if address.port() == 0 {
+        return None;
     }
+    let connected = TcpStream::connect_timeout(&locally(address), PATIENCE);
+    connected.err().map(|error| format!("is not served, though the node runs: {error}"))
 }
 
 /// Whether all speak of the chain that this node's genesis document begins.
@@ -285,7 +310,7 @@ fn key(folder: &Folder, witnesses: &[Witness], report: &mut Report) {
     let by_rpc = "give another member's node by --rpc: it knows who is connected";
     match (folder.runs, seen.is_empty()) {
         _ if asked == 0 => report.unchecked("key use", "no other node that knows this one was asked", by_rpc),
-        (false, true) => report.ok("key use", format!("not in use elsewhere, as {asked} nodes see it")),
+        (false, true) => report.ok("key use", "not in use elsewhere, say the nodes that were asked"),
         (false, false) => report.fail(
             "key use",
             format!("this node does not run, but {}: another host runs with its key", seen.join("; ")),
