@@ -6,10 +6,13 @@
 mod backup;
 mod bench;
 mod chain;
+mod completions;
 mod did;
+mod doctor;
 mod genesis;
 mod gov;
 mod keys;
+mod man;
 mod output;
 mod prove;
 mod registry;
@@ -32,6 +35,8 @@ use client::wallet::WalletError;
 use client::{Client, Keyring, RpcError};
 use output::Output;
 
+use crate::disk::DiskFull;
+
 /// What the exit codes mean; part of the interface.
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -41,6 +46,7 @@ Exit codes:
   3    no answer in time: what became of a transaction is not known yet (`realdid tx wait ID`)
   4    there is no such thing, or it is deactivated
   5    the transaction is final, but changed nothing; or the node refuses it
+  6    the disk has less room than its floor: the node stopped cleanly, or did not start
   130  interrupted
 
 The first network in two commands:
@@ -86,7 +92,10 @@ enum Command {
     #[command(subcommand)]
     Backup(backup::Backup),
     Bench(bench::Bench),
+    Doctor(doctor::Doctor),
     Reset(reset::Reset),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// An end of a command that has an exit code of its own.
@@ -109,7 +118,10 @@ enum Ending {
     Interrupted(&'static str),
     /// The node failed, and its log says why: it is for programs, so nothing else comes after its last line.
     #[error("the log says why")]
-    Logged,
+    Logged {
+        /// What it ends with.
+        code: u8,
+    },
 }
 
 /// Which node to ask.
@@ -158,7 +170,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = exit_code(&error);
-            if !matches!(error.downcast_ref(), Some(Ending::Logged)) {
+            if !matches!(error.downcast_ref(), Some(Ending::Logged { .. })) {
                 output.error(&error, code);
             }
             ExitCode::from(code)
@@ -201,7 +213,10 @@ impl Command {
             Self::Snapshot(snapshot) => snapshot.run(output),
             Self::Backup(backup) => backup.run(output),
             Self::Bench(bench) => bench.run(output),
+            Self::Doctor(doctor) => doctor.run(output),
             Self::Reset(reset) => reset.run(output),
+            Self::Completions(completions) => completions.run(output),
+            Self::Man(man) => man.run(output),
         }
     }
 }
@@ -221,13 +236,16 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(ending) = cause.downcast_ref::<Ending>() {
             return match ending {
-                Ending::Logged => 1,
+                Ending::Logged { code } => *code,
                 Ending::CommandLine(_) => 2,
                 Ending::FateUnknown(_) => 3,
                 Ending::NotFound(_) => 4,
                 Ending::NotApplied(_) => 5,
                 Ending::Interrupted(_) => 130,
             };
+        }
+        if cause.is::<DiskFull>() {
+            return 6;
         }
         if matches!(cause.downcast_ref(), Some(KeyringError::NoSuchDid { .. }))
             || matches!(

@@ -1,4 +1,4 @@
-//! Whether the node lives, and whether it is ready: connected to a quorum, and not behind.
+//! Whether the node lives, and whether it is ready: connected to a quorum, not behind, and its disk above its floor.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use genesis::Height;
 use p2p::{Network, Role};
 use tokio::sync::watch;
 
+use crate::disk::{Disk, Room};
 use crate::driver::Snapshot;
 use crate::membership::Membership;
 use crate::sync::Progress;
@@ -27,6 +28,8 @@ pub struct Health {
     pub snapshot: watch::Receiver<Snapshot>,
     /// How far catching up is.
     pub progress: Arc<Progress>,
+    /// Where it writes.
+    pub disk: Arc<Disk>,
     /// What `Status::armed` counts from: when the node started.
     pub started: Instant,
 }
@@ -57,7 +60,9 @@ impl Health {
         // What waits may have come long after the newest block: the later of the two counts.
         let armed = snapshot.status.armed.map(|since| self.started + since);
         let waited = armed.map(|since| since.max(snapshot.final_at.unwrap_or(since)).elapsed());
-        let problem = if validators < needed {
+        let problem = if let Some(full) = self.disk.full() {
+            Some(full.to_string())
+        } else if validators < needed {
             Some(format!("{validators} validators are connected, itself counted, but {needed} are needed"))
         } else if let Some(problem) = recovering(snapshot.status.standing) {
             Some(problem)
@@ -79,7 +84,15 @@ impl Health {
         let height = snapshot.executed;
         Readiness {
             ready: problem.is_none(),
-            why: problem.unwrap_or_else(|| format!("{validators} validators are connected, itself counted")),
+            why: problem.unwrap_or_else(|| {
+                let room = match self.disk.room() {
+                    Room::Plenty => String::new(),
+                    Room::Scarce | Room::Gone => {
+                        format!("; the disk fills up: {} are free", self.disk.free())
+                    }
+                };
+                format!("{validators} validators are connected, itself counted{room}")
+            }),
             height,
         }
     }

@@ -12,13 +12,14 @@
 //! - [`sync`]: blocks for who was away; [`wire`]: what nodes say to one another
 //! - [`snapshot`]: ledgers at one height, for nodes that begin there; [`admin`]: what the operator asks of a node at work
 //! - [`prove`]: the proofs that light clients check
-//! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`]: for operators
+//! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`]: for operators; [`disk`]: its floor
 
 pub mod admin;
 pub mod availability;
 pub mod batcher;
 pub mod cli;
 pub mod config;
+pub mod disk;
 pub mod driver;
 pub mod executor;
 pub mod fetcher;

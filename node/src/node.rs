@@ -12,7 +12,8 @@
 //! In three steps: [`startup`] makes everything from what is on disk, [`Running`] starts the parts, and [`serve`] opens the
 //! doors to clients, last, and closes them first.
 //!
-//! Whatever fails for good (a disk, a fork) stops the node: [`run`] returns its error.
+//! Whatever fails for good (a disk, a fork) stops the node: [`run`] returns its error. Invariant: it returns `Ok` only where somebody
+//! told the node to stop.
 
 pub(crate) mod startup;
 mod threads;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use genesis::{Genesis, PublicKey};
 use ledger::Store;
 use p2p::{Inbox, Network};
@@ -36,6 +37,7 @@ use crate::admin::{Admin, Office};
 use crate::availability::Availability;
 use crate::batcher::Batcher;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::driver::{Driver, Event, Snapshot};
 use crate::executor::Executor;
 use crate::fetcher::{self, Fetcher};
@@ -106,6 +108,7 @@ pub async fn run_opaque(home: Home, listen: SocketAddr) -> anyhow::Result<()> {
 
 async fn run_with(home: Home, config: Config, contents: Contents) -> anyhow::Result<()> {
     let _lock = home.lock()?;
+    let disk = Arc::new(Disk::open(&home, config.disk)?);
     let mut recovered = startup::recover(&home, &config)?;
     let admin = Admin::open(&home)?;
     let (network, inbox) = Network::start(recovered.network(&config)?).await?;
@@ -125,6 +128,7 @@ async fn run_with(home: Home, config: Config, contents: Contents) -> anyhow::Res
             membership: recovered.membership.clone(),
             snapshot: snapshot.clone(),
             progress: Arc::clone(&progress),
+            disk: Arc::clone(&disk),
             started: recovered.started,
         }),
         progress,
@@ -136,11 +140,26 @@ async fn run_with(home: Home, config: Config, contents: Contents) -> anyhow::Res
         snapshot,
     };
     let mut running = Running::start(&common, recovered, inbox, snapshots, &config, admin)?;
-    let served = serve(&common, &config, &mut running.tasks).await;
+    let served = serve(&common, &config, &mut running, disk).await;
     common.stop.cancel();
     let ended = running.stop(common.network).await;
     tracing::info!(height = %common.store.tip().height, "stopped");
-    served.and(ended)
+    // A thread's failure is why the others stopped; a task's end may follow from one.
+    let why = served?;
+    ended?;
+    match why {
+        Why::Told(_) => Ok(()),
+        Why::Failed(part) => bail!("{part} ended without being told to: a mistake in this program"),
+    }
+}
+
+/// Why a node stops.
+#[derive(Debug)]
+enum Why {
+    /// By this signal.
+    Told(&'static str),
+    /// Because this ended.
+    Failed(&'static str),
 }
 
 /// The parts at work.
@@ -289,7 +308,12 @@ impl Running {
 }
 
 /// Serves clients until the node is told to stop, or a part of it fails.
-async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn serve(
+    common: &Common,
+    config: &Config,
+    running: &mut Running,
+    disk: Arc<Disk>,
+) -> anyhow::Result<Why> {
     let Common { genesis, membership, store, network, mempool, metrics, snapshot, health, stop, .. } =
         common.clone();
     let pages = Pages {
@@ -298,6 +322,9 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
         mempool: Arc::clone(&mempool),
         store: Arc::clone(&store),
     };
+    let (checker, checking) = rpc::Checker::new();
+    // Calls that are cut off at the end may hold on to it.
+    running.threads.start_unattended("checker", || checking.run());
     let api = Api {
         genesis,
         membership,
@@ -307,7 +334,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
         snapshot,
         health,
         metrics,
-        checker: rpc::Checker::start(&stop)?,
+        checker,
         config: config.rpc.clone(),
     };
     let (metrics_address, pages) = http::serve(config.metrics_listen, pages, stop.clone()).await?;
@@ -316,7 +343,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
     let served = match opened {
         Ok((rpc_address, rpc)) => {
             announce(common, rpc_address, metrics_address);
-            let told = told_to_stop(&stop, tasks).await;
+            let told = told_to_stop(&stop, &mut running.tasks, disk).await;
             mempool.close();
             // A server that is stopped already is what is wanted; what is not done in time is cut off.
             let _ = rpc.stop();
@@ -371,19 +398,28 @@ fn announce(common: &Common, rpc: SocketAddr, metrics: SocketAddr) {
     }
 }
 
-/// Waits for SIGTERM, SIGINT, or the failure of a part. The tasks end only when the node stops.
-async fn told_to_stop(stop: &CancellationToken, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+/// Waits for SIGTERM, SIGINT, a full disk, or the failure of a part. The tasks end only when the node stops.
+async fn told_to_stop(
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+    disk: Arc<Disk>,
+) -> anyhow::Result<Why> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let why = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = stop.cancelled() => "a part of the node failed",
+        _ = terminate.recv() => Why::Told("SIGTERM"),
+        _ = interrupt.recv() => Why::Told("SIGINT"),
+        () = stop.cancelled() => Why::Failed("a thread of the node"),
+        full = disk.until_full() => {
+            tracing::error!(free = %crate::disk::Size(full.free_bytes), "the disk is nearly full: stopping");
+            return Err(full.into());
+        }
         Some(ended) = tasks.join_next() => {
-            tracing::error!("a task of the node ended: stopping");
-            return ended.context("a task of the node panicked: a mistake in this program");
+            ended.context("a task of the node panicked: a mistake in this program")?;
+            Why::Failed("a task of the node")
         }
     };
-    tracing::info!(why, "stopping");
-    Ok(())
+    let (Why::Told(reason) | Why::Failed(reason)) = &why;
+    tracing::info!(why = reason, "stopping");
+    Ok(why)
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
-use super::Ending;
 use super::output::full_text;
+use super::{Ending, exit_code};
 use crate::config::{LogFormat, parse_log_level};
 use crate::home::Home;
 
@@ -46,7 +46,7 @@ impl Start {
         match run(home) {
             Err(error) if format == LogFormat::Json && tracing::enabled!(tracing::Level::ERROR) => {
                 tracing::error!(error = full_text(&error), "the node failed");
-                Err(Ending::Logged.into())
+                Err(Ending::Logged { code: exit_code(&error) }.into())
             }
             ended => ended,
         }

@@ -68,6 +68,9 @@ fn the_documented_lines_parse() {
         "realdid keys show a.json b.json",
         "realdid bench --rpc http://a:1,http://b:2 --rate 1000 --seconds 10 --json",
         "realdid reset --home ./localnet/node0 --yes",
+        "realdid doctor --home ./localnet/node0 --rpc http://a:1 --rpc http://b:2 --json",
+        "realdid completions fish",
+        "realdid man --out ./man",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
@@ -143,6 +146,8 @@ fn exit_codes_are_those_of_the_help() {
         (Ending::NotApplied(String::new()).into(), 5),
         (call(code::REFUSED), 5),
         (call(code::BUSY), 1),
+        (DiskFull { path: "data".into(), free_bytes: 1, floor_bytes: 2 }.into(), 6),
+        (Ending::Logged { code: 6 }.into(), 6),
         (Ending::Interrupted("").into(), 130),
         (Ending::CommandLine(String::new()).into(), 2),
         (call(code::TIMED_OUT).context("outer"), 3),

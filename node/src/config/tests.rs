@@ -17,6 +17,7 @@ fn what_is_written_is_read_back() {
     config.rpc.max_batch = 7;
     config.snapshots = SnapshotConfig { every_blocks: 1_000, keep: 5 };
     config.history = HistoryConfig { keep_blocks: 77 };
+    config.disk = DiskConfig { floor_bytes: 5 << 30 };
     config.rpc.cors_origins = vec!["https://app.example".into(), "http://127.0.0.1:3000".into()];
     assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);
 }
@@ -27,6 +28,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((config.rpc, config.mempool), (RpcConfig::default(), MempoolConfig::default()));
     assert_eq!((config.log, config.observers), (LogConfig::default(), Vec::new()));
     assert_eq!((config.snapshots, config.history), (SnapshotConfig::default(), HistoryConfig::default()));
+    assert_eq!(config.disk, DiskConfig { floor_bytes: 1_073_741_824 });
 }
 
 #[test]
@@ -50,6 +52,7 @@ fn each_wrong_field_is_named_with_its_line_value_and_what_is_allowed() {
         ("[mempool]\nmax_bytes = 5", ["max_bytes = 5", "expected 1048576 to 68719476736"]),
         ("[snapshots]\nkeep = 0", ["keep = 0", "expected 1 to 1000"]),
         ("[history]\nkeep_blocks = -1", ["keep_blocks = -1", "expected 0 to 1000000000000"]),
+        ("[disk]\nfloor_bytes = -1", ["floor_bytes = -1", "expected 0 to 1000000000000000"]),
         ("[mempool", ["line 4", "[mempool"]),
     ] {
         let error = problem(&format!("{LISTENS}{line}\n"));

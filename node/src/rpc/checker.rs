@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ledger::{CheckedTransaction, TransactionError, UncheckedTransaction};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::mempool::Room;
 
@@ -28,19 +27,15 @@ struct Job {
 #[derive(Clone, Debug)]
 pub struct Checker(Sender<Job>);
 
+/// What that thread does.
+pub struct Checking(Receiver<Job>);
+
 impl Checker {
-    /// Starts the thread. Should it panic, it cancels `stop`: a node that checks nothing any more must not look healthy.
-    ///
-    /// # Errors
-    /// When the system gives none.
-    pub fn start(stop: &CancellationToken) -> std::io::Result<Self> {
+    /// The way to a thread that is to be started with the other half, by somebody who stops the node should it panic: one that
+    /// checks nothing any more must not look healthy.
+    pub fn new() -> (Self, Checking) {
         let (jobs, waiting) = channel();
-        let guard = stop.clone().drop_guard();
-        std::thread::Builder::new().name("checker".into()).spawn(move || {
-            let _guard = guard;
-            run(&waiting);
-        })?;
-        Ok(Self(jobs))
+        (Self(jobs), Checking(waiting))
     }
 
     /// Checks the signatures and keys of a call's transactions, for which there is `room`. None where the thread is gone.
@@ -55,25 +50,32 @@ impl Checker {
     }
 }
 
-fn run(waiting: &Receiver<Job>) {
-    while let Ok(first) = waiting.recv() {
-        let (mut jobs, mut count) = (Vec::new(), first.transactions.len());
-        let mut transactions = Vec::new();
-        let mut take = |Job { transactions: more, room, answer }: Job| {
-            jobs.push((more.len(), room, answer));
-            transactions.extend(more);
-        };
-        take(first);
-        while count < TOGETHER
-            && let Ok(next) = waiting.try_recv()
-        {
-            count += next.transactions.len();
-            take(next);
+impl Checking {
+    /// Checks what comes, until nobody can hand in more.
+    pub fn run(self) {
+        while let Ok(first) = self.0.recv() {
+            check_with_what_waits(first, &self.0);
         }
-        let mut checked = UncheckedTransaction::check_all(transactions).into_iter();
-        for (count, room, answer) in jobs {
-            // Who hung up has no use for it, and its room is free again.
-            drop(answer.send((checked.by_ref().take(count).collect(), room)));
-        }
+    }
+}
+
+fn check_with_what_waits(first: Job, waiting: &Receiver<Job>) {
+    let (mut jobs, mut count) = (Vec::new(), first.transactions.len());
+    let mut transactions = Vec::new();
+    let mut take = |Job { transactions: more, room, answer }: Job| {
+        jobs.push((more.len(), room, answer));
+        transactions.extend(more);
+    };
+    take(first);
+    while count < TOGETHER
+        && let Ok(next) = waiting.try_recv()
+    {
+        count += next.transactions.len();
+        take(next);
+    }
+    let mut checked = UncheckedTransaction::check_all(transactions).into_iter();
+    for (count, room, answer) in jobs {
+        // Who hung up has no use for it, and its room is free again.
+        drop(answer.send((checked.by_ref().take(count).collect(), room)));
     }
 }

@@ -33,6 +33,18 @@ impl Cluster {
         self.disks.push(disk);
     }
 
+    /// Gives a node's disk a floor, in MiB, from its next start on; 0 for none.
+    ///
+    /// # Panics
+    /// When its settings have no floor to be changed.
+    pub fn set_disk_floor(&self, node: usize, mib: u64) {
+        let config = self.home(node).join("config.toml");
+        let text = std::fs::read_to_string(&config).expect("a file");
+        let (before, after) = text.split_once("floor_bytes = ").expect("a floor");
+        let rest = after.trim_start_matches(|character: char| character.is_ascii_digit());
+        std::fs::write(&config, format!("{before}floor_bytes = {}{rest}", mib << 20)).expect("written");
+    }
+
     /// Gives all small disks another size.
     ///
     /// # Panics

@@ -6,6 +6,7 @@
 
 mod chain;
 mod crashes;
+mod doctor;
 mod epochs;
 mod faults;
 mod files;
@@ -16,6 +17,7 @@ mod machines;
 mod member;
 mod observers;
 mod ordering;
+mod packaging;
 mod partitions;
 mod proving;
 mod quiet;
