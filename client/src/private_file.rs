@@ -63,7 +63,7 @@ pub enum PrivateFileError {
         path: PathBuf,
     },
     /// Too large to be one of ours.
-    #[error("{} has {length} bytes, more than a key file can have: is this the right file?", path.display())]
+    #[error("{} has {length} bytes, more than such a file can have: is this the right file?", path.display())]
     TooLarge {
         /// Which file.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum PrivateFileError {
         length: u64,
     },
     /// Not text.
-    #[error("{} is not UTF-8 text: it is damaged, or not a key file; restore it from a backup", path.display())]
+    #[error("{} is not UTF-8 text: it is damaged, or not the right file; restore it from a backup", path.display())]
     NotText {
         /// Which file.
         path: PathBuf,
@@ -130,6 +130,11 @@ pub fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
 /// # Errors
 /// When it is not there, not a small text file, or others may read or change it.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
+    read_unless(path, 0o077)
+}
+
+/// The same, of a file whose mode has none of the bits `forbidden`.
+pub(crate) fn read_unless(path: &Path, forbidden: u32) -> Result<Zeroizing<String>, PrivateFileError> {
     // Opening a FIFO would wait for its other end: look before.
     if !fs::metadata(path).map_err(failed("read", path))?.is_file() {
         return Err(PrivateFileError::NotAFile { path: path.to_owned() });
@@ -137,7 +142,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
     let file = File::open(path).map_err(failed("read", path))?;
     let metadata = file.metadata().map_err(failed("read", path))?;
     let (mode, length) = (metadata.mode() & 0o7777, metadata.len());
-    if mode & 0o077 != 0 {
+    if mode & forbidden != 0 {
         return Err(PrivateFileError::Exposed { path: path.to_owned(), mode });
     }
     if length > MAX_BYTES {

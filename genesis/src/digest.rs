@@ -20,7 +20,7 @@ use crate::encoding::bytes;
 pub struct Digest([u8; 32]);
 
 /// How many kinds of things are hashed, the last one's place and one.
-const DOMAINS: usize = Domain::Snapshot as usize + 1;
+const DOMAINS: usize = Domain::Draft as usize + 1;
 
 /// What is being hashed. The context strings are part of the protocol: changing one is a new protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub enum Domain {
     Evidence,
     /// A piece of a snapshot, or the list of its pieces.
     Snapshot,
+    /// What a network is to be founded with, before its validators are known.
+    Draft,
 }
 
 impl Domain {
@@ -87,6 +89,7 @@ impl Domain {
             Self::Receipt => "realdid 2026-11 receipt v1",
             Self::Evidence => "realdid 2026-11 evidence v1",
             Self::Snapshot => "realdid 2026-11 snapshot v1",
+            Self::Draft => "realdid 2026-11 draft v1",
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, Domain, Height, Parameters, UnixMillis, Validator, ValidatorSet, encoding};
 
 /// The version of the genesis format that this build reads and writes.
-const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 4;
 
 /// The highest block that a chain may go on from: no sum of heights comes near the end of the numbers.
 const MAX_PREDECESSOR_HEIGHT: Height = Height(1 << 62);
@@ -120,22 +120,7 @@ impl Genesis {
         validators: Vec<Validator>,
         predecessor: Option<Predecessor>,
     ) -> Result<Self, GenesisError> {
-        let at = |field: &str, problem: String| GenesisError::Field { field: field.to_owned(), problem };
-        let network_fits = (2..=32).contains(&network.len())
-            && network.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
-            && network.starts_with(|first: char| first.is_ascii_lowercase());
-        if !network_fits {
-            let value: String = network.chars().take(80).collect();
-            return Err(at(
-                "network",
-                format!("`{value}` must be 2 to 32 of a-z and 0-9, and start with a letter"),
-            ));
-        }
-        if time > LATEST_TIME {
-            let problem = format!("{time} is after the year 9999: expected milliseconds since 1970");
-            return Err(at("time_ms", problem));
-        }
-        parameters.check().map_err(|error| at(&format!("parameters.{}", error.field), error.to_string()))?;
+        check_terms(&network, time, &parameters)?;
         let validators = ValidatorSet::new(validators).map_err(|error| {
             let field = match (error.index, error.field) {
                 (Some(index), Some(field)) => format!("validators[{index}].{field}"),
@@ -169,11 +154,7 @@ impl Genesis {
         } else {
             toml::from_str(text).map_err(syntax)?
         };
-        if file.version != VERSION {
-            let problem =
-                format!("{} is not known to this build, which reads version {VERSION}", file.version);
-            return Err(GenesisError::Field { field: "version".to_owned(), problem });
-        }
+        check_version(file.version)?;
         Self::check(file.network, file.time_ms, file.parameters, file.validators, file.predecessor)
     }
 
@@ -234,8 +215,44 @@ impl Genesis {
     }
 }
 
+/// Refuses `version` unless it is the one that this build reads.
+pub(crate) fn check_version(version: u32) -> Result<(), GenesisError> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(at("version", format!("{version} is not known to this build, which reads version {VERSION}")))
+}
+
+/// Checks what a network is founded with, its validators aside.
+pub(crate) fn check_terms(
+    network: &str,
+    time: UnixMillis,
+    parameters: &Parameters,
+) -> Result<(), GenesisError> {
+    let network_fits = (2..=32).contains(&network.len())
+        && network.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
+        && network.starts_with(|first: char| first.is_ascii_lowercase());
+    if !network_fits {
+        let value: String = network.chars().take(80).collect();
+        return Err(at(
+            "network",
+            format!("`{value}` must be 2 to 32 of a-z and 0-9, and start with a letter"),
+        ));
+    }
+    if time > LATEST_TIME {
+        let problem = format!("{time} is after the year 9999: expected milliseconds since 1970");
+        return Err(at("time_ms", problem));
+    }
+    parameters.check().map_err(|error| at(&format!("parameters.{}", error.field), error.to_string()))?;
+    Ok(())
+}
+
+fn at(field: &str, problem: String) -> GenesisError {
+    GenesisError::Field { field: field.to_owned(), problem }
+}
+
 /// A parser's complaint, cut: some quote the line at fault, however long it is.
-fn syntax(error: impl std::fmt::Display) -> GenesisError {
+pub(crate) fn syntax(error: impl std::fmt::Display) -> GenesisError {
     let text = error.to_string();
     let cut: String = text.chars().take(600).collect();
     GenesisError::Syntax(if cut.len() < text.len() { format!("{cut} …") } else { cut })

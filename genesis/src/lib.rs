@@ -7,9 +7,11 @@
 //! - [`validators`]: the validator set, its quorum and its leaders
 //! - [`parameters`]: the numbers that a network is founded with, and their bounds
 //! - [`document`]: the genesis file, checked field by field; its hash is the chain's id
+//! - [`ceremony`]: how the members found a network together, each with keys that nobody else sees
 //!
 //! This crate is the leaf: it depends on none of the others, does no I/O, and reads no clock.
 
+pub mod ceremony;
 pub mod configuration;
 pub mod digest;
 pub mod document;

@@ -7,13 +7,16 @@ mod backup;
 mod bench;
 mod chain;
 mod completions;
+mod config;
 mod did;
 mod doctor;
 mod genesis;
 mod gov;
+mod init;
 mod keys;
 mod man;
 mod output;
+mod passphrase;
 mod prove;
 mod registry;
 mod reset;
@@ -71,6 +74,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Testnet(testnet::Testnet),
+    Init(init::Init),
     Start(start::Start),
     Status(status::Status),
     #[command(subcommand)]
@@ -81,6 +85,8 @@ enum Command {
     Registry(registry::Registry),
     #[command(subcommand)]
     Gov(gov::Gov),
+    #[command(subcommand)]
+    Config(config::Config),
     #[command(subcommand)]
     Keys(keys::Keys),
     #[command(subcommand)]
@@ -195,6 +201,7 @@ impl Command {
     fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
             Self::Testnet(testnet) => testnet.run(output),
+            Self::Init(init) => init.run(output),
             Self::Start(start) => start.run(),
             Self::Status(status) => block_on(status.run(output), ""),
             Self::Did(did) => {
@@ -207,6 +214,7 @@ impl Command {
                 block_on(registry.run(output), left)
             }
             Self::Gov(gov) => block_on(gov.run(output), ""),
+            Self::Config(config) => config.run(output),
             Self::Keys(keys) => keys.run(output),
             Self::Genesis(genesis) => genesis.run(output),
             Self::Chain(chain) => chain.run(output),

@@ -3,15 +3,20 @@
 //! Invariant: a [`Config`] is checked: every value is in its range, no address is used twice, and no field of the
 //! file was ignored. An error names the line, the field, its value and what is allowed.
 
+mod origin;
+
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use genesis::PublicKey;
 use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use origin::{Origin, Setting};
 
 /// The settings of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the other nodes reach this one.
@@ -24,8 +29,11 @@ pub struct Config {
     #[serde(deserialize_with = "address")]
     pub metrics_listen: SocketAddr,
     /// Nodes outside the validator set that may connect, by their network keys.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "observers")]
     pub observers: Vec<PublicKey>,
+    /// How the keys are opened.
+    #[serde(default)]
+    pub keys: KeysConfig,
     /// What is logged, and how.
     #[serde(default)]
     pub log: LogConfig,
@@ -46,11 +54,22 @@ pub struct Config {
     pub disk: DiskConfig,
 }
 
+/// How the keys are opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeysConfig {
+    /// The file with their passphrase, if they are encrypted and it does not come from elsewhere. A relative name starts at the
+    /// node's folder.
+    #[serde(deserialize_with = "file_name", skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
 /// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// For people or for machines.
+    #[serde(deserialize_with = "log_format")]
     pub format: LogFormat,
     /// A level (`error`, `warn`, `info`, `debug`, `trace`), or a list such as `info,p2p=debug`.
     #[serde(deserialize_with = "log_level")]
@@ -58,7 +77,7 @@ pub struct LogConfig {
 }
 
 /// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -69,7 +88,7 @@ pub enum LogFormat {
 }
 
 /// Bounds of the JSON-RPC server.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RpcConfig {
     /// The most connections at a time.
@@ -90,7 +109,7 @@ pub struct RpcConfig {
 }
 
 /// Bounds of the mempool.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MempoolConfig {
     /// The most bytes of transactions that wait; more are refused until there is room.
@@ -99,7 +118,7 @@ pub struct MempoolConfig {
 }
 
 /// Which snapshots are made, for nodes that begin from one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SnapshotConfig {
     /// One after each block whose height is a multiple of this; 0 for none.
@@ -111,7 +130,7 @@ pub struct SnapshotConfig {
 }
 
 /// How much of the chain is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HistoryConfig {
     /// The newest blocks that are kept, and more where the rules ask for more; 0 for all: an archive.
@@ -120,7 +139,7 @@ pub struct HistoryConfig {
 }
 
 /// How much of the disk is left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskConfig {
     /// Below so many free bytes the node stops, and does not start; 0 for no floor.
@@ -172,7 +191,7 @@ pub enum ConfigError {
     #[error("{0}")]
     Syntax(String),
     /// Two services at one address.
-    #[error("{second} is {address}, but {first} is too: give each a port of its own")]
+    #[error("{}{second} is {address}, but {first} is too: give each a port of its own", in_line(.line))]
     AddressTwice {
         /// The field with the same address.
         first: &'static str,
@@ -180,7 +199,13 @@ pub enum ConfigError {
         second: &'static str,
         /// The address.
         address: SocketAddr,
+        /// The line of the field at fault, counted from 1, where there is a file.
+        line: Option<usize>,
     },
+}
+
+fn in_line(line: &Option<usize>) -> String {
+    line.map_or(String::new(), |line| format!("line {line}: "))
 }
 
 impl Config {
@@ -188,12 +213,13 @@ impl Config {
     pub fn at(p2p_listen: SocketAddr, rpc_listen: SocketAddr, metrics_listen: SocketAddr) -> Self {
         let (log, rpc, mempool) = (LogConfig::default(), RpcConfig::default(), MempoolConfig::default());
         let (snapshots, history) = (SnapshotConfig::default(), HistoryConfig::default());
-        let (observers, disk) = (Vec::new(), DiskConfig::default());
+        let (observers, keys, disk) = (Vec::new(), KeysConfig::default(), DiskConfig::default());
         Self {
             p2p_listen,
             rpc_listen,
             metrics_listen,
             observers,
+            keys,
             log,
             rpc,
             mempool,
@@ -212,19 +238,34 @@ impl Config {
             // Some complaints quote the line at fault, however long it is.
             ConfigError::Syntax(error.to_string().trim_end().chars().take(600).collect())
         })?;
+        config.check().map_err(|error| match error {
+            ConfigError::AddressTwice { first, second, address, .. } => {
+                let line = origin::lines(text).get(second).copied();
+                ConfigError::AddressTwice { first, second, address, line }
+            }
+            error => error,
+        })?;
+        Ok(config)
+    }
+
+    /// Checks what no field shows alone.
+    ///
+    /// # Errors
+    /// When two services are to listen at one address.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let listens = [
-            ("p2p_listen", config.p2p_listen),
-            ("rpc_listen", config.rpc_listen),
-            ("metrics_listen", config.metrics_listen),
+            ("p2p_listen", self.p2p_listen),
+            ("rpc_listen", self.rpc_listen),
+            ("metrics_listen", self.metrics_listen),
         ];
         for (place, (second, address)) in listens.iter().enumerate() {
             // Port 0 asks the system for a free one each time.
             let same = listens[..place].iter().find(|(_, other)| other == address && address.port() != 0);
             if let Some((first, _)) = same {
-                return Err(ConfigError::AddressTwice { first, second, address: *address });
+                return Err(ConfigError::AddressTwice { first, second, address: *address, line: None });
             }
         }
-        Ok(config)
+        Ok(())
     }
 
     /// The file with every setting and what it means.
@@ -234,6 +275,7 @@ impl Config {
             rpc_listen,
             metrics_listen,
             observers,
+            keys,
             log,
             rpc,
             mempool,
@@ -241,6 +283,11 @@ impl Config {
             history,
             disk,
         } = self;
+        let passphrase_file = match &keys.passphrase_file {
+            // As TOML writes text: any name stays what it is.
+            Some(file) => format!("passphrase_file = {}", toml::Value::String(file.display().to_string())),
+            None => "# passphrase_file = \"/etc/realdid/passphrase\"".to_owned(),
+        };
         let observers = observers.iter().map(|key| format!("\n  \"{key}\",")).collect::<String>()
             + if observers.is_empty() { "" } else { "\n" };
         let RpcConfig { max_connections, max_body_bytes, max_batch, wait_timeout_max_ms, cors_origins } = rpc;
@@ -258,6 +305,11 @@ rpc_listen = "{rpc_listen}"
 metrics_listen = "{metrics_listen}"
 # Network keys (z6Mk…) of nodes outside the validator set that may connect.
 observers = [{observers}]
+
+[keys]
+# The file (mode 0600) with the passphrase of encrypted keys. Without it: `realdid start --passphrase-file`, the systemd
+# credential realdid-passphrase, or a terminal.
+{passphrase_file}
 
 [log]
 # pretty (for people) or json (for machines).
@@ -318,12 +370,65 @@ impl fmt::Display for LogFormat {
     }
 }
 
+/// A value of whatever type, so that an error can say what is allowed instead of which type.
+fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<toml::Value, D::Error> {
+    toml::Value::deserialize(deserializer)
+}
+
+/// A value for an error: a text without quotes, cut.
+fn shown(value: &toml::Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    text.chars().take(80).collect()
+}
+
+/// A name that can be a file's.
+fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let value = any(deserializer)?;
+    match value.as_str().filter(|text| !text.is_empty() && !text.contains('\0')) {
+        Some(text) => Ok(Some(PathBuf::from(text))),
+        None => Err(D::Error::custom(format!(
+            "`{}` is not a file's name: expected one such as /etc/realdid/passphrase",
+            shown(&value)
+        ))),
+    }
+}
+
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
-        let text: String = text.chars().take(80).collect();
+    let value = any(deserializer)?;
+    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let text = shown(&value);
         D::Error::custom(format!("`{text}` is not an address: expected IP:port such as 127.0.0.1:26600"))
     })
+}
+
+/// Network keys, each once.
+fn observers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PublicKey>, D::Error> {
+    let value = any(deserializer)?;
+    let refused =
+        |text: String| D::Error::custom(format!("{text}: expected a list of network keys, [\"z6Mk…\", …]"));
+    let list = value.as_array().ok_or_else(|| refused(format!("`{}` is not a list", shown(&value))))?;
+    let mut keys = Vec::new();
+    for item in list {
+        let text = item.as_str().ok_or_else(|| refused(format!("`{}` is not a key", shown(item))))?;
+        let key = text.parse().map_err(|error: genesis::key::KeyError| refused(error.to_string()))?;
+        if keys.contains(&key) {
+            return Err(refused(format!("`{key}` is listed twice")));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
+    let value = any(deserializer)?;
+    match value.as_str() {
+        Some("pretty") => Ok(LogFormat::Pretty),
+        Some("json") => Ok(LogFormat::Json),
+        _ => Err(D::Error::custom(format!(
+            "`{}` is not a format of the log: expected pretty or json",
+            shown(&value)
+        ))),
+    }
 }
 
 /// A filter for the log, as `level` gives it.
@@ -350,28 +455,33 @@ pub fn parse_log_level(text: &str) -> Result<tracing_subscriber::EnvFilter, Stri
 }
 
 fn log_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let value = any(deserializer)?;
+    let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
     parse_log_level(&text).map_err(D::Error::custom)?;
     Ok(text)
 }
 
 /// Origins as browsers send them: a scheme, a host, maybe a port, and nothing after it; or `*`.
 fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let origins = Vec::<String>::deserialize(deserializer)?;
+    let value = any(deserializer)?;
     let is_origin = |text: &str| {
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'[' | b']');
         text == "*" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(fits))
     };
-    match origins.iter().find(|origin| !is_origin(origin)) {
-        None => Ok(origins),
-        Some(wrong) => {
-            let wrong: String = wrong.chars().take(80).collect();
-            Err(D::Error::custom(format!(
-                "`{wrong}` is not an origin: expected https://host, in small letters, or *"
-            )))
-        }
-    }
+    let refused = |what: &toml::Value| {
+        let text = shown(what);
+        D::Error::custom(format!(
+            "`{text}` is not an origin: expected a list of https://host, in small letters, or *"
+        ))
+    };
+    let list = value.as_array().ok_or_else(|| refused(&value))?;
+    list.iter()
+        .map(|item| match item.as_str() {
+            Some(text) if is_origin(text) => Ok(text.to_owned()),
+            _ => Err(refused(item)),
+        })
+        .collect()
 }
 
 /// A number from `LEAST` to `MOST`, which both fit into `T`.
@@ -380,9 +490,13 @@ where
     D: Deserializer<'de>,
     T: TryFrom<i64>,
 {
-    let value = i64::deserialize(deserializer)?;
-    let refused = || D::Error::custom(format!("{value} is not allowed here: expected {LEAST} to {MOST}"));
-    if (LEAST..=MOST).contains(&value) { T::try_from(value).map_err(|_| refused()) } else { Err(refused()) }
+    let value = any(deserializer)?;
+    let refused = || {
+        let value = shown(&value);
+        D::Error::custom(format!("{value} is not allowed here: expected a whole number, {LEAST} to {MOST}"))
+    };
+    let number = value.as_integer().filter(|number| (LEAST..=MOST).contains(number)).ok_or_else(refused)?;
+    T::try_from(number).map_err(|_| refused())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! home/
 //!   config.toml            this node's settings
 //!   genesis.toml           what all nodes agree on
-//!   keys/consensus.json    secrets, mode 0600, folder 0700
+//!   keys/consensus.json    secrets, mode 0600, folder 0700; plain, or encrypted with a passphrase
 //!   keys/network.json
 //!   keys/governance.json
 //!   keys/first-start       made with the keys, gone with the first start: without it and without a journal, the
@@ -24,12 +24,15 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use client::key_file::{KeyFile, KeyFileError};
+use client::Passphrase;
+use client::key_file::{KeyFile, KeyFileError, StoredKey};
+use client::private_file::{self, Existing, PrivateFileError};
 use genesis::document::{GenesisError, MAX_FILE_BYTES};
-use genesis::{Genesis, SecretKey};
+use genesis::{Genesis, PublicKey, SecretKey};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Setting};
 use crate::snapshot::Shelf;
+use crate::unlock::{self, UnlockError};
 
 pub use client::key_file::Role as KeyRole;
 
@@ -40,6 +43,8 @@ pub const NODE_ROLES: [KeyRole; 3] = [KeyRole::Consensus, KeyRole::Network, KeyR
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     path: PathBuf,
+    /// The file with the passphrase of the keys, where it was named beside the settings.
+    passphrase_file: Option<PathBuf>,
 }
 
 /// Held while the node runs: no second one starts in the same folder, and `reset` keeps away.
@@ -52,7 +57,7 @@ pub struct HomeLock {
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// There is no such folder.
-    #[error("{} is not the folder of a node: {problem}. Make one with `realdid testnet --dir DIR`, or check --home", path.display())]
+    #[error("{} is not the folder of a node: {problem}. Make one with `realdid init --home DIR`, or a network for tests with `realdid testnet --dir DIR`; or check --home", path.display())]
     NotAHome {
         /// What was given.
         path: PathBuf,
@@ -96,6 +101,18 @@ pub enum HomeError {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// A folder for keys cannot be made.
+    #[error(transparent)]
+    PrivateFile(#[from] PrivateFileError),
+    /// The keys are encrypted, and there is no passphrase.
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
+    /// The folder is to be made, and holds something.
+    #[error("{} is not empty: name a folder that is to be made, or remove what an interrupted `realdid init` left", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The node runs already.
     #[error("a node is running in {}: stop it first", path.display())]
     Running {
@@ -114,7 +131,7 @@ impl Home {
     /// # Errors
     /// When it is none.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, HomeError> {
-        let home = Self { path: path.into() };
+        let home = Self::new(path);
         let not_a_home = |problem| HomeError::NotAHome { path: home.path.clone(), problem };
         if !home.path.is_dir() {
             return Err(not_a_home("there is no such folder"));
@@ -127,7 +144,48 @@ impl Home {
 
     /// A folder that is yet to be filled.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), passphrase_file: None }
+    }
+
+    /// Makes the folder of a new node: keys, the mark of a first start, the genesis document if there is one yet, and the
+    /// settings last, so that a folder with settings is a whole one. The keys are encrypted if there is a passphrase.
+    ///
+    /// # Errors
+    /// When there is such a folder and it holds something, or something cannot be written.
+    pub(crate) fn found(
+        path: &Path,
+        keys: &[KeyFile],
+        passphrase: Option<&Passphrase>,
+        genesis: Option<&str>,
+        config: &Config,
+    ) -> Result<Self, HomeError> {
+        let home = Self::new(path);
+        if path.exists() && fs::read_dir(path).map_err(failed("read", path))?.next().is_some() {
+            return Err(HomeError::NotEmpty { path: path.to_owned() });
+        }
+        fs::create_dir_all(path).map_err(failed("make", path))?;
+        private_file::create_folder(&home.keys())?;
+        for key in keys {
+            match passphrase {
+                Some(passphrase) => {
+                    key.write_encrypted(&home.key_path(key.role), passphrase, Existing::Keep)?
+                }
+                None => key.write_new(&home.key_path(key.role))?,
+            }
+        }
+        home.mark_first_start()?;
+        let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(failed("write", &path));
+        if let Some(genesis) = genesis {
+            write(home.genesis_path(), genesis)?;
+        }
+        write(home.config_path(), &config.to_toml())?;
+        Ok(home)
+    }
+
+    /// The same folder, whose keys open with the passphrase in `file`, whatever the settings name.
+    #[must_use]
+    pub fn with_passphrase_file(self, file: Option<PathBuf>) -> Self {
+        Self { passphrase_file: file, ..self }
     }
 
     /// The folder.
@@ -216,9 +274,27 @@ impl Home {
     /// # Errors
     /// When the file cannot be read or is refused.
     pub fn config(&self) -> Result<Config, HomeError> {
+        self.read_config(Config::parse)
+    }
+
+    /// The settings one by one, each with where it comes from.
+    ///
+    /// # Errors
+    /// As [`Home::config`].
+    pub fn settings(&self) -> Result<Vec<Setting>, HomeError> {
+        self.read_config(Config::settings)
+    }
+
+    fn read_config<T>(&self, parse: impl FnOnce(&str) -> Result<T, ConfigError>) -> Result<T, HomeError> {
         let path = self.config_path();
         let text = read(&path)?;
-        Config::parse(&text).map_err(|source| HomeError::Config { path, source })
+        parse(&text).map_err(|source| HomeError::Config { path, source })
+    }
+
+    /// The file with the keys' passphrase that the settings name, if any.
+    pub fn passphrase_file(&self, config: &Config) -> Option<PathBuf> {
+        // From wherever the command is run, a relative name is the same file.
+        config.keys.passphrase_file.as_ref().map(|file| self.path.join(file))
     }
 
     /// The genesis document.
@@ -238,17 +314,59 @@ impl Home {
     /// The node's key for `role`, read anew each time.
     ///
     /// # Errors
-    /// When the file cannot be read, others may read it, or it does not hold such a key.
+    /// As [`Home::secrets`].
     pub fn key(&self, role: KeyRole) -> Result<SecretKey, HomeError> {
+        self.secrets([role]).map(|[secret]| secret)
+    }
+
+    /// The node's keys for `roles`, read anew each time. The passphrase of encrypted ones is asked for once.
+    ///
+    /// # Errors
+    /// When a file cannot be read, others may read it, or it does not hold such a key; when it is encrypted and there is no
+    /// passphrase, or another one.
+    pub fn secrets<const N: usize>(&self, roles: [KeyRole; N]) -> Result<[SecretKey; N], HomeError> {
+        let stored = roles.iter().map(|role| self.stored(*role)).collect::<Result<Vec<_>, _>>()?;
+        let passphrase = match stored.iter().find(|key| key.is_encrypted()) {
+            Some(key) => Some(self.passphrase(key)?),
+            None => None,
+        };
+        let opened = stored.iter().map(|key| Ok(key.open(passphrase.as_ref())?.secret));
+        let secrets: Vec<SecretKey> = opened.collect::<Result<_, HomeError>>()?;
+        match secrets.try_into() {
+            Ok(secrets) => Ok(secrets),
+            Err(_) => unreachable!("each role gave one key"),
+        }
+    }
+
+    /// The public half of the node's key for `role`. No passphrase is needed, and where the file is encrypted nothing
+    /// proves that it is the secret's.
+    ///
+    /// # Errors
+    /// When the file cannot be read, others may read it, or it does not hold such a key.
+    pub fn public_key(&self, role: KeyRole) -> Result<PublicKey, HomeError> {
+        Ok(self.stored(role)?.public())
+    }
+
+    fn stored(&self, role: KeyRole) -> Result<StoredKey, HomeError> {
         let path = self.key_path(role);
-        match KeyFile::read_for(&path, role) {
+        match StoredKey::read(&path) {
             Err(KeyFileError::File(error)) if error.is_not_found() => {
                 let way_out = "only this node has this key, and the genesis document names it: restore it from a \
                                backup. A network for tests can be made anew with `realdid testnet --force`";
                 Err(HomeError::Missing { path, way_out })
             }
-            key => Ok(key?),
+            key => Ok(key?.expect(role)?),
         }
+    }
+
+    /// What opens `key`.
+    fn passphrase(&self, key: &StoredKey) -> Result<Passphrase, HomeError> {
+        let file = match &self.passphrase_file {
+            Some(file) => Some(file.clone()),
+            None => self.passphrase_file(&self.config()?),
+        };
+        let what = || format!("{} is encrypted", key.path().display());
+        Ok(unlock::present(file.as_deref(), what)?)
     }
 
     /// Claims the folder until the result is dropped, or the process ends, however it ends.

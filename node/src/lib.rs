@@ -1,7 +1,8 @@
 //! The RealDID node: the one crate that wires, waits and exits.
 //!
 //! - [`node`]: how the parts run together
-//! - [`cli`]: the commands, a verb a file; [`config`] and [`home`]: a node's folder and its settings
+//! - [`cli`]: the commands, a verb a file; [`config`] and [`home`]: a node's folder and its settings; [`unlock`]: the
+//!   passphrase of its keys
 //! - [`driver`]: step → persist → perform; [`journal`]: what must survive a crash; [`executor`]: what is final is
 //!   executed
 //! - [`mempool`], [`batcher`]: from clients to batches; [`intake`], [`availability`], [`quota`], [`shelf`],
@@ -41,6 +42,7 @@ pub mod shelf;
 pub mod snapshot;
 pub mod succession;
 pub mod sync;
+pub mod unlock;
 pub mod wire;
 
 pub use node::{run, run_opaque};

@@ -15,7 +15,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use genesis::encoding::{decode, encode};
 use genesis::{Digest, Genesis, Height, PublicKey};
@@ -34,6 +34,12 @@ pub const HEADER_BYTES: usize = 36 + 8 + 8;
 pub const ANSWER_BYTES: usize = 16;
 /// The most bytes that wait for a batch.
 const MAX_WAITING_BYTES: usize = 16 << 20;
+/// What a chunk costs beside its items.
+const CHUNK_BYTES: usize = 128;
+/// The most clients at a time.
+const MAX_CLIENTS: usize = 64;
+/// How long it waits after trouble with a connection.
+const AFTER_TROUBLE: Duration = Duration::from_millis(100);
 /// The most answers that wait for a client to read them.
 const MAX_ANSWERS: usize = 16_384;
 
@@ -212,7 +218,7 @@ impl Opaque {
         let mut clients = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
+                accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
                     Ok((stream, from)) => {
                         let this = Arc::clone(&self);
                         clients.spawn(async move {
@@ -220,7 +226,10 @@ impl Opaque {
                             tracing::info!(%from, %cut, "a client of opaque items is gone");
                         });
                     }
-                    Err(error) => tracing::warn!(%error, "accepting clients: trouble"),
+                    Err(error) => {
+                        tracing::warn!(%error, "accepting clients: trouble");
+                        tokio::time::sleep(AFTER_TROUBLE).await;
+                    }
                 },
                 Some(_) = clients.join_next() => {}
             }
@@ -249,7 +258,7 @@ impl Opaque {
                 if length == 0 || length > most {
                     return Err(Cut::Size { count, item, most });
                 }
-                let mut items = Vec::with_capacity(length);
+                let mut items = Vec::new();
                 (&mut reader).take(length as u64).read_to_end(&mut items).await?;
                 if items.len() < length {
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -266,7 +275,7 @@ impl Opaque {
 
     fn take(&self, chunk: Chunk, items: Vec<u8>) -> Result<(), Cut> {
         let mut content = self.lock();
-        if content.waiting_bytes + items.len() > MAX_WAITING_BYTES {
+        if content.waiting_bytes + items.len() + CHUNK_BYTES * (content.waiting.len() + 1) > MAX_WAITING_BYTES {
             drop(content);
             return chunk.answer(Fate::Refused);
         }

@@ -61,7 +61,7 @@ impl Survivor {
         }
         let store = Store::open_ended(&folder, &genesis)?;
         let position = startup::position(&store, &genesis)?;
-        let owner = Owner { chain: genesis.chain(), voter: home.key(KeyRole::Consensus)?.public() };
+        let owner = Owner { chain: genesis.chain(), voter: home.public_key(KeyRole::Consensus)? };
         let has_journal = Journal::exists(&home.journal());
         let mut records = if has_journal { Journal::read(&home.journal(), owner)? } else { Vec::new() };
         for folder in others {

@@ -25,7 +25,7 @@ use ledger::{
     StoreError, apply,
 };
 use node::executor;
-use node::wire::{decode_checkpoint, encode_checkpoint};
+use node::wire::{Proof, decode_checkpoint, encode_checkpoint};
 
 use crate::simulation::forge;
 
@@ -108,6 +108,7 @@ impl Filler {
     /// # Panics
     /// When the disk fails.
     pub fn block(&self, store: &Store) -> Cost {
+        self.certify_tip(store);
         let tip = store.tip();
         let height = tip.height.next();
         let (batch, bytes) = self.batch(height);
@@ -135,13 +136,12 @@ impl Filler {
         let start = Instant::now();
         let changes = apply(&timed, row.moment(), None, &[Arc::new(batch)]).expect("the block applies");
         let apply = start.elapsed();
+        assert_eq!(changes.records.len(), BLOCK, "every registration is applied");
         let tree = Duration::from_nanos(timed.tree_ns.into_inner());
         let start = Instant::now();
         store.commit(&row, &changes).expect("the block is committed");
         let commit = start.elapsed();
-        assert_eq!(changes.records.len(), BLOCK, "every registration is applied");
-        let certificate = self.certify(executor::checkpoint(&block, &changes.outcome));
-        store.put_checkpoint(height, &encode_checkpoint(&certificate)).expect("the disk works");
+        self.certify_tip(store);
         Cost { apply, tree, commit, written_bytes: written_bytes() - written }
     }
 
@@ -152,6 +152,19 @@ impl Filler {
         }
         let bytes = store.checkpoint(height).expect("the disk works").expect("every block has a checkpoint");
         decode_checkpoint(&bytes).expect("it is sound").checkpoint.cited()
+    }
+
+    /// Signs what the newest block led to, unless that was done: filling may have been cut short between the two.
+    fn certify_tip(&self, store: &Store) {
+        let height = store.tip().height;
+        let is_certified = || store.checkpoint(height).expect("the disk works").is_some();
+        if height == self.genesis.height() || is_certified() {
+            return;
+        }
+        let block = store.block(height).expect("the disk works").expect("the tip is there");
+        let proof = Proof::decode(&block.proof).expect("it is sound");
+        let certificate = self.certify(executor::checkpoint(&proof.candidate, &store.outcome()));
+        store.put_checkpoint(height, &encode_checkpoint(&certificate)).expect("the disk works");
     }
 
     fn certify(&self, checkpoint: Checkpoint) -> CheckpointCertificate {

@@ -1,4 +1,7 @@
-//! `realdid genesis`: what the survivors do when a quorum is lost for good (`docs/lost-quorum.md`).
+//! `realdid genesis`: how members found a network ([`ceremony`]), and what the survivors do when a quorum is lost for good
+//! (`docs/lost-quorum.md`).
+
+mod ceremony;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,14 +17,19 @@ use super::output::Output;
 use crate::home::Home;
 use crate::succession::{self, Adopted, Prepared, Survivor};
 
-/// Found a new chain on the state of one that lost its quorum for good.
+/// Found a network together with others; or found it anew, when a quorum is lost for good.
 ///
-/// For the day on which so many validators are gone, with their disks, that the rest can never decide anything again. The
+/// To found one: `new`, `contribute`, `collect`, `verify` and `hash`. Each member makes its keys by itself (`realdid init`), and
+/// all arrive at one document and one hash. docs/validators.md tells it step by step.
+///
+/// `tip`, `succeed` and `adopt` are for the day on which so many validators are gone, with their disks, that the rest can never decide anything again. The
 /// survivors found a new chain that goes on from the old one's DIDs, histories and heights. Nobody can prove that they may:
 /// the old chain's guarantee ends here, and everyone who relied on it opts in by taking the new genesis document.
 /// docs/lost-quorum.md tells all of it, step by step.
 #[derive(Debug, Subcommand)]
 pub(super) enum Genesis {
+    #[command(flatten)]
+    Ceremony(ceremony::Ceremony),
     /// Show the newest block that a survivor holds, and what may be final above it.
     ///
     /// Run it on every survivor. The one with the highest block, prepared ones counted, makes the new document.
@@ -94,6 +102,7 @@ pub(super) struct Stopped {
 impl Genesis {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
+            Self::Ceremony(ceremony) => ceremony.run(output),
             Self::Tip { survivor } => tip(output, &survivor),
             Self::Succeed { survivor, validators, include_prepared, without_prepared, out } => {
                 let prepared = match (include_prepared, without_prepared) {

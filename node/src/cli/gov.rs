@@ -9,13 +9,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use client::api::{Configuration, Governance, Proposal};
 use client::governance::{self, MAX_READINESS_BYTES, Readiness};
 use client::wallet::Terms;
-use client::{KeyFile, Role};
+use client::{Role, StoredKey};
 use genesis::{Digest, Height, SecretKey, UnixMillis, Validator, ValidatorSet};
 use ledger::registry::{self, Grant};
 use ledger::{Change, Did, Transaction};
 use serde_json::json;
 
 use super::output::Output;
+use super::passphrase::Opening;
 use super::{Ending, Rpc, duration, tx};
 use crate::home::Home;
 
@@ -51,6 +52,8 @@ pub(super) enum Gov {
         /// The file to make; it must not exist.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        #[command(flatten)]
+        opening: Opening,
     },
     /// Propose a change; prints the proposal's id. It is the proposer's approval at once.
     #[command(subcommand)]
@@ -226,6 +229,8 @@ pub(super) struct Common {
     /// The validator's governance key.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    #[command(flatten)]
+    opening: Opening,
     /// How long to wait until it is final: 30s, 500ms, 2m.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -238,7 +243,10 @@ impl Gov {
                 let governance = rpc.client.governance().await?;
                 output.answer(&governance, || text(&governance))
             }
-            Self::Ready { home, name, address, out } => ready(output, &home, name, address, &out),
+            Self::Ready { home, name, address, out, opening } => {
+                let home = Home::open(&home)?.with_passphrase_file(opening.passphrase_file);
+                ready(output, &home, name, address, &out)
+            }
             Self::Propose(propose) => propose.run(output).await,
             Self::Vote { id, approve, reject: _, common } => {
                 let key = common.key()?;
@@ -301,7 +309,9 @@ impl Propose {
 
 impl Common {
     fn key(&self) -> anyhow::Result<SecretKey> {
-        Ok(KeyFile::read_for(&self.key, Role::Governance)?)
+        let stored = StoredKey::read(&self.key)?.expect(Role::Governance)?;
+        let opened = self.opening.open(std::slice::from_ref(&stored))?;
+        opened.into_iter().next().map(|key| key.secret).context("one file gives one key")
     }
 
     async fn terms(&self) -> anyhow::Result<Terms> {
@@ -363,14 +373,13 @@ impl Common {
     }
 }
 
-fn ready(output: &Output, home: &Path, name: String, address: String, out: &Path) -> anyhow::Result<()> {
-    let home = Home::open(home)?;
+fn ready(output: &Output, home: &Home, name: String, address: String, out: &Path) -> anyhow::Result<()> {
     let consensus = home.key(Role::Consensus)?;
     let validator = Validator {
         name,
         consensus_key: consensus.public(),
-        network_key: home.key(Role::Network)?.public(),
-        governance_key: home.key(Role::Governance)?.public(),
+        network_key: home.public_key(Role::Network)?,
+        governance_key: home.public_key(Role::Governance)?,
         address,
     };
     if let Err(error) = ValidatorSet::new(vec![validator.clone()]) {

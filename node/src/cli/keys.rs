@@ -3,17 +3,22 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use client::{KeyFile, Role};
+use client::private_file::Existing;
+use client::{KeyFile, Passphrase, Role, StoredKey};
 use serde_json::json;
 
 use super::output::Output;
+use super::passphrase::{Opening, Sealing, write_new};
 use crate::home::Home;
+use crate::unlock;
 
-/// Make and look at key files.
+/// Make, encrypt and look at key files.
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
-    /// Make a fresh key and write it to a file that only you can read.
-    #[command(after_help = "Example:\n  realdid keys new --role network --out ./network.json")]
+    /// Make a fresh key and write it, encrypted, to a file that only you can read.
+    #[command(
+        after_help = "Example:\n  realdid keys new --role network --out ./network.json --passphrase-file ./passphrase"
+    )]
     New {
         /// What it is for: consensus, network, governance or did.
         #[arg(long)]
@@ -21,48 +26,134 @@ pub(super) enum Keys {
         /// The file to make; it must not exist.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        #[command(flatten)]
+        sealing: Sealing,
     },
-    /// Check key files and print what may be known of them: role and public key.
+    /// Check key files and print what may be known of them: role, public key, and whether they are encrypted.
+    ///
+    /// No passphrase is needed. That the public key of an encrypted file is the secret one's shows when it is opened.
     #[command(after_help = "Example:\n  realdid keys show ./localnet/node0/keys/*.json")]
     Show {
         /// The key files.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Encrypt key files that are in the clear.
+    ///
+    /// Each file is replaced whole. Copies of the old ones, in backups or in what the disk keeps of deleted files, stay as they
+    /// were. Where others may have them, make new keys instead.
+    #[command(
+        after_help = "Example:\n  realdid keys encrypt ./node0/keys/*.json --passphrase-file ./passphrase"
+    )]
+    Encrypt {
+        /// The key files.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The file (mode 0600) with the passphrase [default: the systemd credential realdid-passphrase, or the terminal,
+        /// which asks twice].
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Encrypt key files with another passphrase.
+    ///
+    /// All are opened before the first is replaced. Copies that were made before still open with the old passphrase.
+    #[command(
+        after_help = "Example:\n  realdid keys change-passphrase ./node0/keys/*.json --passphrase-file ./old \
+                            --new-passphrase-file ./new"
+    )]
+    ChangePassphrase {
+        /// The key files, encrypted with one passphrase.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        opening: Opening,
+        /// The file (mode 0600) with the new passphrase [default: the terminal, which asks twice].
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+    },
 }
 
 impl Keys {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
-            Self::New { role, out } => {
+            Self::New { role, out, sealing } => {
+                let passphrase = sealing.passphrase()?;
                 let key = KeyFile::generate(role);
-                key.write_new(&out)?;
+                write_new(&key, &out, passphrase.as_ref())?;
                 if role == Role::Consensus {
                     // It has signed nothing yet: the node that gets it may vote without a journal, once.
                     Home::mark_beside(&out)?;
                 }
-                let public = key.secret.public();
-                output.answer(&json!({ "role": role.name(), "publicKey": public, "file": out }), || {
-                    format!("{} ({role} key) is in {}. Keep a copy in a safe place.", public, out.display())
+                let (public, encrypted) = (key.secret.public(), passphrase.is_some());
+                let json = json!({
+                    "role": role.name(), "publicKey": public, "file": out, "encrypted": encrypted,
+                });
+                output.answer(&json, || {
+                    let keep = if encrypted { ", and one of the passphrase elsewhere" } else { "" };
+                    format!(
+                        "{public} ({role} key) is in {}. Keep a copy in a safe place{keep}.",
+                        out.display()
+                    )
                 })
             }
             Self::Show { files } => {
-                let mut shown = Vec::new();
-                for file in files {
-                    let key = KeyFile::read(&file)?;
-                    shown.push((key.role, key.secret.public(), file));
+                let read = files.iter().map(|file| StoredKey::read(file)).collect::<Result<Vec<_>, _>>()?;
+                show(output, &read)
+            }
+            Self::Encrypt { files, passphrase_file } => {
+                let read = files.iter().map(|file| StoredKey::read(file)).collect::<Result<Vec<_>, _>>()?;
+                if let Some(encrypted) = read.iter().find(|file| file.is_encrypted()) {
+                    anyhow::bail!(
+                        "{} is encrypted already, and nothing was changed: leave it out, or give it another passphrase \
+                         with `realdid keys change-passphrase`",
+                        encrypted.path().display()
+                    );
                 }
-                let json: Vec<_> = shown
-                    .iter()
-                    .map(|(role, public, file)| json!({ "role": role.name(), "publicKey": public, "file": file }))
-                    .collect();
-                output.answer(&json, || {
-                    let line = |(role, public, file): &(Role, _, PathBuf)| {
-                        format!("{:<11} {public}  {}\n", role.name(), file.display())
-                    };
-                    shown.iter().map(line).collect()
-                })
+                let keys = Opening::default().open(&read)?;
+                let passphrase = unlock::fresh(passphrase_file.as_deref(), "")?;
+                replace(output, &read, &keys, &passphrase)
+            }
+            Self::ChangePassphrase { files, opening, new_passphrase_file } => {
+                let read = files.iter().map(|file| StoredKey::read(file)).collect::<Result<Vec<_>, _>>()?;
+                if let Some(plain) = read.iter().find(|file| !file.is_encrypted()) {
+                    anyhow::bail!(
+                        "{} is in the clear, and nothing was changed: `realdid keys encrypt` encrypts it",
+                        plain.path().display()
+                    );
+                }
+                let keys = opening.open(&read)?;
+                let passphrase = unlock::changed(new_passphrase_file.as_deref())?;
+                replace(output, &read, &keys, &passphrase)
             }
         }
     }
+}
+
+/// Writes each key in the place of the file that it came from.
+fn replace(
+    output: &Output,
+    files: &[StoredKey],
+    keys: &[KeyFile],
+    passphrase: &Passphrase,
+) -> anyhow::Result<()> {
+    for (file, key) in files.iter().zip(keys) {
+        key.write_encrypted(file.path(), passphrase, Existing::Replace)?;
+    }
+    let written = files.iter().map(|file| StoredKey::read(file.path())).collect::<Result<Vec<_>, _>>()?;
+    show(output, &written)
+}
+
+fn show(output: &Output, files: &[StoredKey]) -> anyhow::Result<()> {
+    let one = |key: &StoredKey| {
+        json!({
+            "role": key.role().name(), "publicKey": key.public(), "file": key.path(), "encrypted": key.is_encrypted(),
+        })
+    };
+    output.answer(&files.iter().map(one).collect::<Vec<_>>(), || {
+        let line = |key: &StoredKey| {
+            let held = if key.is_encrypted() { "encrypted" } else { "plain" };
+            format!("{:<11} {}  {held:<9}  {}\n", key.role().name(), key.public(), key.path().display())
+        };
+        files.iter().map(line).collect()
+    })
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::block_on;
 use super::output::Output;
+use super::passphrase::Opening;
 use crate::admin::{self, Request};
 use crate::home::Home;
 use crate::snapshot::fetch::{self, Step};
@@ -67,6 +68,8 @@ pub(super) struct Fetch {
     /// The node's folder; the node must not run.
     #[arg(long, value_name = "DIR", env = "REALDID_HOME")]
     home: PathBuf,
+    #[command(flatten)]
+    opening: Opening,
 }
 
 /// Check a snapshot in a folder, and make the node's ledger of it.
@@ -171,7 +174,7 @@ fn manifest(folder: &Folder) -> anyhow::Result<Manifest> {
 
 impl Fetch {
     fn run(self, output: &Output) -> anyhow::Result<()> {
-        let home = Home::open(self.home)?;
+        let home = Home::open(self.home)?.with_passphrase_file(self.opening.passphrase_file);
         let _lock = home.lock()?;
         let bar = output.progress(0, "Looking for a snapshot");
         let mut progress = |step| match step {

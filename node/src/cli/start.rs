@@ -7,6 +7,7 @@ use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use super::output::full_text;
+use super::passphrase::Opening;
 use super::{Ending, exit_code};
 use crate::config::{LogFormat, parse_log_level};
 use crate::home::Home;
@@ -23,7 +24,7 @@ use crate::home::Home;
 #[command(after_help = "Example:\n  realdid start --home ./localnet/node0\n  \
                         realdid start --home ./localnet/node0 --log-format json --log-level info,p2p=debug")]
 pub(super) struct Start {
-    /// The node's folder, as `realdid testnet` makes it.
+    /// The node's folder, as `realdid init` or `realdid testnet` makes it.
     #[arg(long, value_name = "DIR", env = "REALDID_HOME")]
     home: PathBuf,
     /// How log lines look [default: as config.toml says].
@@ -33,11 +34,13 @@ pub(super) struct Start {
     /// [default: as config.toml says].
     #[arg(long, value_name = "LEVEL", value_parser = |text: &str| parse_log_level(text).map(|_| text.to_owned()))]
     log_level: Option<String>,
+    #[command(flatten)]
+    opening: Opening,
 }
 
 impl Start {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let home = Home::open(self.home)?;
+        let home = Home::open(self.home)?.with_passphrase_file(self.opening.passphrase_file);
         let log = home.config()?.log;
         let level = self.log_level.unwrap_or(log.level);
         let filter = parse_log_level(&level).map_err(anyhow::Error::msg)?;

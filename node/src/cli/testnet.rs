@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use client::{KeyFile, Role, private_file};
+use client::{KeyFile, Role};
 use genesis::validators::MAX_VALIDATORS;
 use genesis::{Genesis, Parameters, PublicKey, UnixMillis, Validator};
 use serde_json::json;
@@ -184,21 +184,13 @@ impl Testnet {
         genesis: &str,
         observers: &[PublicKey],
     ) -> anyhow::Result<()> {
-        let home = self.home(index);
-        fs::create_dir_all(home.path())?;
-        private_file::create_folder(&home.keys())?;
-        for key in keys {
-            key.write_new(&home.key_path(key.role))?;
-        }
-        home.mark_first_start()?;
         let [p2p, rpc, metrics] = self.addresses(index);
-        fs::write(home.genesis_path(), genesis)?;
         let mut config = Config::at(p2p, rpc, metrics);
         if self.is_validator(index) {
             config.observers = observers.to_vec();
         }
-        // Last: a folder with settings is a whole one.
-        fs::write(home.config_path(), config.to_toml())?;
+        // In the clear: it is a network for tests.
+        Home::found(self.home(index).path(), keys, None, Some(genesis), &config)?;
         Ok(())
     }
 

@@ -133,7 +133,7 @@ impl Recovered {
 
 fn identify(home: &Home) -> anyhow::Result<Identity> {
     let genesis = Arc::new(home.genesis()?);
-    let (consensus, network) = (home.key(KeyRole::Consensus)?, home.key(KeyRole::Network)?);
+    let [consensus, network] = home.secrets([KeyRole::Consensus, KeyRole::Network])?;
     Ok(Identity { genesis, consensus, network })
 }
 

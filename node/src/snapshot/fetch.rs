@@ -91,11 +91,11 @@ impl NoSlice {
 /// When a file or a port cannot be used, nobody has a snapshot that proves itself, or the disk fails.
 pub async fn join(home: &Home, progress: &mut dyn FnMut(Step)) -> anyhow::Result<Fetched> {
     let (config, genesis) = (home.config()?, home.genesis()?);
-    let (consensus, key) = (home.key(KeyRole::Consensus)?, home.key(KeyRole::Network)?);
+    let (consensus, key) = (home.public_key(KeyRole::Consensus)?, home.key(KeyRole::Network)?);
     let start = (Epoch::ZERO, genesis.height());
     let membership = Membership::new(
         genesis.chain(),
-        consensus.public(),
+        consensus,
         config.observers,
         start,
         genesis.validators(),

@@ -53,6 +53,7 @@ pub struct Ceilings {
     /// 4 KiB written over what was allocated before, and synced.
     pub overwrite: Sync,
     /// Bytes a second that are appended in pieces of 1 MiB, each synced, to as many files at once as there are validators.
+    #[serde(default)]
     pub appended_bytes: f64,
     /// Blake3 over 1 KiB, in µs.
     pub blake3_us: f64,
@@ -114,13 +115,14 @@ fn timed(mut work: impl FnMut()) -> f64 {
     median(&std::iter::repeat_with(part).take(5).collect::<Vec<_>>())
 }
 
-/// The mean of what `measured` comes to on each core, while all are at it.
+/// The time for which as much is done a second as all cores do together, while all are at it: the harmonic mean of what `measured`
+/// comes to on each.
 fn on_all_cores(cores: usize, measured: impl Fn() -> f64 + std::marker::Sync) -> f64 {
-    let sum: f64 = std::thread::scope(|scope| {
+    let a_second: f64 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(&measured)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a measurement ends")).sum()
+        threads.into_iter().map(|thread| 1.0 / thread.join().expect("a measurement ends")).sum()
     });
-    sum / cores as f64
+    cores as f64 / a_second
 }
 
 fn single_check() -> f64 {

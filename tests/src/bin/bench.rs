@@ -40,7 +40,7 @@ struct Options {
     #[arg(long, default_value = "create=1", value_name = "KIND=WEIGHT,…")]
     mix: Mix,
     /// Measure the ordering alone: bytes that no validator looks into, in the place of transactions
-    #[arg(long, conflicts_with_all = ["policy", "mix"])]
+    #[arg(long, conflicts_with_all = ["policy", "mix", "state"])]
     ordering: bool,
     /// How many bytes each of these has
     #[arg(long, default_value_t = 512, requires = "ordering", value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8..=65_536))]

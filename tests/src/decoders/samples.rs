@@ -497,7 +497,13 @@ impl Samples {
             KeyFile { role, secret: secret(9) }.write_new(&path).unwrap();
             std::fs::read(path).unwrap()
         };
-        client::key_file::Role::ALL.into_iter().enumerate().map(written).collect()
+        let mut files: Vec<_> = client::key_file::Role::ALL.into_iter().enumerate().map(written).collect();
+        let path = folder.path().join("encrypted.json");
+        let passphrase = client::Passphrase::new("a passphrase".to_owned().into(), "of a sample").unwrap();
+        let key = KeyFile { role: client::Role::Network, secret: secret(9) };
+        key.write_encrypted(&path, &passphrase, client::private_file::Existing::Keep).unwrap();
+        files.push(std::fs::read(path).unwrap());
+        files
     }
 
     pub(super) fn keyrings(&self) -> Vec<Vec<u8>> {

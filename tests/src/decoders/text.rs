@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use client::api::{ProofWindow, RegistryQuestion};
 use client::governance::Readiness;
-use client::key_file::KeyFile;
+use client::key_file::StoredKey;
 use client::keyring::Entry;
 use client::wallet::organisation;
 use genesis::{Digest, Epoch, Genesis, PublicKey, UnixMillis};
@@ -178,13 +178,13 @@ fn did(bytes: &[u8]) -> Outcome {
 }
 
 fn key_file(bytes: &[u8]) -> Outcome {
-    text(bytes, |text| match KeyFile::parse(text) {
+    text(bytes, |text| match StoredKey::parse(std::path::Path::new("key.json"), text) {
         Err(problem) => Outcome::refused(problem),
         // That the halves belong together is what parsing is for.
         Ok(file) => {
             let came = text.to_owned();
             Outcome::read(move || {
-                let public = file.secret.public().to_string();
+                let public = file.public().to_string();
                 if came.contains(&public) { Ok(()) } else { Err(format!("{public} is not in it")) }
             })
         }

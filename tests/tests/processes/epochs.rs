@@ -33,7 +33,7 @@ fn fresh_keys(cluster: &Cluster, node: usize) -> PathBuf {
     }
     for role in ["consensus", "network", "governance"] {
         let out = home.join(format!("keys/{role}.json"));
-        let made = realdid(&["keys", "new", "--role", role, "--out", text(&out)]);
+        let made = realdid(&["keys", "new", "--plain", "--role", role, "--out", text(&out)]);
         assert!(made.status.success(), "{}", printed(&made));
     }
     home
@@ -144,7 +144,7 @@ async fn governance_transactions_of_an_outsider_or_of_too_few_change_nothing() {
     let cluster = Cluster::start(4).await;
     let load = Load::start(&cluster, 32).await;
     let key = cluster.scratch().join("governance.json");
-    let made = realdid(&["keys", "new", "--role", "governance", "--out", text(&key)]);
+    let made = realdid(&["keys", "new", "--plain", "--role", "governance", "--out", text(&key)]);
     assert!(made.status.success(), "{}", printed(&made));
     for change in [&["remove-validator", "node3"][..], &["set-parameter", "heartbeat_ms=45000"]] {
         let refusal = cluster.gov(&key, 0, &[&["propose"], change].concat()).expect_err("an outsider");
