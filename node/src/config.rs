@@ -142,7 +142,7 @@ pub struct HistoryConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskConfig {
-    /// Below so many free bytes the node stops, and does not start; 0 for no floor.
+    /// Below so many free bytes the node stops; a start needs 128 MiB more; 0 for no floor.
     #[serde(deserialize_with = "within::<_, _, 0, 1_000_000_000_000_000>")]
     pub floor_bytes: u64,
 }
@@ -346,8 +346,8 @@ keep = {keep}
 keep_blocks = {keep_blocks}
 
 [disk]
-# The node stops cleanly when fewer bytes than this are free where its data are, and does not start; 0 for no floor. Below twice
-# as many it warns. Files that it writes beside (snapshots, backups) need room above it.
+# The node stops cleanly when fewer bytes than this are free where its data are; a start needs 128 MiB more. 0 for no floor. Below
+# twice as many it warns. Files that it writes beside (snapshots, backups) need room above it.
 floor_bytes = {floor_bytes}
 "#,
             format = log.format,

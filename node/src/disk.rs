@@ -17,12 +17,16 @@ use crate::home::Home;
 /// How often the disk is looked at.
 const EVERY: Duration = Duration::from_secs(3);
 
+/// What a start needs above the floor: the store and the journal claim some 75 MiB for what they are going to write, and give it back
+/// when the node stops. Without this a node that stopped could start, only to stop again.
+const CLAIMED_AT_START: u64 = 128 << 20;
+
 /// Why a node does not start, or stops.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the disk of {} is nearly full: {} are free, and a node needs {} (floor_bytes under [disk] in config.toml). Free some or give it \
-     a larger disk, then start the node; nothing is lost. Old blocks can go: `realdid chain prune --help`",
-    path.display(), Size(*free_bytes), Size(*floor_bytes)
+    "the disk of {} is nearly full: {} are free, and {} are needed (floor_bytes under [disk] in config.toml, and {} more for a start). \
+     Free some or give it a larger disk, then start the node; nothing is lost. Old blocks can go: `realdid chain prune --help`",
+    path.display(), Size(*free_bytes), Size(*needed_bytes), Size(CLAIMED_AT_START)
 )]
 pub struct DiskFull {
     /// On whose file system.
@@ -30,7 +34,7 @@ pub struct DiskFull {
     /// What is free there, in bytes.
     pub free_bytes: u64,
     /// What is needed, in bytes.
-    pub floor_bytes: u64,
+    pub needed_bytes: u64,
 }
 
 /// How much room there is, against the floor.
@@ -60,10 +64,10 @@ impl Disk {
     /// The disk of the node in `home`, which has enough room.
     ///
     /// # Errors
-    /// [`DiskFull`] below the floor; else what the system says.
+    /// [`DiskFull`] below the floor and what a start claims; else what the system says.
     pub fn open(home: &Home, config: DiskConfig) -> anyhow::Result<Self> {
         let disk = Self::look_at(home, config)?;
-        disk.full().map_or(Ok(disk), |full| Err(full.into()))
+        disk.full_for_a_start().map_or(Ok(disk), |full| Err(full.into()))
     }
 
     /// The disk of the node in `home`, however full.
@@ -90,8 +94,19 @@ impl Disk {
 
     /// What the node is to be stopped with, if it is.
     pub fn full(&self) -> Option<DiskFull> {
-        let (path, floor_bytes) = (self.path.clone(), self.floor_bytes);
-        (self.room() == Room::Gone).then(|| DiskFull { path, free_bytes: self.free().0, floor_bytes })
+        self.less_than(self.floor_bytes)
+    }
+
+    /// What keeps the node from starting, if it does not run.
+    pub fn full_for_a_start(&self) -> Option<DiskFull> {
+        // A floor of 0 is none.
+        let more = if self.floor_bytes == 0 { 0 } else { CLAIMED_AT_START };
+        self.less_than(self.floor_bytes.saturating_add(more))
+    }
+
+    fn less_than(&self, needed_bytes: u64) -> Option<DiskFull> {
+        let (path, free_bytes) = (self.path.clone(), self.free().0);
+        (free_bytes < needed_bytes).then_some(DiskFull { path, free_bytes, needed_bytes })
     }
 
     /// Looks now. Where the system does not tell, what was known stays, and the log says so.
@@ -107,12 +122,10 @@ impl Disk {
         let mut last = Room::Plenty;
         loop {
             let room = self.room();
+            if let Some(full) = self.full() {
+                return full;
+            }
             match room {
-                Room::Gone => {
-                    if let Some(full) = self.full() {
-                        return full;
-                    }
-                }
                 Room::Scarce if last != room => tracing::warn!(
                     disk = %self.path.display(), free = %self.free(), floor = %Size(self.floor_bytes),
                     "the disk fills up: this node stops when less than the floor is free"
@@ -120,7 +133,7 @@ impl Disk {
                 Room::Plenty if last != room => {
                     tracing::info!(free = %self.free(), "the disk has room again")
                 }
-                Room::Scarce | Room::Plenty => {}
+                _ => {}
             }
             last = room;
             tokio::time::sleep(EVERY).await;

@@ -158,7 +158,7 @@ fn exit_codes_are_those_of_the_help() {
         (Ending::NotApplied(String::new()).into(), 5),
         (call(code::REFUSED), 5),
         (call(code::BUSY), 1),
-        (DiskFull { path: "data".into(), free_bytes: 1, floor_bytes: 2 }.into(), 6),
+        (DiskFull { path: "data".into(), free_bytes: 1, needed_bytes: 2 }.into(), 6),
         (Ending::Logged { code: 6 }.into(), 6),
         (Ending::Interrupted("").into(), 130),
         (Ending::CommandLine(String::new()).into(), 2),

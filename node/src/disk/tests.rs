@@ -38,6 +38,21 @@ fn a_node_below_its_floor_does_not_start_and_learns_where_how_much_and_what_to_d
     assert_eq!(disk.path, home.data(), "which may be another disk");
 }
 
+#[test]
+fn a_start_needs_more_than_the_floor_so_that_a_node_that_stopped_does_not_stop_again_at_once() {
+    let (_folder, home) = home();
+    let disk = Disk::look_at(&home, DiskConfig { floor_bytes: 1_000 }).unwrap();
+    for (free, stops, starts) in [
+        (999, true, false),
+        (1_000, false, false),
+        (1_000 + CLAIMED_AT_START - 1, false, false),
+        (1_000 + CLAIMED_AT_START, false, true),
+    ] {
+        disk.free_bytes.store(free, Ordering::Relaxed);
+        assert_eq!((disk.full().is_some(), disk.full_for_a_start().is_none()), (stops, starts), "{free}");
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_fills_up_is_noticed_within_seconds() {
     let (_folder, home) = home();
@@ -46,7 +61,7 @@ async fn a_disk_that_fills_up_is_noticed_within_seconds() {
     disk.free_bytes.store(u64::MAX, Ordering::Relaxed);
     assert_eq!((disk.room(), disk.full()), (Room::Plenty, None));
     let full = tokio::time::timeout(EVERY * 3, std::sync::Arc::new(disk).until_full()).await.unwrap();
-    assert!(full.free_bytes < full.floor_bytes, "{full}");
+    assert!(full.free_bytes < full.needed_bytes, "{full}");
 }
 
 #[test]

@@ -32,9 +32,9 @@ pub(super) fn look(home: &Home, report: &mut Report) -> Folder {
     if let (Some(genesis), Some(consensus), Some(network)) = (&genesis, consensus_key, network_key) {
         member(genesis, consensus, network, report);
     }
-    room(home, config.as_ref(), report);
-    speed(home, report);
     let runs = runs(home, report);
+    room(home, config.as_ref(), runs, report);
+    speed(home, report);
     Folder { config, genesis, network_key, runs }
 }
 
@@ -128,14 +128,14 @@ fn member(genesis: &Genesis, consensus: PublicKey, network: PublicKey, report: &
     }
 }
 
-fn room(home: &Home, config: Option<&Config>, report: &mut Report) {
+fn room(home: &Home, config: Option<&Config>, runs: bool, report: &mut Report) {
     let floor = config.map_or_else(DiskConfig::default, |config| config.disk);
     let disk = match Disk::look_at(home, floor) {
         Ok(disk) => disk,
         Err(error) => return report.unchecked("disk room", error.to_string(), "look at it with `df`"),
     };
-    match (disk.room(), disk.full()) {
-        (Room::Gone, Some(full)) => report.fail("disk room", full.to_string(), "as it says"),
+    match (disk.room(), if runs { disk.full() } else { disk.full_for_a_start() }) {
+        (_, Some(full)) => report.fail("disk room", full.to_string(), "as it says"),
         (Room::Scarce, _) => report.warn(
             "disk room",
             format!("{} are free: less than twice the floor, below which the node stops", disk.free()),
