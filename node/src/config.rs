@@ -41,6 +41,9 @@ pub struct Config {
     /// How much of the chain is kept.
     #[serde(default)]
     pub history: HistoryConfig,
+    /// How much room the disk must have.
+    #[serde(default)]
+    pub disk: DiskConfig,
 }
 
 /// What is logged, and how.
@@ -116,6 +119,21 @@ pub struct HistoryConfig {
     pub keep_blocks: u64,
 }
 
+/// How much room the disk must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiskConfig {
+    /// Free bytes on the file system of the node's data that the node needs to run.
+    #[serde(deserialize_with = "within::<_, _, 0, 1_099_511_627_776>")]
+    pub floor_bytes: u64,
+}
+
+impl Default for DiskConfig {
+    fn default() -> Self {
+        Self { floor_bytes: 1 << 30 }
+    }
+}
+
 impl Default for SnapshotConfig {
     fn default() -> Self {
         Self { every_blocks: 0, keep: 2 }
@@ -170,8 +188,19 @@ impl Config {
     pub fn at(p2p_listen: SocketAddr, rpc_listen: SocketAddr, metrics_listen: SocketAddr) -> Self {
         let (log, rpc, mempool) = (LogConfig::default(), RpcConfig::default(), MempoolConfig::default());
         let (snapshots, history) = (SnapshotConfig::default(), HistoryConfig::default());
-        let observers = Vec::new();
-        Self { p2p_listen, rpc_listen, metrics_listen, observers, log, rpc, mempool, snapshots, history }
+        let (disk, observers) = (DiskConfig::default(), Vec::new());
+        Self {
+            p2p_listen,
+            rpc_listen,
+            metrics_listen,
+            observers,
+            log,
+            rpc,
+            mempool,
+            snapshots,
+            history,
+            disk,
+        }
     }
 
     /// Reads a configuration.
@@ -200,8 +229,8 @@ impl Config {
 
     /// The file with every setting and what it means.
     pub fn to_toml(&self) -> String {
-        let Self { p2p_listen, rpc_listen, metrics_listen, observers, log, rpc, mempool, snapshots, history } =
-            self;
+        let Self { p2p_listen, rpc_listen, metrics_listen, observers, .. } = self;
+        let Self { log, rpc, mempool, snapshots, history, disk, .. } = self;
         let observers = observers.iter().map(|key| format!("\n  \"{key}\",")).collect::<String>()
             + if observers.is_empty() { "" } else { "\n" };
         let RpcConfig { max_connections, max_body_bytes, max_batch, wait_timeout_max_ms, cors_origins } = rpc;
@@ -253,6 +282,10 @@ keep = {keep}
 # How many of the newest blocks are kept; 0 for all of them (an archive). DIDs keep all their versions, and blocks that the rules
 # may still ask for are kept whatever this says.
 keep_blocks = {keep_blocks}
+
+[disk]
+# Free bytes on the file system of data/ that the node needs to run. Below twice as many, alerts and `realdid status` say so.
+floor_bytes = {floor_bytes}
 "#,
             format = log.format,
             level = log.level,
@@ -260,6 +293,7 @@ keep_blocks = {keep_blocks}
             every_blocks = snapshots.every_blocks,
             keep = snapshots.keep,
             keep_blocks = history.keep_blocks,
+            floor_bytes = disk.floor_bytes,
         )
     }
 }

@@ -40,6 +40,12 @@ pub struct Readiness {
     pub why: String,
     /// The newest executed block.
     pub height: Height,
+    /// How many validators there is a connection to, itself counted where it is one.
+    pub validators: usize,
+    /// How many blocks are known to be final that are not executed here.
+    pub lag: u64,
+    /// For how long something has waited while no block became final; none where nothing waits.
+    pub waited: Option<Duration>,
 }
 
 impl Health {
@@ -77,10 +83,14 @@ impl Health {
             })
         };
         let height = snapshot.executed;
+        let ahead = self.progress.now().map_or(0, |far| far.target.since(height));
         Readiness {
             ready: problem.is_none(),
             why: problem.unwrap_or_else(|| format!("{validators} validators are connected, itself counted")),
             height,
+            validators,
+            lag: lag.max(ahead),
+            waited,
         }
     }
 }

@@ -9,6 +9,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
+use crate::clocks::Clocks;
+use crate::disk::Disk;
 use crate::health::Health;
 use crate::mempool::Mempool;
 use crate::metrics::{Gathered, Metrics};
@@ -23,6 +25,10 @@ pub struct Pages {
     pub mempool: Arc<Mempool>,
     /// For figures.
     pub store: Arc<ledger::Store>,
+    /// For figures.
+    pub clocks: Clocks,
+    /// The disk under the node's data.
+    pub disk: Disk,
 }
 
 /// Starts the server. It ends after `stop`.
@@ -61,8 +67,17 @@ impl Pages {
             Ok(store) => store,
             Err(error) => return failed(&error),
         };
+        let disk = match self.disk.room() {
+            Ok(disk) => disk,
+            Err(error) => return failed(&error),
+        };
         let network = &self.health.network;
         let gathered = Gathered {
+            members: self.health.membership.now(),
+            leader: self.health.snapshot.borrow().status.leader,
+            health: self.health.look(),
+            skews: self.clocks.now(),
+            disk,
             load: self.mempool.load(),
             peers: network.peers(),
             refused: network.refused_connections(),

@@ -34,7 +34,9 @@ use self::threads::Threads;
 use crate::admin::{Admin, Office};
 use crate::availability::Availability;
 use crate::batcher::Batcher;
+use crate::clocks::Clocks;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::driver::{Driver, Event, Snapshot};
 use crate::executor::Executor;
 use crate::fetcher::{self, Fetcher};
@@ -68,6 +70,8 @@ struct Common {
     shelf: Arc<Shelf>,
     quotas: Arc<Quotas>,
     metrics: Arc<Metrics>,
+    clocks: Clocks,
+    disk: Disk,
     snapshot: watch::Receiver<Snapshot>,
     health: Arc<Health>,
     progress: Arc<Progress>,
@@ -96,6 +100,8 @@ pub async fn run(home: Home) -> anyhow::Result<()> {
         shelf: Arc::new(Shelf::default()),
         quotas: Arc::new(Quotas::default()),
         metrics: Arc::new(Metrics::new()?),
+        clocks: Clocks::default(),
+        disk: Disk { folder: home.data(), floor_bytes: config.disk.floor_bytes },
         health: Arc::new(Health {
             network: network.clone(),
             membership: recovered.membership.clone(),
@@ -135,6 +141,7 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let Common { genesis, membership, store, network, mempool, .. } = common.clone();
         let members = membership.now();
+        common.metrics.begin(None, &members.context.validators);
         let parameters = genesis.parameters();
         let mut availability = Availability::new(
             common.network_key,
@@ -203,6 +210,7 @@ impl Running {
             mempool: Arc::clone(&mempool),
             snapshot: snapshots,
             metrics: Arc::clone(&common.metrics),
+            clocks: common.clocks.clone(),
             started: recovered.started,
         };
         let fetcher = Fetcher {
@@ -245,6 +253,7 @@ impl Running {
             store,
             genesis,
             shelf: common.snapshots.clone(),
+            disk: common.disk.clone(),
             stop: common.stop.clone(),
         }));
         tasks.spawn(forward_batches(inbox.batches, arrivals, membership));
@@ -262,13 +271,16 @@ impl Running {
 
 /// Serves clients until the node is told to stop, or a part of it fails.
 async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
-    let Common { genesis, membership, store, network, mempool, metrics, snapshot, health, stop, .. } =
-        common.clone();
+    let Common {
+        genesis, membership, store, network, mempool, metrics, clocks, snapshot, health, stop, ..
+    } = common.clone();
     let pages = Pages {
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
         mempool: Arc::clone(&mempool),
         store: Arc::clone(&store),
+        clocks: clocks.clone(),
+        disk: common.disk.clone(),
     };
     let api = Api {
         genesis,
@@ -279,6 +291,7 @@ async fn serve(common: &Common, config: &Config, tasks: &mut JoinSet<()>) -> any
         snapshot,
         health,
         metrics,
+        clocks,
         checker: rpc::Checker::start(&stop)?,
         config: config.rpc.clone(),
     };

@@ -28,6 +28,7 @@ fn office(folder: &Path) -> Office {
         store: Arc::new(Store::open(&folder.join("store"), &genesis).unwrap()),
         genesis: Arc::new(genesis),
         shelf: Shelf::new(folder.join("snapshots")),
+        disk: Disk { folder: folder.to_owned(), floor_bytes: 7 },
         stop: CancellationToken::new(),
     }
 }
