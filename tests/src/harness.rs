@@ -7,11 +7,13 @@
 //! - [`folders`]: what a test does to the folders of nodes: copies, backups, losses
 //! - [`govern`]: votes, by the commands that operators use, and what nodes tell of them
 //! - [`process`]: what the system knows of a process, and signals
+//! - [`watch`]: a Prometheus that watches the nodes
 
 pub mod fault;
 pub mod folders;
 pub mod govern;
 pub mod process;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::fs::File;

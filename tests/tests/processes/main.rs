@@ -25,3 +25,4 @@ mod snapshots;
 mod submission;
 mod surface;
 mod sync;
+mod watching;
