@@ -13,12 +13,15 @@ mod keys;
 mod output;
 mod prove;
 mod registry;
+mod report;
 mod reset;
 mod snapshot;
 mod start;
 mod status;
 mod testnet;
+mod top;
 mod tx;
+mod watched;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +70,8 @@ enum Command {
     Testnet(testnet::Testnet),
     Start(start::Start),
     Status(status::Status),
+    Top(top::Top),
+    Report(report::Report),
     #[command(subcommand)]
     Did(did::Did),
     #[command(subcommand)]
@@ -185,6 +190,8 @@ impl Command {
             Self::Testnet(testnet) => testnet.run(output),
             Self::Start(start) => start.run(),
             Self::Status(status) => block_on(status.run(output), ""),
+            Self::Top(top) => top.run(output),
+            Self::Report(report) => block_on(report.run(output), ""),
             Self::Did(did) => {
                 let left = did.left_by_interruption();
                 block_on(did.run(output), left)

@@ -12,7 +12,8 @@
 //! - [`sync`]: blocks for who was away; [`wire`]: what nodes say to one another
 //! - [`snapshot`]: ledgers at one height, for nodes that begin there; [`admin`]: what the operator asks of a node at work
 //! - [`prove`]: the proofs that light clients check
-//! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`], [`disk`]: for operators
+//! - [`rpc`]: JSON-RPC, a namespace a file; [`http`], [`health`], [`metrics`], [`disk`],
+//!   [`participation`]: for operators
 
 pub mod admin;
 pub mod availability;
@@ -33,6 +34,7 @@ pub mod membership;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
+pub mod participation;
 pub mod prove;
 pub mod quota;
 pub mod replay;

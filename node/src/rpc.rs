@@ -153,6 +153,10 @@ fn module(api: Arc<Api>) -> anyhow::Result<RpcModule<Api>> {
     register(&mut module, method::CHAIN_VALIDATORS, |params, api| async move {
         chain::validators(&api, one(&params)?)
     })?;
+    register(&mut module, method::CHAIN_PARTICIPATION, |params, api| async move {
+        let (from, to) = parse(&params, "[first height, last height]")?;
+        chain::participation(api, from, to).await
+    })?;
     register(&mut module, method::CHAIN_EVIDENCE, |_, api| async move { chain::evidence(&api) })?;
     register(&mut module, method::NET_PEERS, |_, api| async move { Ok(net::peers(&api)) })?;
     register(&mut module, method::GOV_PROPOSALS, |_, api| async move { Ok(gov::proposals(&api)) })?;

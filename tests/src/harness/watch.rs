@@ -1,4 +1,4 @@
-//! A real Prometheus that watches a network with the alert rules of `scripts/observability`.
+//! What nodes show of themselves: their figures, and a real Prometheus that watches them with the alert rules of `scripts/observability`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{Cluster, eventually, send};
+use super::{Cluster, eventually, get, send};
 
 /// How often nodes are asked, and rules looked at. What a minute is in the rules is nothing here.
 const EVERY: &str = "400ms";
@@ -39,6 +39,13 @@ pub fn promtool(arguments: &[&str]) -> String {
     let text = super::printed(&done);
     assert!(done.status.success(), "promtool {arguments:?}:\n{text}");
     text
+}
+
+/// A figure of a node's metrics page, which it serves at `port`: by its name, and its labels if it has any.
+pub fn figure(port: u16, name: &str) -> Option<f64> {
+    let page = get(port, "/metrics")?;
+    let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 impl Prometheus {

@@ -20,6 +20,7 @@ mod proving;
 mod quiet;
 mod recovery;
 mod registrars;
+mod reports;
 mod resolving;
 mod snapshots;
 mod submission;
