@@ -91,11 +91,14 @@ impl Prometheus {
     }
 
     /// The alerts that fire now.
+    ///
+    /// # Panics
+    /// When Prometheus does not answer.
     pub fn alerts(&self) -> BTreeSet<Alert> {
-        let answer = self.ask("/api/v1/alerts").unwrap_or_default();
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        let answer: Value = serde_json::from_str(body).unwrap_or_default();
-        let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
+        let answer = self.ask("/api/v1/alerts").expect("Prometheus answers");
+        let body = answer.split_once("\r\n\r\n").expect("a body").1;
+        let answer: Value = serde_json::from_str(body).expect("JSON");
+        let alerts = answer["data"]["alerts"].as_array().expect("a list of alerts");
         let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
         firing.map(|alert| self.alert(&alert["labels"])).collect()
     }
