@@ -179,7 +179,8 @@ fn answer(office: &Office, request: Request) -> anyhow::Result<Reply> {
 /// # Errors
 /// When the node is there and does not answer, or what it was asked for failed.
 pub fn ask(home: &Home, request: &Request) -> anyhow::Result<Option<(Height, PathBuf, Option<u64>)>> {
-    match exchange(home, request)? {
+    // A copy takes as long as it takes.
+    match exchange(home, request, None)? {
         Some(Reply::Done { height, path, bytes }) => Ok(Some((height, path, bytes))),
         Some(other) => Err(unexpected(&other)),
         None => Ok(None),
@@ -191,7 +192,7 @@ pub fn ask(home: &Home, request: &Request) -> anyhow::Result<Option<(Height, Pat
 /// # Errors
 /// When the node is there and does not answer, or cannot say.
 pub fn room(home: &Home) -> anyhow::Result<Option<Room>> {
-    match exchange(home, &Request::Room)? {
+    match exchange(home, &Request::Room, Some(ASKED_WITHIN))? {
         Some(Reply::Room(room)) => Ok(Some(room)),
         Some(other) => Err(unexpected(&other)),
         None => Ok(None),
@@ -205,7 +206,8 @@ fn unexpected(reply: &Reply) -> anyhow::Error {
     }
 }
 
-fn exchange(home: &Home, request: &Request) -> anyhow::Result<Option<Reply>> {
+/// What the node answers, within `patience` if that is bounded.
+fn exchange(home: &Home, request: &Request, patience: Option<Duration>) -> anyhow::Result<Option<Reply>> {
     let path = home.admin_socket();
     let mut stream = match std::os::unix::net::UnixStream::connect(&path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -213,11 +215,13 @@ fn exchange(home: &Home, request: &Request) -> anyhow::Result<Option<Reply>> {
         }
         stream => stream.with_context(|| format!("cannot reach the node at {}", path.display()))?,
     };
+    stream.set_read_timeout(patience)?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut reply = String::new();
-    BufReader::new(stream.take(MAX_LINE_BYTES)).read_line(&mut reply)?;
+    let read = BufReader::new(stream.take(MAX_LINE_BYTES)).read_line(&mut reply);
+    read.with_context(|| format!("the node does not answer at {}", path.display()))?;
     let reply = serde_json::from_str(&reply);
     reply.context("the node stopped before it had answered: its log says why").map(Some)
 }

@@ -84,6 +84,7 @@ impl Top {
         // One that cannot be reached at all is told as by any other command.
         let mut view = View::new(watch.look().await?, Instant::now());
         let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut screen = Screen::open()?;
         let mut wishes = keys();
         let mut looks = tokio::time::interval(self.every);
@@ -94,6 +95,7 @@ impl Top {
                 biased;
                 _ = terminate.recv() => return Ok(()),
                 _ = hang_up.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
                 wish = wishes.recv() => match wish {
                     Some(Ok(Wish::Redraw)) => {}
                     Some(Ok(Wish::Quit)) | None => return Ok(()),

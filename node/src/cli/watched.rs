@@ -73,7 +73,15 @@ impl Watch {
     pub(super) async fn look(&self) -> anyhow::Result<Seen> {
         let (status, mut peers) = (self.client.status().await?, self.client.peers().await?);
         peers.sort_by_key(|peer| (!peer.validator, peer.name.len(), peer.name.clone()));
-        let disk = self.home.as_ref().map(admin::room).transpose()?.flatten();
+        // Not on the thread that watches the keyboard and signals.
+        let room = |home: &Home| {
+            let home = home.clone();
+            tokio::task::spawn_blocking(move || admin::room(&home))
+        };
+        let disk = match self.home.as_ref().map(room) {
+            Some(room) => room.await??,
+            None => None,
+        };
         let alarms = alarms(&status, &peers, disk);
         Ok(Seen { status, peers, disk, alarms })
     }

@@ -113,7 +113,7 @@ async fn alerts_tell_who_is_missing_that_nothing_is_decided_who_is_behind_and_wh
 
     // Cut off, a node stays where it is while the others go on.
     cluster.relay().split(&[&[0, 2, 3], &[1]], Passage::Closed);
-    for turn in 0..40 {
+    for turn in 0..36 {
         cluster.register([0, 2, 3][turn % 3]).await;
     }
     prometheus.fires(&[("NodeBehind", 1, None), ("ValidatorMissing", 0, Some("node1"))]).await;
