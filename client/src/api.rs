@@ -18,6 +18,7 @@
 //! | `chain_block` | height | [`Block`] |
 //! | `chain_checkpoint` | height | [`Checkpoint`]: of that height, or the first one after it |
 //! | `chain_validators` | epoch | [`Validators`] |
+//! | `chain_participation` | first and last height | [`Participation`]: of the first of them, with where to go on |
 //! | `chain_evidence` | | a list of [`Evidence`] |
 //! | `net_peers` | | a list of [`Peer`] |
 //! | `gov_proposals` | | [`Governance`] |
@@ -33,8 +34,10 @@
 
 mod did;
 mod governance;
+mod participation;
 mod proof;
 mod registry;
+mod status;
 mod submission;
 
 use std::borrow::Cow;
@@ -47,10 +50,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::did::{History, HistoryEntry, ResolveOptions};
 pub use self::governance::{Configuration, Governance, Proposal, Validator};
+pub use self::participation::{Participation, Share};
 pub use self::proof::{
     Links, PROOF_TYPE, Proof, ProofWindow, RegistryProof, RegistryQuestion, ShownProof, TransactionProof,
 };
 pub use self::registry::{Accreditation, Authorisation, Issuer};
+pub use self::status::{ChainStatus, Peer, Predecessor};
 pub use self::submission::{
     BATCH_PATH, BATCH_TYPE, BatchBytesError, Outcome, Waited, decode_batch, encode_batch,
 };
@@ -87,6 +92,8 @@ pub mod method {
     pub const CHAIN_CHECKPOINT: &str = "chain_checkpoint";
     /// The validators of an epoch.
     pub const CHAIN_VALIDATORS: &str = "chain_validators";
+    /// What each validator did in a range of blocks.
+    pub const CHAIN_PARTICIPATION: &str = "chain_participation";
     /// Proofs that validators contradicted themselves.
     pub const CHAIN_EVIDENCE: &str = "chain_evidence";
     /// The node's peers.
@@ -301,103 +308,6 @@ pub struct Busy {
     pub retry_after_ms: u64,
 }
 
-/// Where a node stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ChainStatus {
-    /// The network's name: the third part of its DIDs.
-    pub network: String,
-    /// The chain's id: the hash of the genesis document.
-    pub chain: Digest,
-    /// The chain whose state this one goes on from, where it was founded after a quorum was lost for good. The node's word
-    /// alone: who relied on that chain takes the new genesis document from those it trusts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predecessor: Option<Predecessor>,
-    /// The node's name among the validators; `observer` where it is none.
-    pub node: String,
-    /// `voting`; `observing` where it has no vote; `inquiring` or `recovering` where it has to find out first what it may
-    /// have signed.
-    pub standing: String,
-    /// The node's software and version.
-    pub software: String,
-    /// The newest final block.
-    pub height: Height,
-    /// That block's digest.
-    pub digest: Digest,
-    /// That block's time.
-    pub time: UnixMillis,
-    /// The view that the node is in.
-    pub view: View,
-    /// The name of that view's leader.
-    pub leader: String,
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The newest height whose result a quorum has signed.
-    pub certified_height: Height,
-    /// How many validators there are.
-    pub validators: usize,
-    /// How many votes decide.
-    pub quorum: usize,
-    /// To how many peers the node has a connection.
-    pub peers_connected: usize,
-    /// Whether the node has caught up and reaches a quorum.
-    pub ready: bool,
-    /// Why it is not ready, in the node's words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_ready_because: Option<String>,
-    /// Δ as it is now: it grows while views fail.
-    pub delta_ms: u64,
-    /// Transactions that the node holds and that are not in a batch yet.
-    pub pending_transactions: usize,
-    /// Batches that wait for a block to name them.
-    pub waiting_batches: usize,
-    /// How long ago this node saw its newest block become final; none before it saw one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds_since_block: Option<u64>,
-    /// What the network goes by in this epoch.
-    #[serde(with = "ParametersJson")]
-    pub parameters: genesis::Parameters,
-}
-
-/// Where a chain that goes on from another begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Predecessor {
-    /// The other chain's id.
-    pub chain: Digest,
-    /// The height of its last block.
-    pub height: Height,
-    /// The digest of its last block.
-    pub block: Digest,
-    /// The state after it.
-    pub state_root: Digest,
-}
-
-/// [`genesis::Parameters`] as the API names them.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "genesis::Parameters", rename_all = "camelCase")]
-struct ParametersJson {
-    delta_ms: u64,
-    delta_cap_ms: u64,
-    heartbeat_ms: u64,
-    clock_bound_ms: u64,
-    max_block_batches: u64,
-    max_checkpoint_lag: u64,
-    max_batch_bytes: u64,
-    max_batch_transactions: u64,
-    max_transaction_bytes: u64,
-    max_transaction_lifetime: u64,
-    max_batch_lifetime: u64,
-    max_document_keys: u64,
-    max_document_bytes: u64,
-    max_controllers: u64,
-    max_versions: u64,
-    max_services: u64,
-    max_create_many_items: u64,
-    max_author_registrations: u64,
-    registration: genesis::Registration,
-}
-
 /// A final block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -491,29 +401,6 @@ pub struct Statement {
     pub digest: Digest,
     /// The signature.
     pub signature: Signature,
-}
-
-/// A peer of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Peer {
-    /// Its name among the present validators; for an observer, its key.
-    pub name: String,
-    /// The key that authenticates its connections.
-    pub key: PublicKey,
-    /// Where it is reached, where that is known.
-    pub address: String,
-    /// Whether there is a connection.
-    pub connected: bool,
-    /// Whether it votes.
-    pub validator: bool,
-    /// How long a ping took.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub round_trip_ms: Option<u64>,
-    /// Messages that wait to be sent to it.
-    pub queued_frames: u64,
-    /// Messages that were dropped because too many waited.
-    pub dropped_frames: u64,
 }
 
 #[cfg(test)]

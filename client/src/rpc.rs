@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::{
-    Block, ChainStatus, Fate, Governance, History, Issuer, Peer, Receipt, ResolveOptions, Submitted,
-    TimedOut, code, method,
+    Block, ChainStatus, Fate, Governance, History, Issuer, Participation, Peer, Receipt, ResolveOptions,
+    Submitted, TimedOut, code, method,
 };
 
 /// How long the node is given to accept a connection.
@@ -270,6 +270,14 @@ impl Client {
     /// When the node does not have it or cannot be asked.
     pub async fn block(&self, height: Height) -> Result<Block, RpcError> {
         self.call(method::CHAIN_BLOCK, &[height]).await
+    }
+
+    /// What each validator did in the blocks from one height to another, or in the first of them: then it says where to go on.
+    ///
+    /// # Errors
+    /// When the node does not have them or cannot be asked.
+    pub async fn participation(&self, from: Height, to: Height) -> Result<Participation, RpcError> {
+        self.call(method::CHAIN_PARTICIPATION, &[from, to]).await
     }
 
     /// The node's peers.

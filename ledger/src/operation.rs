@@ -72,6 +72,23 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// What it is called, in figures and on pages: as its encoding in JSON names it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Update(_) => "update",
+            Self::Deactivate(_) => "deactivate",
+            Self::Propose(_) => "propose",
+            Self::Vote(_) => "vote",
+            Self::Recover(_) => "recover",
+            Self::CreateMany(_) => "create_many",
+            Self::Endorse(_) => "endorse",
+            Self::WithdrawEndorsement(_) => "withdraw_endorsement",
+            Self::PublishSchema(_) => "publish_schema",
+            Self::PublishStatusList(_) => "publish_status_list",
+        }
+    }
+
     /// The document that it brings, where it brings one.
     pub const fn document(&self) -> Option<&Document> {
         match self {

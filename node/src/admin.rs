@@ -20,6 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::disk::{Disk, Space};
 use crate::home::Home;
 use crate::snapshot::{Shelf, keeper};
 
@@ -41,6 +42,8 @@ pub enum Request {
     },
     /// A snapshot of the newest certified block.
     Snapshot,
+    /// How much room there is on the disk.
+    Room,
 }
 
 /// The answer.
@@ -56,6 +59,8 @@ pub enum Reply {
         /// How many bytes it has, where that is known.
         bytes: Option<u64>,
     },
+    /// How much room there is.
+    Room(Space),
     /// It is not, and why.
     Failed(String),
 }
@@ -74,6 +79,8 @@ pub struct Office {
     pub genesis: Arc<Genesis>,
     /// The snapshots.
     pub shelf: Shelf,
+    /// The disk under the node's data.
+    pub disk: Arc<Disk>,
     /// The node stops.
     pub stop: CancellationToken,
 }
@@ -163,14 +170,44 @@ fn answer(office: &Office, request: Request) -> anyhow::Result<Reply> {
             tracing::info!(%height, bytes, path = %folder.path().display(), "made a snapshot");
             Ok(Reply::Done { height, path: folder.path().to_owned(), bytes: Some(bytes) })
         }
+        Request::Room => Ok(Reply::Room(office.disk.space())),
     }
 }
 
-/// Asks the node that runs in `home`; none where none runs.
+/// Asks the node that runs in `home` for a copy or a snapshot; none where none runs.
 ///
 /// # Errors
 /// When the node is there and does not answer, or what it was asked for failed.
 pub fn ask(home: &Home, request: &Request) -> anyhow::Result<Option<(Height, PathBuf, Option<u64>)>> {
+    // A copy takes as long as it takes.
+    match exchange(home, request, None)? {
+        Some(Reply::Done { height, path, bytes }) => Ok(Some((height, path, bytes))),
+        Some(other) => Err(unexpected(&other)),
+        None => Ok(None),
+    }
+}
+
+/// How much room the node that runs in `home` has on its disk; none where none runs.
+///
+/// # Errors
+/// When the node is there and does not answer, or cannot say.
+pub fn room(home: &Home) -> anyhow::Result<Option<Space>> {
+    match exchange(home, &Request::Room, Some(ASKED_WITHIN))? {
+        Some(Reply::Room(room)) => Ok(Some(room)),
+        Some(other) => Err(unexpected(&other)),
+        None => Ok(None),
+    }
+}
+
+fn unexpected(reply: &Reply) -> anyhow::Error {
+    match reply {
+        Reply::Failed(why) => anyhow::anyhow!("{why}"),
+        other => anyhow::anyhow!("the node answered {other:?}: is it of another version than this program?"),
+    }
+}
+
+/// What the node answers, within `patience` if that is bounded.
+fn exchange(home: &Home, request: &Request, patience: Option<Duration>) -> anyhow::Result<Option<Reply>> {
     let path = home.admin_socket();
     let mut stream = match std::os::unix::net::UnixStream::connect(&path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -178,17 +215,15 @@ pub fn ask(home: &Home, request: &Request) -> anyhow::Result<Option<(Height, Pat
         }
         stream => stream.with_context(|| format!("cannot reach the node at {}", path.display()))?,
     };
+    stream.set_read_timeout(patience)?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut reply = String::new();
-    BufReader::new(stream.take(MAX_LINE_BYTES)).read_line(&mut reply)?;
-    let reply =
-        serde_json::from_str(&reply).context("the node stopped before it had answered: its log says why")?;
-    match reply {
-        Reply::Done { height, path, bytes } => Ok(Some((height, path, bytes))),
-        Reply::Failed(why) => anyhow::bail!("{why}"),
-    }
+    let read = BufReader::new(stream.take(MAX_LINE_BYTES)).read_line(&mut reply);
+    read.with_context(|| format!("the node does not answer at {}", path.display()))?;
+    let reply = serde_json::from_str(&reply);
+    reply.context("the node stopped before it had answered: its log says why").map(Some)
 }
 
 fn cannot_make(path: &Path) -> String {

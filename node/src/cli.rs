@@ -19,12 +19,15 @@ mod output;
 mod passphrase;
 mod prove;
 mod registry;
+mod report;
 mod reset;
 mod snapshot;
 mod start;
 mod status;
 mod testnet;
+mod top;
 mod tx;
+mod watched;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,6 +80,8 @@ enum Command {
     Init(init::Init),
     Start(start::Start),
     Status(status::Status),
+    Top(top::Top),
+    Report(report::Report),
     #[command(subcommand)]
     Did(did::Did),
     #[command(subcommand)]
@@ -204,6 +209,8 @@ impl Command {
             Self::Init(init) => init.run(output),
             Self::Start(start) => start.run(),
             Self::Status(status) => block_on(status.run(output), ""),
+            Self::Top(top) => top.run(output),
+            Self::Report(report) => block_on(report.run(output), ""),
             Self::Did(did) => {
                 let left = did.left_by_interruption();
                 block_on(did.run(output), left)

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::DiskConfig;
 use crate::home::Home;
 
@@ -46,6 +48,23 @@ pub enum Room {
     Scarce,
     /// Below the floor: the node stops.
     Gone,
+}
+
+/// What is free, and what must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Space {
+    /// Bytes that the node may still write.
+    pub free_bytes: u64,
+    /// Bytes of them that it needs to run: its floor.
+    pub floor_bytes: u64,
+}
+
+impl Space {
+    /// Whether somebody should make room: less than twice the floor is free.
+    pub const fn is_low(&self) -> bool {
+        self.free_bytes < self.floor_bytes.saturating_mul(2)
+    }
 }
 
 /// A number of bytes, for people: `3.2 GiB`.
@@ -85,6 +104,11 @@ impl Disk {
     /// What was free when it was last looked at.
     pub fn free(&self) -> Size {
         Size(self.free_bytes.load(Ordering::Relaxed))
+    }
+
+    /// What was free then, and what must be.
+    pub fn space(&self) -> Space {
+        Space { free_bytes: self.free().0, floor_bytes: self.floor_bytes }
     }
 
     /// How much room that is.

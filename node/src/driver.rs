@@ -9,6 +9,7 @@
 
 mod batches;
 mod epochs;
+mod figures;
 mod refusals;
 
 use std::collections::BTreeMap;
@@ -26,8 +27,10 @@ use p2p::{Channel, Network, PeerEvent};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::figures::{Phases, failed};
 use self::refusals::Refusals;
 use crate::availability::{Availability, Held};
+use crate::clocks::Clocks;
 use crate::executor::Final;
 use crate::fetcher::Want;
 use crate::journal::{Journal, JournalError};
@@ -134,6 +137,8 @@ pub struct Driver {
     pub snapshot: watch::Sender<Snapshot>,
     /// Figures.
     pub metrics: Arc<Metrics>,
+    /// What the others' clocks say.
+    pub clocks: Clocks,
     /// What `Now::elapsed` counts from.
     pub started: Instant,
 }
@@ -165,6 +170,7 @@ struct Work {
     refusals: Refusals,
     /// When a message was last refused aloud.
     refused_at: Option<Instant>,
+    phases: Phases,
 }
 
 impl Driver {
@@ -205,6 +211,7 @@ impl Driver {
             looked_after: Instant::now(),
             refusals: Refusals::default(),
             refused_at: None,
+            phases: Phases::new(),
             driver: self,
         };
         work.settle()?;
@@ -263,7 +270,12 @@ impl Work {
             Ok(Gossip::Consensus(_, message)) => match message.verify(self.driver.replica.context()) {
                 // Observers are served, but have no voice. What proves itself may come from anybody.
                 Ok(message) => match from {
-                    Some(from) => self.step(Input::Received { from, message }),
+                    Some(from) => {
+                        if let Message::PrePrepare(proposal) = &*message {
+                            self.note_clock(from, proposal);
+                        }
+                        self.step(Input::Received { from, message });
+                    }
                     None => {
                         if let Some(certificate) = message.into_checkpoint_certificate() {
                             self.step(Input::Certified(certificate));
@@ -323,6 +335,7 @@ impl Work {
             }
             Event::Executed(executed) => {
                 self.executed = executed.checkpoint.height;
+                self.phases.executed(self.executed, &self.driver.metrics.phase_seconds);
                 self.aim_at(executed.checkpoint.pending);
                 self.step(Input::Executed(executed));
             }
@@ -374,11 +387,14 @@ impl Work {
         self.acknowledge();
         while !self.output.is_empty() {
             let output = std::mem::take(&mut self.output);
+            let mut failed_views = Vec::new();
             let (journal, metrics) = (&mut self.driver.journal, &self.driver.metrics);
             let actions = output.persist(|records| {
+                failed_views.extend(failed(records));
                 let _timer = metrics.journal_seconds.start_timer();
                 journal.append(records)
             })?;
+            self.driver.count_failed_views(&failed_views);
             for action in actions {
                 self.perform(action)?;
             }
@@ -388,6 +404,7 @@ impl Work {
             }
         }
         let status = self.driver.replica.status();
+        self.phases.enter(status.view);
         if self.judging.as_ref().is_some_and(|block| block.view != status.view) {
             self.judging = None; // Nobody waits for the verdict any more.
         }
@@ -403,7 +420,10 @@ impl Work {
 
     fn perform(&mut self, action: Action) -> Result<(), DriverError> {
         match action {
-            Action::Send(Recipient::All, message) => self.broadcast(&Gossip::Consensus(self.epoch, message)),
+            Action::Send(Recipient::All, message) => {
+                self.note_vote(&message);
+                self.broadcast(&Gossip::Consensus(self.epoch, message));
+            }
             Action::Send(Recipient::One(to), message) => {
                 if let Some(key) = self.keys.get(usize::from(to.0)).copied() {
                     self.send_to(&key, &Gossip::Consensus(self.epoch, message));
@@ -421,12 +441,14 @@ impl Work {
                     self.step(Input::Withdrawn(block.payload.clone()));
                 }
                 self.final_at = Some(Instant::now());
+                self.phases.finalized(block.view, block.height, &self.driver.metrics.phase_seconds);
                 tracing::debug!(height = %block.height, view = %block.view, batches = block.payload.len(), "final");
                 // The executor is gone only when the node stops.
                 let _ = self.driver.finals.send(Final { block, certificate, closes });
             }
             Action::Certified(certificate) => {
                 let height = certificate.checkpoint.height;
+                self.phases.certified(height, &self.driver.metrics.phase_seconds);
                 self.driver.store.put_checkpoint(height, &encode_checkpoint(&certificate))?;
             }
             Action::Begin { epoch, configuration, opening } => self.begin(epoch, &configuration, opening)?,
@@ -449,23 +471,6 @@ impl Work {
         self.count(gossip);
         // What is not sent now is sent again: by the replica's timers, or when the peer connects.
         let _ = self.driver.network.send(to, Channel::Votes, encode(gossip));
-    }
-
-    fn count(&self, gossip: &Gossip) {
-        let kind = match gossip {
-            Gossip::Held(_) => "held",
-            Gossip::Consensus(_, message) => match message {
-                Message::PrePrepare(_) => "pre_prepare",
-                Message::Vote(_) => "vote",
-                Message::Certificate(_) => "certificate",
-                Message::Fetch(_) => "fetch",
-                Message::Checkpoint(_) => "checkpoint",
-                Message::CheckpointCertificate(_) => "checkpoint_certificate",
-                Message::OwnVotes(_) => "own_vote",
-                Message::Attestation(_) => "attestation",
-            },
-        };
-        self.driver.metrics.messages_sent.with_label_values(&[kind]).inc();
     }
 }
 

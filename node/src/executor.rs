@@ -3,6 +3,8 @@
 //! Invariant: a receipt is told to a client only after its block is final, and so in a quorum's journals: after a crash it is
 //! executed again.
 
+mod timed;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -10,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use consensus::{Block, Candidate, Certificate, Checkpoint, Executed};
 use genesis::{Digest, Genesis};
-use ledger::{ApplyError, CheckedBatch, HOW_TO_REPLACE, Outcome, Store, StoreError, apply};
+use ledger::{ApplyError, CheckedBatch, HOW_TO_REPLACE, Outcome, Receipt, Store, StoreError, apply};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::timed::Timed;
 use crate::driver::Event;
 use crate::fetcher::Want;
 use crate::mempool::Mempool;
@@ -147,19 +150,13 @@ impl Executor {
         let Some(batches) = self.batches(&block, stop)? else { return Ok(false) };
         let timer = self.metrics.apply_seconds.start_timer();
         let row = row(&block, certificate);
-        let changes = apply(self.store.as_ref(), row.moment(), closes, &batches)?;
+        let view = Timed { store: &self.store, tree: &self.metrics.tree_seconds };
+        let changes = apply(&view, row.moment(), closes, &batches)?;
         timer.observe_duration();
         let timer = self.metrics.commit_seconds.start_timer();
         self.store.commit(&row, &changes)?;
         timer.observe_duration();
-        // A look-up by label costs a lock: one for each code, not for each receipt.
-        let mut by_code: BTreeMap<&str, u64> = BTreeMap::new();
-        for receipt in &changes.receipts {
-            *by_code.entry(receipt.code.name()).or_default() += 1;
-        }
-        for (code, count) in by_code {
-            self.metrics.transactions.with_label_values(&[code]).inc_by(count);
-        }
+        self.count(&batches, &changes.receipts);
         self.metrics.executed_height.set(row.height.0 as i64);
         self.snapshots.executed(&self.store, row.height);
         if !row.batches.is_empty() {
@@ -182,6 +179,23 @@ impl Executor {
         let checkpoint = checkpoint(&block, &changes.outcome);
         let _ = self.events.blocking_send(Event::Executed(Executed { checkpoint, next }));
         Ok(true)
+    }
+
+    /// Counts what a block's transactions asked for, and what became of them.
+    fn count(&self, batches: &[Arc<CheckedBatch>], receipts: &[Receipt]) {
+        let transactions = batches.iter().flat_map(|batch| batch.transactions());
+        let mut kinds = (0..).zip(transactions.map(|transaction| transaction.transaction().operation.kind()));
+        // A look-up by label costs a lock: one for each kind and code, not for each receipt.
+        let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for receipt in receipts {
+            // Both are in the order of the block; what was skipped has no receipt.
+            let kind =
+                kinds.find(|(index, _): &(u32, _)| *index == receipt.index).map_or("", |(_, kind)| kind);
+            *counts.entry((kind, receipt.code.name())).or_default() += 1;
+        }
+        for ((kind, code), count) in counts {
+            self.metrics.transactions.with_label_values(&[kind, code]).inc_by(count);
+        }
     }
 
     /// The block's batches, as far as they are executed; none when the node stops before they came.

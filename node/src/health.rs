@@ -43,6 +43,12 @@ pub struct Readiness {
     pub why: String,
     /// The newest executed block.
     pub height: Height,
+    /// How many validators there is a connection to, itself counted where it is one.
+    pub validators: usize,
+    /// How many blocks are known to be final that are not executed here.
+    pub lag: u64,
+    /// For how long something has waited while no block became final; none where nothing waits.
+    pub waited: Option<Duration>,
 }
 
 impl Health {
@@ -82,6 +88,7 @@ impl Health {
             })
         };
         let height = snapshot.executed;
+        let ahead = self.progress.now().map_or(0, |far| far.target.since(height));
         Readiness {
             ready: problem.is_none(),
             why: problem.unwrap_or_else(|| {
@@ -94,6 +101,9 @@ impl Health {
                 format!("{validators} validators are connected, itself counted{room}")
             }),
             height,
+            validators,
+            lag: lag.max(ahead),
+            waited,
         }
     }
 }

@@ -9,6 +9,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
+use crate::clocks::Clocks;
+use crate::disk::Disk;
 use crate::health::Health;
 use crate::mempool::Mempool;
 use crate::metrics::{Gathered, Metrics};
@@ -23,6 +25,10 @@ pub struct Pages {
     pub mempool: Arc<Mempool>,
     /// For figures.
     pub store: Arc<ledger::Store>,
+    /// For figures.
+    pub clocks: Clocks,
+    /// The disk under the node's data.
+    pub disk: Arc<Disk>,
 }
 
 /// Starts the server. It ends after `stop`.
@@ -63,6 +69,11 @@ impl Pages {
         };
         let network = &self.health.network;
         let gathered = Gathered {
+            members: self.health.membership.now(),
+            leader: self.health.snapshot.borrow().status.leader,
+            health: self.health.look(),
+            skews: self.clocks.now(),
+            disk: self.disk.space(),
             load: self.mempool.load(),
             peers: network.peers(),
             refused: network.refused_connections(),

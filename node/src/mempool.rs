@@ -73,6 +73,10 @@ pub struct Load {
     pub sealed: usize,
     /// Since when the oldest transaction waits for a batch.
     pub oldest: Option<Instant>,
+    /// The most bytes that may wait.
+    pub max_bytes: usize,
+    /// How many calls were told that there is no room.
+    pub refusals: u64,
 }
 
 impl Mempool {
@@ -222,6 +226,8 @@ impl Mempool {
             queued_bytes: content.queued_bytes,
             sealed: content.sealed.len(),
             oldest: content.oldest,
+            max_bytes: self.max_bytes,
+            refusals: content.flow.refusals(),
         }
     }
 

@@ -1,10 +1,27 @@
-//! The node's figures, for Prometheus.
+//! The node's figures, for Prometheus: what they are called and what they count.
+//!
+//! - [`register`]: how a figure is made
+//! - [`gathered`]: those that are looked up when somebody asks
+//!
+//! Invariant: how many series there are is bounded by the validators (at most those of one epoch at a time), the RPC's methods and
+//! fixed words; nothing that a client or a stranger sends is a label. What the names mean together stands in
+//! `scripts/observability`, which tests hold to this file.
+
+mod gathered;
+mod register;
+
+use std::sync::Mutex;
 
 use consensus::Status;
-use genesis::Height;
+use genesis::{Height, ValidatorSet};
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
+
+pub use self::gathered::Gathered;
+use self::register::{
+    build_info, counter, counters, gauge, gauges, plain_gauge, plain_gauges, seconds, seconds_by,
+    slow_seconds_by,
 };
 
 /// All figures of a node. Names start with `realdid_`.
@@ -15,6 +32,16 @@ pub struct Metrics {
     epoch: IntGauge,
     delta_seconds: Gauge,
     waiting_batches: IntGauge,
+    waiting_seconds: Gauge,
+    leader: IntGaugeVec,
+    validators: IntGauge,
+    quorum: IntGauge,
+    /// How long the phases of a block took, by phase.
+    pub phase_seconds: HistogramVec,
+    /// Views that ended without a block.
+    pub view_changes: IntCounter,
+    /// The same, by who led them.
+    pub missed_proposals: IntCounterVec,
     /// Messages of the votes channel that were sent, by kind.
     pub messages_sent: IntCounterVec,
     /// Messages that were malformed or whose signature was not valid.
@@ -34,14 +61,18 @@ pub struct Metrics {
     pub batches_fetched: IntCounter,
     /// How long it took to execute a block.
     pub apply_seconds: Histogram,
+    /// How much of that the state tree took.
+    pub tree_seconds: Histogram,
     /// How long it took to make a block durable.
     pub commit_seconds: Histogram,
     /// The newest executed block.
     pub executed_height: IntGauge,
-    /// Transactions that were executed, by what became of them.
+    /// Transactions that were executed, by what they asked for and what became of them.
     pub transactions: IntCounterVec,
     /// Calls of the RPC, by method and outcome.
     pub rpc_calls: IntCounterVec,
+    /// How long they took, by method.
+    pub rpc_seconds: HistogramVec,
     /// Final blocks that were got from peers' stores.
     pub sync_blocks: IntCounter,
     /// Bytes of blocks and their batches that were got from peers' stores.
@@ -54,26 +85,27 @@ pub struct Metrics {
     pub sync_rate: Gauge,
     /// Peers that were not asked for a time, by name and reason.
     pub peers_dropped: IntCounterVec,
+    sync_lag: IntGauge,
+    ready: IntGauge,
     mempool_transactions: IntGauge,
     mempool_bytes: IntGauge,
+    mempool_queued_bytes: IntGauge,
+    mempool_max_bytes: IntGauge,
+    mempool_refusals: IntCounter,
     peers: IntGauge,
+    validators_connected: IntGauge,
+    validator_connected: IntGaugeVec,
+    round_trip: GaugeVec,
+    clock_skew: GaugeVec,
+    disk_free: IntGauge,
+    disk_floor: IntGauge,
+    /// One page at a time is made: series by validator are made anew for each.
+    page: Mutex<()>,
     connections_refused: IntGauge,
     p2p_bytes: IntGaugeVec,
     p2p_dropped: IntGaugeVec,
     ledger_entries: IntGaugeVec,
     ledger_bytes: IntGaugeVec,
-}
-
-/// What is read only when somebody asks for the figures.
-pub struct Gathered {
-    /// How full the mempool is.
-    pub load: crate::mempool::Load,
-    /// What is known of the peers.
-    pub peers: Vec<p2p::PeerStatus>,
-    /// Connections of strangers that were refused.
-    pub refused: u64,
-    /// The store's figures.
-    pub store: ledger::store::Statistics,
 }
 
 impl Metrics {
@@ -84,19 +116,37 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let r = &registry;
+        build_info(r)?;
         Ok(Self {
             height: gauge(r, "consensus_height", "height of the newest final block")?,
             view: gauge(r, "consensus_view", "the view that the replica is in")?,
             epoch: gauge(r, "consensus_epoch", "the epoch")?,
-            delta_seconds: {
-                let gauge = Gauge::new("realdid_consensus_delta_seconds", "Δ as it is now")?;
-                r.register(Box::new(gauge.clone()))?;
-                gauge
-            },
+            delta_seconds: plain_gauge(r, "consensus_delta_seconds", "Δ as it is now")?,
             waiting_batches: gauge(
                 r,
                 "consensus_waiting_batches",
                 "batches that wait for a block to name them",
+            )?,
+            waiting_seconds: plain_gauge(
+                r,
+                "consensus_waiting_seconds",
+                "for how long something has waited while no block became final; 0 where nothing waits",
+            )?,
+            leader: gauges(r, "consensus_leader", "1 for who leads the view, else 0", &["validator"])?,
+            validators: gauge(r, "consensus_validators", "how many validators there are")?,
+            quorum: gauge(r, "consensus_quorum", "how many of them decide")?,
+            phase_seconds: seconds_by(
+                r,
+                "consensus_phase_duration_seconds",
+                "what a block's way took: propose, prepare, commit, execute, certify",
+                "phase",
+            )?,
+            view_changes: counter(r, "consensus_view_changes_total", "views that ended without a block")?,
+            missed_proposals: counters(
+                r,
+                "consensus_missed_proposals_total",
+                "views that ended without a block, by who led them",
+                &["validator"],
             )?,
             messages_sent: counters(r, "consensus_messages_sent_total", "messages sent, by kind", &["kind"])?,
             messages_refused: counter(r, "consensus_messages_refused_total", "messages that were not valid")?,
@@ -116,27 +166,33 @@ impl Metrics {
             batches_refused: counter(r, "mempool_batches_refused_total", "batches that were not valid")?,
             batches_fetched: counter(r, "mempool_batches_fetched_total", "batches that had to be asked for")?,
             apply_seconds: seconds(r, "ledger_apply_seconds", "executing a block")?,
+            tree_seconds: seconds(r, "ledger_tree_seconds", "what the state tree took of executing a block")?,
             commit_seconds: seconds(r, "ledger_commit_seconds", "making a block durable")?,
             executed_height: gauge(r, "ledger_height", "height of the newest executed block")?,
-            transactions: counters(r, "ledger_transactions_total", "transactions, by code", &["code"])?,
+            transactions: counters(
+                r,
+                "ledger_transactions_total",
+                "transactions, by kind and code",
+                &["kind", "code"],
+            )?,
             rpc_calls: counters(
                 r,
                 "rpc_calls_total",
                 "calls, by method and outcome",
                 &["method", "outcome"],
             )?,
+            rpc_seconds: slow_seconds_by(r, "rpc_call_seconds", "calls, waiting included", "method")?,
             sync_blocks: counter(r, "sync_blocks_total", "final blocks from peers' stores")?,
             sync_bytes: counter(r, "sync_bytes_total", "bytes of blocks and batches from peers' stores")?,
             sync_height: gauge(r, "sync_height", "newest executed block when last catching up")?,
             sync_target: gauge(r, "sync_target", "newest certified block when last catching up")?,
-            sync_rate: {
-                let rate = Gauge::new(
-                    "realdid_sync_blocks_per_second",
-                    "blocks executed a second while catching up",
-                )?;
-                r.register(Box::new(rate.clone()))?;
-                rate
-            },
+            sync_rate: plain_gauge(
+                r,
+                "sync_blocks_per_second",
+                "blocks executed a second while catching up",
+            )?,
+            sync_lag: gauge(r, "sync_lag", "blocks that are known to be final and are not executed here")?,
+            ready: gauge(r, "ready", "1 where the node has caught up and reaches a quorum, else 0")?,
             peers_dropped: counters(
                 r,
                 "sync_peers_dropped_total",
@@ -145,7 +201,35 @@ impl Metrics {
             )?,
             mempool_transactions: gauge(r, "mempool_transactions", "transactions without a receipt")?,
             mempool_bytes: gauge(r, "mempool_bytes", "their bytes")?,
+            mempool_queued_bytes: gauge(r, "mempool_queued_bytes", "those of them that are in no batch yet")?,
+            mempool_max_bytes: gauge(r, "mempool_max_bytes", "the most bytes that may wait")?,
+            mempool_refusals: counter(
+                r,
+                "mempool_refusals_total",
+                "calls that were told to come again, as the mempool had no room",
+            )?,
             peers: gauge(r, "p2p_peers_connected", "peers with a connection")?,
+            validators_connected: gauge(
+                r,
+                "p2p_validators_connected",
+                "validators with a connection, this node counted where it is one",
+            )?,
+            validator_connected: gauges(
+                r,
+                "p2p_validator_connected",
+                "1 where there is a connection to this validator, else 0",
+                &["validator"],
+            )?,
+            round_trip: plain_gauges(r, "p2p_round_trip_seconds", "the newest ping", "validator")?,
+            clock_skew: plain_gauges(
+                r,
+                "clock_skew_seconds",
+                "by how much this node's clock is ahead of this validator's, as its newest proposal showed",
+                "validator",
+            )?,
+            disk_free: gauge(r, "disk_free_bytes", "free bytes on the file system of the node's data")?,
+            disk_floor: gauge(r, "disk_floor_bytes", "the free bytes that the node needs to run")?,
+            page: Mutex::new(()),
             connections_refused: gauge(r, "p2p_connections_refused", "connections refused since the start")?,
             p2p_bytes: gauges(r, "p2p_bytes", "bytes since the start", &["direction", "channel"])?,
             p2p_dropped: gauges(r, "p2p_frames_dropped", "frames not sent since the start", &["channel"])?,
@@ -165,80 +249,17 @@ impl Metrics {
         self.waiting_batches.set(status.waiting as i64);
     }
 
-    /// The figures in Prometheus's text format.
-    ///
-    /// # Errors
-    /// When they can not be encoded.
-    pub fn render(&self, gathered: &Gathered) -> Result<Vec<u8>, prometheus::Error> {
-        self.mempool_transactions.set(gathered.load.transactions as i64);
-        self.mempool_bytes.set(gathered.load.bytes as i64);
-        self.peers.set(gathered.peers.iter().filter(|peer| peer.link.is_some()).count() as i64);
-        self.connections_refused.set(gathered.refused as i64);
-        type Part = fn(&p2p::PeerStatus) -> &p2p::Traffic;
-        let channels: [(&str, Part); 3] =
-            [("votes", |peer| &peer.votes), ("batches", |peer| &peer.batches), ("sync", |peer| &peer.sync)];
-        for (name, part) in channels {
-            let sum = |figure: fn(&p2p::Traffic) -> u64| {
-                gathered.peers.iter().map(|peer| figure(part(peer))).sum::<u64>() as i64
-            };
-            self.p2p_bytes.with_label_values(&["sent", name]).set(sum(|traffic| traffic.sent_bytes));
-            self.p2p_bytes.with_label_values(&["received", name]).set(sum(|traffic| traffic.received_bytes));
-            self.p2p_dropped.with_label_values(&[name]).set(sum(|traffic| traffic.drops.queue_full));
+    /// An epoch has begun, or the node: counts by validator begin at 0, and those of who is none any more end.
+    pub fn begin(&self, before: Option<&ValidatorSet>, validators: &ValidatorSet) {
+        let stays = |name: &str| validators.iter().any(|(_, validator)| validator.name == name);
+        for (_, former) in before.into_iter().flat_map(ValidatorSet::iter) {
+            if !stays(&former.name) {
+                // Where none of its views failed there is nothing to remove.
+                let _ = self.missed_proposals.remove_label_values(&[&former.name]);
+            }
         }
-        let counts = gathered.store.counts;
-        for (kind, count) in
-            [("dids", counts.dids), ("receipts", counts.receipts), ("versions", counts.versions)]
-        {
-            self.ledger_entries.with_label_values(&[kind]).set(count as i64);
+        for (_, validator) in validators.iter() {
+            self.missed_proposals.with_label_values(&[&validator.name]).inc_by(0);
         }
-        for (family, bytes) in &gathered.store.disk_bytes {
-            self.ledger_bytes.with_label_values(&[family]).set(*bytes as i64);
-        }
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(text)
     }
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    let gauge = IntGauge::new(format!("realdid_{name}"), help)?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn gauges(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntGaugeVec, prometheus::Error> {
-    let gauges = IntGaugeVec::new(Opts::new(format!("realdid_{name}"), help), labels)?;
-    registry.register(Box::new(gauges.clone()))?;
-    Ok(gauges)
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    let counter = IntCounter::new(format!("realdid_{name}"), help)?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
-}
-
-fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntCounterVec, prometheus::Error> {
-    let counters = IntCounterVec::new(Opts::new(format!("realdid_{name}"), help), labels)?;
-    registry.register(Box::new(counters.clone()))?;
-    Ok(counters)
-}
-
-/// From 50 µs to 6.5 s, each bound twice the last.
-fn seconds(registry: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-    let buckets = prometheus::exponential_buckets(0.000_05, 2.0, 18)?;
-    let histogram =
-        Histogram::with_opts(HistogramOpts::new(format!("realdid_{name}"), help).buckets(buckets))?;
-    registry.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
 }

@@ -36,6 +36,7 @@ use self::threads::Threads;
 use crate::admin::{Admin, Office};
 use crate::availability::Availability;
 use crate::batcher::Batcher;
+use crate::clocks::Clocks;
 use crate::config::Config;
 use crate::disk::Disk;
 use crate::driver::{Driver, Event, Snapshot};
@@ -72,6 +73,8 @@ struct Common {
     shelf: Arc<Shelf>,
     quotas: Arc<Quotas>,
     metrics: Arc<Metrics>,
+    clocks: Clocks,
+    disk: Arc<Disk>,
     snapshot: watch::Receiver<Snapshot>,
     health: Arc<Health>,
     progress: Arc<Progress>,
@@ -123,6 +126,8 @@ async fn run_with(home: Home, config: Config, contents: Contents) -> anyhow::Res
         shelf: Arc::new(Shelf::default()),
         quotas: Arc::new(Quotas::default()),
         metrics: Arc::new(Metrics::new()?),
+        clocks: Clocks::default(),
+        disk: Arc::clone(&disk),
         health: Arc::new(Health {
             network: network.clone(),
             membership: recovered.membership.clone(),
@@ -140,7 +145,7 @@ async fn run_with(home: Home, config: Config, contents: Contents) -> anyhow::Res
         snapshot,
     };
     let mut running = Running::start(&common, recovered, inbox, snapshots, &config, admin)?;
-    let served = serve(&common, &config, &mut running, disk).await;
+    let served = serve(&common, &config, &mut running).await;
     common.stop.cancel();
     let ended = running.stop(common.network).await;
     tracing::info!(height = %common.store.tip().height, "stopped");
@@ -179,6 +184,7 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let Common { genesis, membership, store, network, mempool, .. } = common.clone();
         let members = membership.now();
+        common.metrics.begin(None, &members.context.validators);
         let parameters = genesis.parameters();
         let mut availability = Availability::new(
             common.network_key,
@@ -249,6 +255,7 @@ impl Running {
             mempool: Arc::clone(&mempool),
             snapshot: snapshots,
             metrics: Arc::clone(&common.metrics),
+            clocks: common.clocks.clone(),
             started: recovered.started,
         };
         let fetcher = Fetcher {
@@ -292,6 +299,7 @@ impl Running {
             store,
             genesis,
             shelf: common.snapshots.clone(),
+            disk: Arc::clone(&common.disk),
             stop: common.stop.clone(),
         }));
         tasks.spawn(forward_batches(inbox.batches, arrivals, membership));
@@ -308,19 +316,17 @@ impl Running {
 }
 
 /// Serves clients until the node is told to stop, or a part of it fails.
-async fn serve(
-    common: &Common,
-    config: &Config,
-    running: &mut Running,
-    disk: Arc<Disk>,
-) -> anyhow::Result<Why> {
-    let Common { genesis, membership, store, network, mempool, metrics, snapshot, health, stop, .. } =
-        common.clone();
+async fn serve(common: &Common, config: &Config, running: &mut Running) -> anyhow::Result<Why> {
+    let Common {
+        genesis, membership, store, network, mempool, metrics, clocks, snapshot, health, stop, ..
+    } = common.clone();
     let pages = Pages {
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
         mempool: Arc::clone(&mempool),
         store: Arc::clone(&store),
+        clocks: clocks.clone(),
+        disk: Arc::clone(&common.disk),
     };
     let (checker, checking) = rpc::Checker::new();
     // Calls that are cut off at the end may hold on to it.
@@ -334,6 +340,7 @@ async fn serve(
         snapshot,
         health,
         metrics,
+        clocks,
         checker,
         config: config.rpc.clone(),
     };
@@ -343,7 +350,7 @@ async fn serve(
     let served = match opened {
         Ok((rpc_address, rpc)) => {
             announce(common, rpc_address, metrics_address);
-            let told = told_to_stop(&stop, &mut running.tasks, disk).await;
+            let told = told_to_stop(&stop, &mut running.tasks, Arc::clone(&common.disk)).await;
             mempool.close();
             // A server that is stopped already is what is wanted; what is not done in time is cut off.
             let _ = rpc.stop();

@@ -275,7 +275,8 @@ impl Opaque {
 
     fn take(&self, chunk: Chunk, items: Vec<u8>) -> Result<(), Cut> {
         let mut content = self.lock();
-        if content.waiting_bytes + items.len() + CHUNK_BYTES * (content.waiting.len() + 1) > MAX_WAITING_BYTES {
+        if content.waiting_bytes + items.len() + CHUNK_BYTES * (content.waiting.len() + 1) > MAX_WAITING_BYTES
+        {
             drop(content);
             return chunk.answer(Fate::Refused);
         }

@@ -36,6 +36,7 @@ use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower::layer::layer_fn;
 
+use crate::clocks::Clocks;
 use crate::config::RpcConfig;
 use crate::driver::Snapshot;
 use crate::health::Health;
@@ -66,6 +67,8 @@ pub struct Api {
     pub health: Arc<Health>,
     /// Figures.
     pub metrics: Arc<Metrics>,
+    /// What the others' clocks say.
+    pub clocks: Clocks,
     /// Who checks transactions that come by the list.
     pub checker: Checker,
     /// Bounds.
@@ -150,6 +153,10 @@ fn module(api: Arc<Api>) -> anyhow::Result<RpcModule<Api>> {
     register(&mut module, method::CHAIN_VALIDATORS, |params, api| async move {
         chain::validators(&api, one(&params)?)
     })?;
+    register(&mut module, method::CHAIN_PARTICIPATION, |params, api| async move {
+        let (from, to) = parse(&params, "[first height, last height]")?;
+        chain::participation(api, from, to).await
+    })?;
     register(&mut module, method::CHAIN_EVIDENCE, |_, api| async move { chain::evidence(&api) })?;
     register(&mut module, method::NET_PEERS, |_, api| async move { Ok(net::peers(&api)) })?;
     register(&mut module, method::GOV_PROPOSALS, |_, api| async move { Ok(gov::proposals(&api)) })?;
@@ -177,7 +184,9 @@ where
     module.register_async_method(name, move |params, api, _| {
         let answer = call(params, Arc::clone(&api));
         async move {
+            let timer = api.metrics.rpc_seconds.with_label_values(&[name]).start_timer();
             let answer = answer.await;
+            timer.observe_duration();
             let outcome = if answer.is_ok() { "ok" } else { "error" };
             api.metrics.rpc_calls.with_label_values(&[name, outcome]).inc();
             answer

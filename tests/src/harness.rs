@@ -7,11 +7,13 @@
 //! - [`folders`]: what a test does to the folders of nodes: copies, backups, losses
 //! - [`govern`]: votes, by the commands that operators use, and what nodes tell of them
 //! - [`process`]: what the system knows of a process, and signals
+//! - [`watch`]: a Prometheus that watches the nodes
 
 pub mod fault;
 pub mod folders;
 pub mod govern;
 pub mod process;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -30,6 +32,7 @@ use ledger::Did;
 
 use process::signal;
 pub use process::{cpu_ticks, memory_kib, written_bytes};
+pub use watch::figure;
 
 use crate::relay::{Door, Relay, dialler};
 
@@ -503,13 +506,6 @@ pub fn send(port: u16, bytes: &[u8]) -> Option<String> {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// A figure of a node's metrics page, which it serves at `port`: by its name, and its labels if it has any.
-pub fn figure(port: u16, name: &str) -> Option<f64> {
-    let page = get(port, "/metrics")?;
-    let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
-    line.rsplit(' ').next()?.parse().ok()
 }
 
 fn claim_ports() -> (u16, TcpListener) {

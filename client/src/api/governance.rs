@@ -4,7 +4,7 @@ use genesis::{Digest, Epoch, Height, PublicKey};
 use ledger::Change;
 use serde::{Deserialize, Serialize};
 
-use super::ParametersJson;
+use super::status::ParametersJson;
 
 /// Who is in charge, what the validators aim at, and what they vote on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

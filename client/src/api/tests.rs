@@ -97,10 +97,23 @@ fn the_status_is_camel_case_with_the_parameters() {
         pending_transactions: 0,
         waiting_batches: 0,
         seconds_since_block: None,
+        lag: 5,
+        waiting_seconds: None,
+        contradictions: 1,
+        double_keys: 2,
+        transactions: 9,
         parameters: Parameters::default(),
     };
     let json = serde_json::to_value(&status).unwrap();
-    for field in ["peersConnected", "deltaMs", "pendingTransactions", "waitingBatches"] {
+    for field in [
+        "peersConnected",
+        "deltaMs",
+        "lag",
+        "contradictions",
+        "doubleKeys",
+        "pendingTransactions",
+        "waitingBatches",
+    ] {
         assert!(json.get(field).is_some(), "{field} is missing in {json}");
     }
     assert_eq!(json["parameters"]["maxTransactionLifetime"], 100_000);
@@ -123,13 +136,15 @@ fn a_peer_shows_its_round_trip_only_when_known() {
         connected: true,
         validator: true,
         round_trip_ms: None,
+        clock_skew_ms: None,
         queued_frames: 0,
         dropped_frames: 1,
     };
     assert!(serde_json::to_value(&peer).unwrap().get("roundTripMs").is_none());
-    peer.round_trip_ms = Some(2);
+    (peer.round_trip_ms, peer.clock_skew_ms) = (Some(2), Some(-7));
     let json = serde_json::to_value(&peer).unwrap();
     assert_eq!((&json["roundTripMs"], &json["key"]), (&json!(2), &json!(key.to_string())));
+    assert_eq!(json["clockSkewMs"], -7);
 }
 
 #[test]

@@ -30,6 +30,11 @@ pub struct Statistics {
 }
 
 impl Store {
+    /// How much the ledger holds.
+    pub fn counts(&self) -> Counts {
+        self.head().counts
+    }
+
     /// Figures for metrics.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, DiskConfig};
 
 fn home(folder: &tempfile::TempDir) -> Home {
     let address = |port: u16| ([127, 0, 0, 1], port).into();
@@ -28,6 +28,7 @@ fn office(folder: &Path) -> Office {
         store: Arc::new(Store::open(&folder.join("store"), &genesis).unwrap()),
         genesis: Arc::new(genesis),
         shelf: Shelf::new(folder.join("snapshots")),
+        disk: Arc::new(Disk::look_at(&Home::open(folder).unwrap(), DiskConfig { floor_bytes: 7 }).unwrap()),
         stop: CancellationToken::new(),
     }
 }
@@ -52,6 +53,9 @@ async fn a_node_at_work_copies_its_ledger_and_says_why_it_cannot() {
     assert!(again.contains(&*to.to_string_lossy()), "{again}");
     let relative = asked(&home, Request::Backup { to: "copy".into() }).await.unwrap_err().to_string();
     assert!(relative.contains("copy is no absolute path"), "{relative}");
+    let asking = home.clone();
+    let room = tokio::task::spawn_blocking(move || crate::admin::room(&asking)).await.unwrap().unwrap();
+    assert!(room.is_some_and(|room| room.floor_bytes == 7 && room.free_bytes > 0), "{room:?}");
     task.abort();
 }
 

@@ -21,6 +21,11 @@ impl Output {
         Self { json, colour }
     }
 
+    /// Whether programs read what is printed.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints the answer: `value` as JSON, or the text.
     pub(super) fn answer(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let text = if self.json { serde_json::to_string_pretty(value)? } else { text() };

@@ -74,6 +74,9 @@ impl Work {
         self.keys = members.keys();
         self.about_epochs.clear();
         self.refusals.clear();
+        self.phases.begin_epoch();
+        self.driver.clocks.keep(&self.keys);
+        self.driver.metrics.begin(Some(&before.context.validators), &configuration.validators);
         self.judging = None;
         self.admit();
         let quorum = configuration.validators.quorum();

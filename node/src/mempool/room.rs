@@ -77,6 +77,8 @@ pub(super) struct Flow {
     since: Instant,
     /// Whether anybody was refused meanwhile.
     refused: bool,
+    /// How many calls were, ever.
+    refusals: u64,
     ordered_a_second: usize,
 }
 
@@ -88,6 +90,7 @@ impl Flow {
             ordered: 0,
             since: now,
             refused: false,
+            refusals: 0,
             ordered_a_second: FIRST_GUESS,
         }
     }
@@ -102,6 +105,16 @@ impl Flow {
         let measured = (self.ordered as f64 / elapsed.as_secs_f64()) as usize;
         self.ordered_a_second = if self.refused { measured } else { measured.max(self.ordered_a_second) };
         (self.ordered, self.since, self.refused) = (0, now, false);
+    }
+
+    fn refuse(&mut self) {
+        self.refused = true;
+        self.refusals += 1;
+    }
+
+    /// How many calls were refused since the start.
+    pub(super) const fn refusals(&self) -> u64 {
+        self.refusals
     }
 
     fn check(&self, held: usize, length: usize, max_bytes: usize) -> Result<(), Busy> {
@@ -135,7 +148,7 @@ impl Mempool {
         let mut room = Room { mempool: Arc::clone(self), count: 0, bytes: 0 };
         for length in lengths {
             if let Err(busy) = content.flow.check(content.pending_bytes, length, self.max_bytes) {
-                content.flow.refused = true;
+                content.flow.refuse();
                 return (room, Some(busy));
             }
             content.flow.reserved_bytes += length;

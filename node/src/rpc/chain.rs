@@ -1,18 +1,25 @@
 //! `chain_…`: where the node stands, and its blocks.
 
-use client::api::{Block, ChainStatus, Checkpoint, Evidence, Statement, Validators, code};
+use std::sync::Arc;
+
+use client::api::{Block, ChainStatus, Checkpoint, Evidence, Participation, Statement, Validators, code};
 use consensus::Report;
 use genesis::encoding::decode;
 use genesis::{Epoch, Height};
 use ledger::CheckedBatch;
+use tokio::sync::Semaphore;
 
 use super::{Api, Refusal, internal, refusal};
+use crate::participation::{self, ReadError};
 use crate::wire::{Proof, decode_checkpoint};
 
 /// The most bytes in one piece of evidence.
 const MAX_EVIDENCE_BYTES: usize = 1_024;
 /// The most ids that one call lists: a block may have a million.
 const MAX_TRANSACTIONS: usize = 10_000;
+
+/// How many reports are read at a time: each may read some ten MiB.
+static REPORTS: Semaphore = Semaphore::const_new(2);
 
 pub(super) fn status(api: &Api) -> ChainStatus {
     let snapshot = *api.snapshot.borrow();
@@ -47,6 +54,11 @@ pub(super) fn status(api: &Api) -> ChainStatus {
         pending_transactions: api.mempool.load().transactions,
         waiting_batches: snapshot.status.waiting,
         seconds_since_block: snapshot.final_at.map(|at| at.elapsed().as_secs()),
+        lag: health.lag,
+        waiting_seconds: health.waited.map(|waited| waited.as_secs()),
+        contradictions: api.metrics.evidence.get(),
+        double_keys: api.metrics.doubles.get(),
+        transactions: api.store.counts().receipts,
         parameters: api.store.governance().configuration.parameters.clone(),
     }
 }
@@ -112,6 +124,20 @@ pub(super) fn validators(api: &Api, epoch: Epoch) -> Result<Validators, Refusal>
         began,
         quorum: configuration.validators.quorum(),
         configuration: client::api::Configuration::new(&configuration),
+    })
+}
+
+/// What each validator did in a range of blocks.
+pub(super) async fn participation(api: Arc<Api>, from: Height, to: Height) -> Result<Participation, Refusal> {
+    let Ok(_place) = REPORTS.try_acquire() else {
+        return Err(refusal(code::UNAVAILABLE, "the node is reading other reports: ask again in a second"));
+    };
+    // Many reads of the disk: on a thread that may wait for them.
+    let read = move || participation::read(&api.store, &api.genesis, from, to);
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| internal(&error))?;
+    read.map_err(|error| match error {
+        ReadError::NoBlocks { .. } => refusal(code::NOT_FOUND, error.to_string()),
+        ReadError::Store(_) | ReadError::Stored { .. } => internal(&error),
     })
 }
 

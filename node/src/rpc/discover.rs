@@ -139,7 +139,7 @@ pub(super) fn document() -> Value {
                 method::CHAIN_STATUS,
                 "Where the node stands.",
                 Vec::new(),
-                ("status", "height, view, peers, parameters", object()),
+                ("status", "height, view, peers, lag, parameters", object()),
                 &[],
             ),
             described(
@@ -164,6 +164,16 @@ pub(super) fn document() -> Value {
                 &["notFound"],
             ),
             described(
+                method::CHAIN_PARTICIPATION,
+                "What each validator did in a range of blocks: whom it led, which votes are in certificates, whose batches they order.",
+                vec![
+                    param("from", true, "the first height", integer()),
+                    param("to", true, "the last height; a call looks at the first thousand or so", integer()),
+                ],
+                ("participation", "counts by validator; next: where to go on", object()),
+                &["notFound", "unavailable"],
+            ),
+            described(
                 method::CHAIN_EVIDENCE,
                 "Proofs that validators signed what contradicts itself.",
                 Vec::new(),
@@ -174,7 +184,7 @@ pub(super) fn document() -> Value {
                 method::NET_PEERS,
                 "The node's peers.",
                 Vec::new(),
-                ("peers", "name, key, address, connection", json!({ "type": "array", "items": object() })),
+                ("peers", "name, key, address, connection, round trip, clock", json!({ "type": "array", "items": object() })),
                 &[],
             ),
             described(

@@ -11,7 +11,7 @@ use consensus::Message;
 use consensus::evidence::{Evidence, Statement};
 use consensus::message::{Context, Kind, VoteKind};
 use genesis::encoding::encode;
-use genesis::{Digest, Epoch, Genesis, Height, PublicKey, SecretKey, ValidatorIndex};
+use genesis::{Digest, Epoch, Genesis, Height, PublicKey, SecretKey, ValidatorIndex, View};
 use ledger::Batch;
 use p2p::{Channel, Inbox, Limits, Member, Network};
 use tests::harness::{Cluster, PATIENCE, eventually, get, memory_kib};
@@ -157,11 +157,9 @@ async fn a_member_that_speaks_garbage_is_refused_and_the_others_go_on() {
     cluster.client(3).wait(&id, PATIENCE).await.expect("a receipt");
 }
 
-#[tokio::test]
-async fn a_member_that_prepares_two_blocks_in_one_view_is_shown_with_both_signatures_within_seconds() {
-    let mut cluster = Cluster::start(4).await;
-    cluster.register(0).await;
-    let hostile = Hostile::join(&mut cluster).await;
+/// Validator 3, which is stopped, prepares two blocks in one view. What its signatures are bound to, the view, and when it did.
+pub(crate) async fn contradict(cluster: &mut Cluster) -> (Context, View, Instant) {
+    let hostile = Hostile::join(cluster).await;
     let path = cluster.home(3).join("keys/consensus.json");
     let secret = KeyFile::read_for(&path, Role::Consensus).expect("a key");
     let context = Context {
@@ -169,7 +167,6 @@ async fn a_member_that_prepares_two_blocks_in_one_view_is_shown_with_both_signat
         epoch: Epoch::ZERO,
         validators: hostile.genesis.validators().clone(),
     };
-    cluster.assert_no_evidence(0..3);
     let view = cluster.client(0).status().await.expect("status").view.next();
     let begun = Instant::now();
     for digest in [Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32])] {
@@ -180,6 +177,15 @@ async fn a_member_that_prepares_two_blocks_in_one_view_is_shown_with_both_signat
     for node in 0..3 {
         eventually(&format!("node {node} has evidence"), async || !cluster.evidence(node).is_empty()).await;
     }
+    (context, view, begun)
+}
+
+#[tokio::test]
+async fn a_member_that_prepares_two_blocks_in_one_view_is_shown_with_both_signatures_within_seconds() {
+    let mut cluster = Cluster::start(4).await;
+    cluster.register(0).await;
+    cluster.assert_no_evidence(0..3);
+    let (context, view, begun) = contradict(&mut cluster).await;
     assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
     for node in 0..3 {
         let [shown] = <[_; 1]>::try_from(cluster.evidence(node)).expect("one piece of evidence");

@@ -51,7 +51,7 @@ async fn metrics_and_health_say_what_is() {
         "realdid_consensus_height",
         "realdid_consensus_view",
         "realdid_ledger_height",
-        "realdid_ledger_transactions_total{code=\"applied\"} 1",
+        "realdid_ledger_transactions_total{code=\"applied\",kind=\"create\"} 1",
         "realdid_p2p_peers_connected 3",
         "realdid_mempool_transactions 0",
         "realdid_rpc_calls_total",

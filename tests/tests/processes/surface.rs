@@ -67,7 +67,7 @@ async fn the_rpc_describes_itself_and_serves_every_method_that_it_names() {
     let document = call("rpc.discover");
     assert_eq!(document["result"]["openrpc"], "1.3.2");
     let methods = document["result"]["methods"].as_array().expect("methods");
-    assert_eq!(methods.len(), 21);
+    assert_eq!(methods.len(), 22);
     for method in methods {
         let name = method["name"].as_str().expect("a name");
         // Without its parameters a method may refuse, but it is there.
