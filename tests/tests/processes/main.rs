@@ -11,6 +11,7 @@ mod faults;
 mod files;
 mod filled;
 mod hostile;
+mod joining;
 mod lost_quorum;
 mod machines;
 mod member;
