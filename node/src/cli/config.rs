@@ -7,7 +7,7 @@ use client::Passphrase;
 use serde_json::json;
 
 use super::output::Output;
-use crate::config::Origin;
+use crate::config::{Origin, Setting};
 use crate::home::Home;
 
 /// Check a node's settings, and show which are in force.
@@ -19,7 +19,10 @@ pub(super) enum Config {
     ///
     /// A wrong field is named with its line, its value and what is allowed; `realdid start` says the same.
     #[command(after_help = "Example:\n  realdid config check --home ./node")]
-    Check(Folder),
+    Check {
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// Show the settings that config.toml makes; with --effective all of them, and where each comes from.
     #[command(after_help = "Example:\n  realdid config show --effective --home ./node")]
     Show {
@@ -42,7 +45,7 @@ pub(super) struct Folder {
 impl Config {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
-            Self::Check(folder) => {
+            Self::Check { folder } => {
                 let home = Home::open(folder.home)?;
                 if let Some(file) = home.passphrase_file(&home.config()?) {
                     Passphrase::read(&file)?;
@@ -67,7 +70,7 @@ impl Config {
                     })
                     .collect();
                 output.answer(&json, || {
-                    let line = |setting: &crate::config::Setting| {
+                    let line = |setting: &Setting| {
                         let value = setting.value.as_ref().map_or("(none)".to_owned(), ToString::to_string);
                         let from = match setting.origin {
                             Origin::File { line } => format!("config.toml, line {line}"),

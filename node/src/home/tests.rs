@@ -69,3 +69,49 @@ fn one_process_at_a_time_has_the_folder() {
     drop(lock);
     assert!(home.lock().is_ok());
 }
+
+#[test]
+fn encrypted_keys_open_with_the_file_that_the_command_line_or_else_the_settings_name() {
+    let (folder, home) = home();
+    let phrase = |name: &str, text: &str| {
+        private_file::write(&folder.path().join(name), text, Existing::Keep).unwrap();
+        folder.path().join(name)
+    };
+    fs::create_dir(home.keys()).unwrap();
+    let key = KeyFile::generate(KeyRole::Network);
+    let passphrase = Passphrase::new("right".to_owned().into(), "of a test").unwrap();
+    key.write_encrypted(&home.key_path(KeyRole::Network), &passphrase, Existing::Keep).unwrap();
+    // To look needs no passphrase.
+    assert_eq!(home.public_key(KeyRole::Network).unwrap(), key.secret.public());
+
+    let (right, wrong) = (phrase("right", "right\n"), phrase("wrong", "wrong\n"));
+    let settings = fs::read_to_string(home.config_path()).unwrap();
+    // A name that starts at the folder, whatever the process's own is.
+    fs::write(home.config_path(), format!("{settings}[keys]\npassphrase_file = \"right\"\n")).unwrap();
+    assert_eq!(home.key(KeyRole::Network).unwrap().public(), key.secret.public());
+    let error = home.clone().with_passphrase_file(Some(wrong)).key(KeyRole::Network).unwrap_err().to_string();
+    assert!(error.contains("does not open") && error.contains("network.json"), "{error}");
+
+    fs::write(home.config_path(), format!("{settings}[keys]\npassphrase_file = \"gone\"\n")).unwrap();
+    let error = home.key(KeyRole::Network).unwrap_err().to_string();
+    assert!(error.contains("/gone") && error.contains("No such file"), "{error}");
+    let opened = home.with_passphrase_file(Some(right)).key(KeyRole::Network).unwrap();
+    assert_eq!(opened.public(), key.secret.public());
+}
+
+#[test]
+fn a_folder_is_founded_once_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node");
+    let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let config = Config::at(address(1), address(2), address(3));
+    let keys = NODE_ROLES.map(KeyFile::generate);
+    let home = Home::found(&path, &keys, None, None, &config).unwrap();
+    assert_eq!(home.config().unwrap(), config);
+    assert!(home.first_start().exists() && !home.genesis_path().exists());
+    for key in &keys {
+        assert_eq!(home.key(key.role).unwrap().public(), key.secret.public());
+    }
+    let error = Home::found(&path, &keys, None, None, &config).unwrap_err().to_string();
+    assert!(error.contains("is not empty") && error.contains(path.to_str().unwrap()), "{error}");
+}

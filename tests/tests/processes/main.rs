@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod filled;
 mod hostile;
+mod joining;
 mod lost_quorum;
 mod machines;
 mod member;

@@ -19,7 +19,7 @@ use super::super::prove::now;
 use super::read;
 use crate::home::{Home, NODE_ROLES};
 
-/// How members found a network.
+// No doc comment: it would stand in the place of the whole command's help.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Ceremony {
     /// Write the draft of a network's genesis document: all but its validators. One member does, for all.
