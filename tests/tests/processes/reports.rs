@@ -71,11 +71,10 @@ struct Terminal {
 
 impl Terminal {
     fn open(url: &str) -> Self {
-        // The first line is the process id that `top` then has.
-        let top = format!(
-            "sh -c 'echo pid $$ end; exec {} top --rpc {url} --every 200ms'; stty -a",
-            binary().display()
-        );
+        // A terminal that `script` makes without one of its own has no size. The first line is the process id that `top` then has.
+        let top =
+            format!("sh -c 'echo pid $$ end; exec {} top --rpc {url} --every 200ms'", binary().display());
+        let top = format!("stty cols 100 rows 30; {top}; stty -a");
         let mut child = Command::new("script")
             .args(["-qec", &top, "/dev/null"])
             .env("TERM", "xterm")
