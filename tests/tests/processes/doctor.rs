@@ -17,7 +17,9 @@ fn doctor(cluster: &Cluster, node: usize, others: &[usize]) -> (Option<i32>, Val
 fn state<'a>(report: &'a Value, check: &str) -> &'a str {
     let checks = report["checks"].as_array().expect("checks");
     let mut found = checks.iter().filter(|finding| finding["check"] == check);
-    let finding = found.next().unwrap_or_else(|| panic!("no {check} in {report:#}"));
+    let finding = found.next();
+    assert!(finding.is_some(), "no {check} in {report:#}");
+    let finding = finding.expect("just looked at");
     assert!(found.next().is_none(), "{check} twice in {report:#}");
     assert_eq!(finding["do"].is_string(), finding["state"] != "ok", "{finding}");
     finding["state"].as_str().expect("a state")
