@@ -105,7 +105,7 @@ impl Terminal {
     }
 
     /// Waits until it has ended, and checks that the terminal is as it was before.
-    fn is_restored(mut self) {
+    fn assert_restored(mut self) {
         let end = Instant::now() + PATIENCE;
         while self.child.try_wait().expect("wait").is_none() {
             assert!(Instant::now() < end, "top does not end: {}", self.shown());
@@ -135,14 +135,14 @@ async fn top_shows_a_node_and_leaves_the_terminal_as_it_was_by_a_key_and_by_a_si
     terminal.shows("node0 on network").await;
     terminal.shows("q quits").await;
     terminal.child.stdin.as_mut().expect("its input").write_all(b"q").expect("written");
-    terminal.is_restored();
+    terminal.assert_restored();
 
     let terminal = Terminal::open(&cluster.url(0));
     terminal.shows("q quits").await;
     let text = terminal.shown();
     let pid = text.split_once("pid ").and_then(|(_, rest)| rest.split(' ').next()).expect("a process id");
     signal("-TERM", &[pid.to_owned()]);
-    terminal.is_restored();
+    terminal.assert_restored();
 
     // Where there is no terminal it draws nothing.
     let refused = realdid(&["top", "--rpc", &cluster.url(0)]);
