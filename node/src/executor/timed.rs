@@ -1,4 +1,4 @@
-//! The ledger as [`ledger::apply`] reads it, with a clock on its state tree: the ledger itself may not look at one.
+//! The ledger as [`ledger::apply()`] reads it, with a clock on its state tree: the ledger itself may not look at one.
 
 use std::sync::Arc;
 
