@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::disk::{Disk, Room};
 use crate::driver::Snapshot;
 use crate::membership::Membership;
+use crate::mempool::Mempool;
 use crate::sync::Progress;
 
 /// A node whose execution is so far behind finality is catching up.
@@ -28,6 +29,8 @@ pub struct Health {
     pub snapshot: watch::Receiver<Snapshot>,
     /// How far catching up is.
     pub progress: Arc<Progress>,
+    /// What clients wait for here.
+    pub mempool: Arc<Mempool>,
     /// Where it writes.
     pub disk: Arc<Disk>,
     /// What `Status::armed` counts from: when the node started.
@@ -63,9 +66,11 @@ impl Health {
         // One validator shows an observer all there is; to be sure to hear of it, it needs one that is honest.
         let needed = if itself == 1 { quorum } else { members.context.validators.faulty() + 1 };
         let lag = snapshot.status.tip.height.since(snapshot.executed);
-        // What waits may have come long after the newest block: the later of the two counts.
+        // What waits may have come long after the newest block: the later of the two counts. Without a quorum nobody acknowledges a
+        // batch, so the replica waits for nothing, and this node's clients do.
         let armed = snapshot.status.armed.map(|since| self.started + since);
-        let waited = armed.map(|since| since.max(snapshot.final_at.unwrap_or(since)).elapsed());
+        let since = armed.into_iter().chain(self.mempool.load().waits_since).min();
+        let waited = since.map(|since| since.max(snapshot.final_at.unwrap_or(since)).elapsed());
         let problem = if let Some(full) = self.disk.full() {
             Some(full.to_string())
         } else if validators < needed {

@@ -46,6 +46,8 @@ struct Content {
     sealed: HashMap<Digest, Vec<Arc<CheckedTransaction>>>,
     waiters: Waiters,
     flow: Flow,
+    /// Since when something is here, or the newest block was executed while it was.
+    waits_since: Option<Instant>,
 }
 
 /// A transaction that was accepted.
@@ -73,6 +75,8 @@ pub struct Load {
     pub sealed: usize,
     /// Since when the oldest transaction waits for a batch.
     pub oldest: Option<Instant>,
+    /// Since when something is here without a block: none where nothing is.
+    pub waits_since: Option<Instant>,
     /// The most bytes that may wait.
     pub max_bytes: usize,
     /// How many calls were told that there is no room.
@@ -92,6 +96,7 @@ impl Mempool {
             sealed: HashMap::new(),
             waiters: Waiters::default(),
             flow: Flow::new(Instant::now()),
+            waits_since: None,
         };
         Self { content: Mutex::new(content), changed: Notify::new(), max_bytes }
     }
@@ -176,7 +181,9 @@ impl Mempool {
             }
         }
         let freed = held - content.pending_bytes;
-        content.flow.freed(freed, Instant::now());
+        let now = Instant::now();
+        content.flow.freed(freed, now);
+        content.waits_since = content.waits_since.map(|_| now);
         drop(content);
         told.into_iter().for_each(|told| told.wake());
         self.changed.notify_one();
@@ -226,6 +233,7 @@ impl Mempool {
             queued_bytes: content.queued_bytes,
             sealed: content.sealed.len(),
             oldest: content.oldest,
+            waits_since: content.waits_since,
             max_bytes: self.max_bytes,
             refusals: content.flow.refusals(),
         }
@@ -262,6 +270,7 @@ impl Content {
         let pending = self.pending.entry(id).or_insert_with(|| {
             self.pending_bytes += length;
             self.expiring.insert((expires_at, id));
+            self.waits_since.get_or_insert_with(Instant::now);
             Pending { expires_at, length, places: 0, is_over: false }
         });
         pending.places += 1;
@@ -271,6 +280,9 @@ impl Content {
         if let Some(pending) = self.pending.remove(id) {
             self.pending_bytes -= pending.length;
             self.expiring.remove(&(pending.expires_at, *id));
+        }
+        if self.pending.is_empty() {
+            self.waits_since = None;
         }
     }
 }

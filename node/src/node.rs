@@ -118,11 +118,12 @@ async fn run_with(home: Home, config: Config, contents: Contents) -> anyhow::Res
     let (snapshots, snapshot) = watch::channel(recovered.snapshot());
     let genesis = Arc::clone(&recovered.genesis);
     let progress = Arc::new(Progress::default());
+    let mempool = Arc::new(Mempool::new(usize::try_from(config.mempool.max_bytes).unwrap_or(usize::MAX)));
     let common = Common {
         membership: recovered.membership.clone(),
         network_key: recovered.network_key,
         store: Arc::clone(&recovered.store),
-        mempool: Arc::new(Mempool::new(usize::try_from(config.mempool.max_bytes).unwrap_or(usize::MAX))),
+        mempool: Arc::clone(&mempool),
         shelf: Arc::new(Shelf::default()),
         quotas: Arc::new(Quotas::default()),
         metrics: Arc::new(Metrics::new()?),
@@ -133,6 +134,7 @@ async fn run_with(home: Home, config: Config, contents: Contents) -> anyhow::Res
             membership: recovered.membership.clone(),
             snapshot: snapshot.clone(),
             progress: Arc::clone(&progress),
+            mempool,
             disk: Arc::clone(&disk),
             started: recovered.started,
         }),

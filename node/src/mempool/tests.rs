@@ -191,3 +191,21 @@ fn what_would_wait_too_long_is_refused_however_many_bytes_are_free_and_calm_lets
     freed(1, 100);
     assert_eq!(kib(4_096).0.count(), 512);
 }
+
+#[test]
+fn what_is_here_waits_since_it_came_or_since_the_newest_block_and_nothing_waits_for_nothing() {
+    let (mempool, transaction) = (mempool(1 << 20), expiring(9));
+    let waits_since = || mempool.load().waits_since;
+    mempool.executed(Height(1), &[], &[]);
+    assert_eq!(waits_since(), None);
+    submit(&mempool, &transaction);
+    let came = waits_since().unwrap();
+    // In a batch that nobody acknowledges it waits all the same.
+    let taken = mempool.take(1 << 20, 9);
+    mempool.sealed(batch(1), taken);
+    assert_eq!(waits_since(), Some(came));
+    mempool.executed(Height(2), &[], &[]);
+    assert!(waits_since().unwrap() > came);
+    mempool.executed(Height(3), &[batch(1)], &[receipt(&transaction, 3)]);
+    assert_eq!(waits_since(), None);
+}
