@@ -269,7 +269,7 @@ impl KeyFile {
         self.write(path, &["\"secretKeyMultibase\": \"", &secret, "\""], Existing::Keep)
     }
 
-    /// Writes the key to `path`, encrypted with `passphrase`. That takes about half a second and 128 MiB.
+    /// Writes the key to `path`, encrypted with `passphrase`. That takes about a second and 128 MiB.
     ///
     /// # Errors
     /// When the file exists and is to be kept, or the system refuses.
@@ -280,6 +280,12 @@ impl KeyFile {
         existing: Existing,
     ) -> Result<(), KeyFileError> {
         let sealed = Sealed::seal(self.role, &self.secret, passphrase);
+        let public = self.secret.public();
+        // Before it takes the place of the only copy: memory that failed would cost the key.
+        assert!(
+            sealed.open(self.role, &public, passphrase).is_some_and(|secret| secret.public() == public),
+            "what was just encrypted opens with its passphrase, or this machine's memory is damaged"
+        );
         self.write(path, &["\"encryptedSecretKey\": ", &sealed.to_json()], existing)
     }
 

@@ -8,8 +8,8 @@
 //!
 //! Invariant: the document depends on the draft and the set of contributions alone, never on their order: validators stand
 //! in the order of their names. Each contribution in it is signed by all keys that it names, for this draft and no other, so
-//! that whoever collects cannot alter one, or enter somebody who did not agree. It can leave somebody out: that is what
-//! [`confirm`] is for.
+//! [`collect`] takes none that was altered. The document itself holds no signatures: who was left out, or entered without having
+//! agreed, is found by [`confirm`] with the contributions of all, and by members who know one another.
 //!
 //! What a network is founded on depends on who takes part, which nothing here decides.
 

@@ -236,7 +236,8 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| {
             // Some complaints quote the line at fault, however long it is.
-            ConfigError::Syntax(error.to_string().trim_end().chars().take(600).collect())
+            let text = error.to_string().lines().map(without_passphrase).collect::<Vec<_>>().join("\n");
+            ConfigError::Syntax(text.trim_end().chars().take(600).collect())
         })?;
         config.check().map_err(|error| match error {
             ConfigError::AddressTwice { first, second, address, .. } => {
@@ -428,6 +429,16 @@ fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D
             "`{}` is not a format of the log: expected pretty or json",
             shown(&value)
         ))),
+    }
+}
+
+/// A line that a complaint quotes, without the passphrase that somebody wrote there in the place of its file's name.
+fn without_passphrase(line: &str) -> String {
+    match line.split_once('=') {
+        Some((field, _)) if field.contains("passphrase") && !field.contains("passphrase_file") => {
+            format!("{field}= … (not shown: a passphrase stands in a file of its own, `passphrase_file`)")
+        }
+        _ => line.to_owned(),
     }
 }
 

@@ -1,7 +1,10 @@
 //! `realdid keys`: key files.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Subcommand;
 use client::private_file::Existing;
 use client::{KeyFile, Passphrase, Role, StoredKey};
@@ -136,11 +139,43 @@ fn replace(
     keys: &[KeyFile],
     passphrase: &Passphrase,
 ) -> anyhow::Result<()> {
-    for (file, key) in files.iter().zip(keys) {
-        key.write_encrypted(file.path(), passphrase, Existing::Replace)?;
+    for (place, (file, key)) in files.iter().zip(keys).enumerate() {
+        replace_one(file, key, passphrase).with_context(|| match place {
+            0 => "nothing was changed".to_owned(),
+            _ => {
+                let done: Vec<_> =
+                    files[..place].iter().map(|file| file.path().display().to_string()).collect();
+                format!(
+                    "these have the new passphrase already: {}; the others are as they were",
+                    done.join(", ")
+                )
+            }
+        })?;
     }
     let written = files.iter().map(|file| StoredKey::read(file.path())).collect::<Result<Vec<_>, _>>()?;
     show(output, &written)
+}
+
+/// Writes a key in the place of its file, where that can be done without leaving the old content elsewhere.
+fn replace_one(file: &StoredKey, key: &KeyFile, passphrase: &Passphrase) -> anyhow::Result<()> {
+    // A rename would take the place of a link, and leave what it leads to.
+    let path = fs::canonicalize(file.path()).with_context(|| file.path().display().to_string())?;
+    let found = fs::metadata(&path).with_context(|| path.display().to_string())?;
+    if found.nlink() > 1 {
+        anyhow::bail!(
+            "{} has {} names (hard links), and the others would keep the old content: remove them first",
+            path.display(),
+            found.nlink()
+        );
+    }
+    // Written while this command waited for a passphrase.
+    if StoredKey::read(&path)?.public() != key.secret.public() {
+        anyhow::bail!(
+            "{} holds another key than a moment ago: look what changes it, and run this again",
+            path.display()
+        );
+    }
+    Ok(key.write_encrypted(&path, passphrase, Existing::Replace)?)
 }
 
 fn show(output: &Output, files: &[StoredKey]) -> anyhow::Result<()> {

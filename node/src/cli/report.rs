@@ -35,6 +35,11 @@ impl Report {
     pub(super) async fn run(self, output: &Output) -> anyhow::Result<()> {
         let client = self.rpc.client;
         let newest = client.status().await?.height;
+        if newest == Height::ZERO {
+            bail!(Ending::NotFound(
+                "there is no block yet: the first comes with the first transaction".to_owned()
+            ));
+        }
         let to = self.to.map_or(newest, Height);
         if to > newest {
             bail!(Ending::NotFound(format!("there is no block {to} yet: the newest is {newest}")));

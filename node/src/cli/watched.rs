@@ -78,11 +78,15 @@ impl Watch {
             let home = home.clone();
             tokio::task::spawn_blocking(move || admin::room(&home))
         };
-        let disk = match self.home.as_ref().map(room) {
-            Some(room) => room.await??,
-            None => None,
+        let (disk, untold) = match self.home.as_ref().map(room) {
+            Some(room) => match room.await? {
+                Ok(disk) => (disk, None),
+                Err(error) => (None, Some(format!("how much of the disk is free is not told: {error:#}"))),
+            },
+            None => (None, None),
         };
-        let alarms = alarms(&status, &peers, disk);
+        let mut alarms = alarms(&status, &peers, disk);
+        alarms.extend(untold);
         Ok(Seen { status, peers, disk, alarms })
     }
 }

@@ -189,3 +189,11 @@ fn garbage_and_endless_lines_give_short_errors() {
         assert!(!error.is_empty() && error.chars().count() <= 600, "{}", error.len());
     }
 }
+
+#[test]
+fn a_passphrase_in_the_place_of_its_file_is_not_repeated() {
+    for line in ["passphrase = \"opensesame\"", "[keys]\npassphrase = \"opensesame\""] {
+        let error = Config::parse(&format!("{LISTENS}{line}\n")).unwrap_err().to_string();
+        assert!(!error.contains("opensesame") && error.contains("passphrase"), "{error}");
+    }
+}

@@ -129,11 +129,14 @@ pub(super) fn validators(api: &Api, epoch: Epoch) -> Result<Validators, Refusal>
 
 /// What each validator did in a range of blocks.
 pub(super) async fn participation(api: Arc<Api>, from: Height, to: Height) -> Result<Participation, Refusal> {
-    let Ok(_place) = REPORTS.try_acquire() else {
+    let Ok(place) = REPORTS.try_acquire() else {
         return Err(refusal(code::UNAVAILABLE, "the node is reading other reports: ask again in a second"));
     };
-    // Many reads of the disk: on a thread that may wait for them.
-    let read = move || participation::read(&api.store, &api.genesis, from, to);
+    // Many reads of the disk: on a thread that may wait for them, and that keeps its place when the client has gone.
+    let read = move || {
+        let _place = place;
+        participation::read(&api.store, &api.genesis, from, to)
+    };
     let read = tokio::task::spawn_blocking(read).await.map_err(|error| internal(&error))?;
     read.map_err(|error| match error {
         ReadError::NoBlocks { .. } => refusal(code::NOT_FOUND, error.to_string()),

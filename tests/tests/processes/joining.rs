@@ -81,7 +81,12 @@ async fn four_members_with_encrypted_keys_collect_in_any_order_get_one_hash_and_
         documents.push((fs::read(&out).expect("a document"), chain));
         // Each member checks and takes the one that it collected.
         let mine = ["genesis", "verify", text(&out), "--contribution", text(&contributions[turn])];
-        assert_eq!(done(&mine)["validator"], format!("member{turn}"));
+        let validators = done(&mine)["validators"].clone();
+        let signed = |member: usize| validators[member]["signed"] == true;
+        assert!((0..4).all(|member| signed(member) == (member == turn)), "{validators}");
+        let all: Vec<&str> = contributions.iter().flat_map(|file| ["--contribution", text(file)]).collect();
+        let verified = done(&[&["genesis", "verify", text(&out)], &all[..]].concat());
+        assert!((0..4).all(|member| verified["validators"][member]["signed"] == true), "{verified}");
         fs::copy(&out, cluster.home(turn).join("genesis.toml")).expect("copied");
     }
     assert!(documents.windows(2).all(|pair| pair[0] == pair[1]), "{documents:?}");

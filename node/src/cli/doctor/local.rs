@@ -68,14 +68,15 @@ fn genesis(home: &Home, report: &mut Report) -> Option<Genesis> {
     }
 }
 
-/// The keys that the node itself needs; and whether others may read any, or the node may not.
+/// The public keys that the node itself needs; and whether others may read the files, or the node may not. Encrypted ones are not
+/// opened.
 fn keys(home: &Home, report: &mut Report) -> [Option<PublicKey>; 2] {
     let mut problems = Vec::new();
     if let Err(error) = private_file::check_folder(&home.keys()) {
         problems.push(error.to_string());
     }
-    let mut read = |role| match home.key(role) {
-        Ok(key) => Some(key.public()),
+    let mut read = |role| match home.public_key(role) {
+        Ok(key) => Some(key),
         Err(error) => {
             problems.push(error.to_string());
             None
@@ -83,7 +84,7 @@ fn keys(home: &Home, report: &mut Report) -> [Option<PublicKey>; 2] {
     };
     let keys = [KeyRole::Consensus, KeyRole::Network].map(&mut read);
     // The governance key may be elsewhere, and had better be.
-    match home.key(KeyRole::Governance) {
+    match home.public_key(KeyRole::Governance) {
         Ok(_) | Err(HomeError::Missing { .. }) => {}
         Err(error) => problems.push(error.to_string()),
     }

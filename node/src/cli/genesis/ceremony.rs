@@ -1,12 +1,13 @@
 //! `realdid genesis new`, `contribute`, `collect`, `verify` and `hash`: how members found a network together.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use ::genesis::Parameters;
 use ::genesis::ceremony::{self, CollectError, Contribution, Draft, Keys, MAX_CONTRIBUTION_BYTES};
 use ::genesis::document::MAX_FILE_BYTES;
+use ::genesis::{Parameters, Validator};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use client::governance::with_settings;
@@ -88,9 +89,9 @@ pub(in crate::cli) enum Ceremony {
     Verify {
         /// The genesis document.
         document: PathBuf,
-        /// What you contributed: your own copy of the file, not one that came back.
-        #[arg(long, value_name = "FILE")]
-        contribution: PathBuf,
+        /// What you contributed: your own copy of the file, not one that came back. Those of others too, as many as you have
+        #[arg(long = "contribution", value_name = "FILE", required = true)]
+        contributions: Vec<PathBuf>,
     },
     /// Print the hash of a genesis document: the chain's id, which is the same on all nodes of a network.
     #[command(after_help = "Example:\n  realdid genesis hash ./node/genesis.toml")]
@@ -109,7 +110,7 @@ impl Ceremony {
                 contribute(output, &home, &draft, name, address, &out)
             }
             Self::Collect { draft, contributions, out } => collect(output, &draft, &contributions, &out),
-            Self::Verify { document, contribution } => verify(output, &document, &contribution),
+            Self::Verify { document, contributions } => verify(output, &document, &contributions),
             Self::Hash { document } => {
                 let chain = read(&document)?.chain();
                 output.answer(&json!({ "file": document, "chain": chain }), || chain.to_string())
@@ -199,18 +200,40 @@ fn collect(output: &Output, draft: &Path, files: &[PathBuf], out: &Path) -> anyh
     })
 }
 
-fn verify(output: &Output, document: &Path, contribution: &Path) -> anyhow::Result<()> {
-    let (genesis, signed) = (read(document)?, read_contribution(contribution)?);
-    ceremony::confirm(&genesis, &signed)
-        .with_context(|| format!("{} is not what {} says", document.display(), contribution.display()))?;
+fn verify(output: &Output, document: &Path, contributions: &[PathBuf]) -> anyhow::Result<()> {
+    let genesis = read(document)?;
+    let mut signed = BTreeSet::new();
+    for file in contributions {
+        let contribution = read_contribution(file)?;
+        ceremony::confirm(&genesis, &contribution)
+            .with_context(|| format!("{} is not what {} says", document.display(), file.display()))?;
+        signed.insert(contribution.validator.name);
+    }
     let chain = genesis.chain();
-    let json = json!({ "file": document, "chain": chain, "validator": signed.validator.name });
+    let validators = || genesis.validators().iter().map(|(_, validator)| validator);
+    let entry = |validator: &Validator| {
+        let Validator { name, address, consensus_key, network_key, governance_key } = validator;
+        json!({
+            "name": name, "address": address, "consensusKey": consensus_key, "networkKey": network_key,
+            "governanceKey": governance_key, "signed": signed.contains(name),
+        })
+    };
+    let json = json!({
+        "file": document, "chain": chain, "quorum": genesis.validators().quorum(),
+        "validators": validators().map(entry).collect::<Vec<_>>(),
+    });
     output.answer(&json, || {
+        let row = |validator: &Validator| {
+            let shown = if signed.contains(&validator.name) { "as it signed" } else { "its contribution was not given" };
+            format!("  {:<16}{:<24}{shown}\n", validator.name, validator.address)
+        };
         format!(
-            "{} stands on the draft that {} signed, and has its entry as it was signed.\nchain {chain}\nCompare this with the \
-             other members before you start the node.",
+            "{} stands on the draft that was signed. Its validators, of which {} decide:\n{}chain {chain}\nLook at the names, and \
+             compare the chain's id with the other members, before you start the node. Each --contribution that is given \
+             is checked.",
             document.display(),
-            signed.validator.name
+            genesis.validators().quorum(),
+            validators().map(row).collect::<String>()
         )
     })
 }
