@@ -106,7 +106,7 @@ fn each_wrong_field_is_named_with_its_line_value_and_what_is_allowed() {
 
 #[test]
 fn an_unknown_field_is_an_error_in_every_section() {
-    let sections = ["", "keys", "log", "rpc", "mempool", "snapshots", "history"];
+    let sections = ["", "keys", "log", "rpc", "mempool", "snapshots", "history", "disk"];
     for setting in Config::settings(LISTENS).unwrap() {
         let section = setting.field.split_once('.').map_or("", |(section, _)| section);
         assert!(sections.contains(&section), "{section}");
