@@ -100,15 +100,14 @@ async fn fill(cluster: &Cluster, node: usize) {
 #[tokio::test]
 async fn alerts_tell_who_is_missing_that_nothing_is_decided_who_is_behind_and_whose_disk_is_low() {
     let mut cluster = Cluster::prepare_relayed(4, 71);
-    cluster.give_small_disk(2, 30);
-    let config = cluster.home(2).join("config.toml");
-    let text = fs::read_to_string(&config).expect("settings");
-    fs::write(&config, text.replace("floor_bytes = 1073741824", "floor_bytes = 16777216")).expect("written");
+    // Enough for a start, and less than twice the floor once the node has claimed what it is going to write.
+    cluster.give_small_disk(2, 320);
+    cluster.set_disk_floor(2, 160);
     cluster.start_all_ready().await;
     let prometheus = Prometheus::start(&cluster).await;
     cluster.register(0).await;
     fire_alone(&prometheus, &[alert("DiskLow", 2, None)]).await;
-    cluster.resize_disks(256);
+    cluster.resize_disks(1_024);
     fire_alone(&prometheus, &[]).await;
 
     // Cut off, a node stays where it is while the others go on.
