@@ -110,7 +110,7 @@ impl Report {
             ("signatures, batches of 64", batch(ceilings.check_of_64_us, ceilings.signatures_of_64)),
             ("signatures, batches of 1,024", batch(ceilings.check_of_1024_us, ceilings.signatures_of_1024)),
             (
-                "the same on all cores at once",
+                "signatures, batches of 1,024, on all cores at once",
                 batch(ceilings.check_of_1024_on_all_cores_us, ceilings.signatures_of_1024_on_all_cores),
             ),
             ("a signature alone", format!("{:.1} µs", ceilings.single_check_us)),
