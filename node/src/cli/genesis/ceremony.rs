@@ -225,7 +225,8 @@ fn verify(output: &Output, document: &Path, contributions: &[PathBuf]) -> anyhow
     output.answer(&json, || {
         let row = |validator: &Validator| {
             let shown = if signed.contains(&validator.name) { "as it signed" } else { "its contribution was not given" };
-            format!("  {:<16}{:<24}{shown}\n", validator.name, validator.address)
+            // What others wrote: no control character of it reaches the terminal.
+            format!("  {:<16}{:<24}{shown}\n", validator.name, validator.address.escape_default().to_string())
         };
         format!(
             "{} stands on the draft that was signed. Its validators, of which {} decide:\n{}chain {chain}\nLook at the names, and \
